@@ -1,0 +1,47 @@
+# A folder is a target: mlpserve_library(<name> ...) in its CMakeLists.txt, named after its path.
+
+add_library(mlpserve_options INTERFACE)
+target_include_directories(mlpserve_options INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_options(mlpserve_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Werror)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  target_compile_options(mlpserve_options INTERFACE -Wthread-safety)
+endif()
+if(MLPSERVE_SANITIZER)
+  target_compile_options(mlpserve_options INTERFACE
+    -fsanitize=${MLPSERVE_SANITIZER} -fno-omit-frame-pointer)
+  target_link_options(mlpserve_options INTERFACE -fsanitize=${MLPSERVE_SANITIZER})
+endif()
+
+# mlpserve_library(NAME [SOURCES a.cc ...] HEADERS a.h ... [DEPENDS public...] [PRIVATE private...])
+# Every header is compiled alone by the target all_verify_interface_header_sets.
+function(mlpserve_library name)
+  cmake_parse_arguments(arg "" "" "SOURCES;HEADERS;DEPENDS;PRIVATE" ${ARGN})
+  if(arg_SOURCES)
+    add_library(${name} STATIC ${arg_SOURCES})
+    set(scope PUBLIC)
+    target_link_libraries(${name} PRIVATE ${arg_PRIVATE})
+  else()
+    add_library(${name} INTERFACE)
+    set(scope INTERFACE)
+  endif()
+  target_sources(${name} ${scope}
+    FILE_SET HEADERS BASE_DIRS ${CMAKE_SOURCE_DIR} FILES ${arg_HEADERS})
+  target_link_libraries(${name} ${scope} mlpserve_options ${arg_DEPENDS})
+  set_target_properties(${name} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
+endfunction()
+
+# mlpserve_test(NAME SOURCES a_test.cc ... DEPENDS ... [TIMEOUT s] [LABELS ...]) builds a GoogleTest
+# program, which is one entry of ctest.
+function(mlpserve_test name)
+  cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;DEPENDS;LABELS" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE mlpserve_options ${arg_DEPENDS} GTest::gmock
+    GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE MLPSERVE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 300)
+  endif()
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
+endfunction()

@@ -1,0 +1,96 @@
+// What passes from the transport through the batcher to a backend and back. No gRPC, no CUDA.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+#include "absl/status/status.h"
+
+namespace mlpserve {
+
+using Clock = std::chrono::steady_clock;
+using TimePoint = Clock::time_point;
+using Duration = Clock::duration;
+
+// The instants of a request's life, carried along so that metrics need no look-up. A request that
+// was split over several batches has its first batch's start and its last batch's end.
+struct Timing {
+  TimePoint received;       // the whole message has arrived
+  TimePoint batch_started;  // handed to the backend: queueing ends
+  TimePoint infer_started;  // rows are where the arithmetic reads them
+  TimePoint infer_ended;
+  TimePoint done;  // results can be sent
+};
+
+// Keeps a block's output buffer from being reused. Move-only; may be dropped on any thread, where
+// it only posts the buffer back to its pool.
+class OutputLease {
+ public:
+  using Release = void (*)(void* pool, int buffer);
+
+  OutputLease() = default;
+  OutputLease(Release release, void* pool, int buffer)
+      : release_(release), pool_(pool), buffer_(buffer) {}
+  OutputLease(OutputLease&& other) noexcept { Swap(other); }
+  OutputLease& operator=(OutputLease&& other) noexcept {
+    OutputLease(std::move(other)).Swap(*this);
+    return *this;
+  }
+  ~OutputLease() {
+    if (release_ != nullptr) release_(pool_, buffer_);
+  }
+
+ private:
+  void Swap(OutputLease& other) noexcept {
+    std::swap(release_, other.release_);
+    std::swap(pool_, other.pool_);
+    std::swap(buffer_, other.buffer_);
+  }
+
+  Release release_ = nullptr;
+  void* pool_ = nullptr;
+  int buffer_ = -1;
+};
+
+// Some finished rows of a request, in the wire's format, and the lease on the memory they lie in.
+struct OutputRows {
+  std::span<const std::byte> bytes;
+  OutputLease lease;
+};
+
+// One request for one block. The transport fills it in, gives it to an InferSink, and must keep it
+// (and what `input` points to) alive and unmoved until OnDone.
+class InferRequest {
+ public:
+  int64_t rows = 0;
+  // The rows' bytes, row-major, in the pieces in which they arrived: a row may straddle two pieces.
+  // In total rows * the block's bytes per input row.
+  std::span<const std::span<const std::byte>> input;
+  int priority = 0;                          // 1 is highest; 0: the block's default
+  TimePoint deadline = TimePoint::max();     // of the call; over it, it never runs
+  Duration queue_timeout = Duration::zero();  // replaces the block's; zero: the block's
+  Timing timing;
+
+  // Called exactly once, on any thread, also from within Submit or Cancel. `outputs` holds the
+  // request's rows in order if `status` is OK, else nothing. The request may be destroyed inside.
+  virtual void OnDone(absl::Status status, std::span<OutputRows> outputs) = 0;
+
+ protected:
+  ~InferRequest() = default;
+};
+
+// Takes requests for one block: the batcher, or a fake. Thread-safe.
+class InferSink {
+ public:
+  virtual ~InferSink() = default;
+  virtual void Submit(InferRequest& request) = 0;
+  // The client has left: completes the request with CANCELLED if it still waits in a queue, and
+  // otherwise lets it finish. Does nothing for a request that is done; the caller sees to it that
+  // the object still exists.
+  virtual void Cancel(InferRequest& request) = 0;
+};
+
+}  // namespace mlpserve

@@ -1,0 +1,70 @@
+// What the server serves at this moment: every block and version, ready or not, by name.
+//
+// Filled in at start (and, later, on reload) and read by the transport on every request. Thread-safe:
+// readers take one snapshot pointer, a writer replaces it; entries live for as long as a request
+// holds them.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/model/block_config.h"
+#include "server/request.h"
+#include "server/sync/mutex.h"
+
+namespace mlpserve {
+
+class BlockMetrics;
+
+enum class BlockState : uint8_t { kLoading, kReady, kFailed, kUnloading };
+
+// The Open Inference Protocol's words: "LOADING", "READY", "UNAVAILABLE", "UNLOADING".
+std::string_view Name(BlockState state);
+
+// One version of one block.
+struct CatalogEntry {
+  BlockConfig config;  // only its name is set where model.json could not be read
+  int64_t version = 0;  // 0: the block failed before a version was chosen
+  BlockState state = BlockState::kLoading;
+  std::string reason;  // why it is not ready
+  // Set where `state` is kReady:
+  std::shared_ptr<InferSink> sink;
+  std::shared_ptr<BlockMetrics> metrics;
+};
+
+class Catalog {
+ public:
+  using Entry = std::shared_ptr<const CatalogEntry>;
+
+  // Adds the entry, or replaces the one of the same name and version.
+  void Put(CatalogEntry entry);
+
+  // The version that serves: the highest ready one, or the one that `version` (decimal) names.
+  // Errors: NOT_FOUND, no such block or version; INVALID_ARGUMENT, a version that is no positive
+  // integer; UNAVAILABLE, not ready, with the reason. Messages name the block and what there is.
+  absl::StatusOr<Entry> Find(std::string_view name, std::string_view version) const;
+
+  // The same, whatever state the entry is in.
+  absl::StatusOr<Entry> FindAny(std::string_view name, std::string_view version) const;
+
+  // By name, then version.
+  std::vector<Entry> All() const;
+  // The versions of one block, ascending; empty if there is no such block.
+  std::vector<Entry> Versions(std::string_view name) const;
+
+ private:
+  using Blocks = std::map<std::string, std::map<int64_t, Entry>, std::less<>>;
+
+  std::shared_ptr<const Blocks> Snapshot() const { return blocks_.load(); }
+
+  Mutex writing_;
+  std::atomic<std::shared_ptr<const Blocks>> blocks_{std::make_shared<const Blocks>()};
+};
+
+}  // namespace mlpserve

@@ -19,9 +19,9 @@ absl::StatusOr<int64_t> ParseVersion(std::string_view name, std::string_view ver
   const auto [end, error] =
       std::from_chars(version.data(), version.data() + version.size(), number);
   if (error != std::errc() || end != version.data() + version.size() || number < 1) {
-    return absl::InvalidArgumentError(absl::StrCat("block \"", Text(name),
-                                                   "\": expected a positive integer as version, found \"",
-                                                   Text(version), "\""));
+    return absl::InvalidArgumentError(
+        absl::StrCat("block \"", Text(name), "\": expected a positive integer as version, found \"",
+                     Text(version), "\""));
   }
   return number;
 }

@@ -1,8 +1,8 @@
 // What the server serves at this moment: every block and version, ready or not, by name.
 //
-// Filled in at start (and, later, on reload) and read by the transport on every request. Thread-safe:
-// readers take one snapshot pointer, a writer replaces it; entries live for as long as a request
-// holds them.
+// Filled in at start (and, later, on reload) and read by the transport on every request.
+// Thread-safe: readers take one snapshot pointer, a writer replaces it; entries live for as long as
+// a request holds them.
 #pragma once
 
 #include <atomic>
@@ -29,7 +29,7 @@ std::string_view Name(BlockState state);
 
 // One version of one block.
 struct CatalogEntry {
-  BlockConfig config;  // only its name is set where model.json could not be read
+  BlockConfig config;   // only its name is set where model.json could not be read
   int64_t version = 0;  // 0: the block failed before a version was chosen
   BlockState state = BlockState::kLoading;
   std::string reason;  // why it is not ready

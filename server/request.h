@@ -69,8 +69,8 @@ class InferRequest {
   // The rows' bytes, row-major, in the pieces in which they arrived: a row may straddle two pieces.
   // In total rows * the block's bytes per input row.
   std::span<const std::span<const std::byte>> input;
-  int priority = 0;                          // 1 is highest; 0: the block's default
-  TimePoint deadline = TimePoint::max();     // of the call; over it, it never runs
+  int priority = 0;                           // 1 is highest; 0: the block's default
+  TimePoint deadline = TimePoint::max();      // of the call; over it, it never runs
   Duration queue_timeout = Duration::zero();  // replaces the block's; zero: the block's
   Timing timing;
 

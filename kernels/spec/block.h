@@ -40,8 +40,8 @@ bool UsesBatchStatistics(const BlockSpec& block);
 // infinite, min <= max); eps > 0 or variance + eps > 0; column indices in range; BatchNorm at the
 // top level only; AddInput only where N equals the block's input features; no empty Residual or
 // Gate. Weights and columns may hold NaN and infinity, which pass through as in PyTorch.
-// Errors are INVALID_ARGUMENT and name the layer, the op by its path ("epilogue[1].residual.ops[0]"),
-// what was expected and what was found.
+// Errors are INVALID_ARGUMENT and name the layer, the op by its path
+// ("epilogue[1].residual.ops[0]"), what was expected and what was found.
 absl::Status Validate(const BlockSpec& block);
 
 }  // namespace mlpserve

@@ -76,7 +76,7 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  virtual std::string_view name() const = 0;  // "cpu", "cuda", "fake"
+  virtual std::string_view name() const = 0;             // "cpu", "cuda", "fake"
   virtual std::vector<std::string> devices() const = 0;  // in words, for the log and ServerMetadata
   // Allocates, prepares and warms everything: the first Run is as fast as the thousandth.
   // `block` has passed Validate. It is copied from; nothing of it is kept.

@@ -1,0 +1,39 @@
+// The flags of mlpserve, parsed and checked once. Nothing below main.cc reads flags or environment.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace mlpserve {
+
+enum class BackendChoice : uint8_t { kAuto, kCpu, kCuda };
+enum class LogFormat : uint8_t { kText, kJson };
+
+// Field = flag = line of --help = row of the README's table; defaults stand here and nowhere else.
+struct Config {
+  std::string model_repository;
+  std::vector<std::string> grpc_addresses{"127.0.0.1:8001"};
+  std::string http_address = "127.0.0.1:8002";
+  BackendChoice backend = BackendChoice::kAuto;
+  int cpu_threads = 0;            // 0: one for each core
+  int64_t max_message_bytes = 0;  // 0: the larger of 64 MiB and the largest request of any block
+  bool strict_readiness = false;
+  std::chrono::milliseconds drain_grace{5000};
+  LogFormat log_format = LogFormat::kText;
+  std::string log_level = "info";
+};
+
+struct ParsedFlags {
+  Config config;
+  std::optional<std::string> answer;  // --help or --version: print this and exit with 0
+};
+
+// Errors are INVALID_ARGUMENT: one line that names the flag, what was expected and what came.
+absl::StatusOr<ParsedFlags> ParseFlags(int argc, const char* const* argv);
+
+}  // namespace mlpserve

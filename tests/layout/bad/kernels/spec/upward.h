@@ -1,0 +1,6 @@
+// Breaks the include rules on purpose: the layout test proves with it that the check bites.
+#pragma once
+
+#include <google/protobuf/message.h>
+
+#include "server/request.h"

@@ -1,0 +1,113 @@
+"""Checks that includes point down: each folder may include only what the table below allows.
+
+usage: includes.py [ROOT]      prints one line for each bad include; exit code 1 if there is one
+
+A folder is matched by its longest entry. Quoted includes are our own files, named from the root;
+angle brackets are other people's, and only the listed prefixes are restricted.
+"""
+
+import pathlib
+import re
+import sys
+
+EVERYTHING = [""]
+
+# Our own headers that the files of a folder may include, by prefix. A folder may include itself.
+OWN = {
+    "kernels/spec": [],
+    "kernels/reference": ["kernels/spec/"],
+    "kernels/cpu": ["kernels/spec/"],
+    "kernels/cuda": ["kernels/spec/"],
+    "server/request.h": [],
+    "server/serving_state.h": [],
+    "server/catalog": ["server/request.h", "server/sync/", "server/model/", "server/metrics/"],
+    "server/sync": [],
+    "server/model": ["kernels/spec/", "proto/mlp_model"],
+    "server/metrics": ["server/sync/"],
+    "server/batching": ["server/request.h", "server/sync/"],
+    "server/engine": ["server/request.h", "server/sync/", "kernels/"],
+    "server/transport": [
+        "server/request.h", "server/catalog.h", "server/serving_state.h", "server/version.h",
+        "server/sync/", "server/model/", "server/metrics/", "kernels/spec/datatype.h", "proto/",
+    ],
+    "server/tools": EVERYTHING,
+    "server": EVERYTHING,
+    "client": ["server/model/safetensors.h", "kernels/spec/", "proto/"],
+    "deploy": ["client/", "server/model/safetensors.h", "kernels/spec/"],
+    "tests": EVERYTHING,
+}
+
+# Other people's headers: only these folders may include them.
+OTHERS = {
+    "grpc": ["server/transport", "client", "tests"],
+    "google/protobuf": ["server/model", "server/transport", "client", "tests"],
+    "prometheus": ["server/metrics", "tests"],
+    "civetweb": ["server/metrics"],
+    "Civet": ["server/metrics"],
+    "cuda": ["kernels/cuda", "server/engine", "tests"],
+    "cublas": ["kernels/cuda", "tests"],
+    "nvrtc": ["kernels/cuda", "tests"],
+    "dnnl": ["kernels/cpu", "tests"],
+    "oneapi/dnnl": ["kernels/cpu", "tests"],
+    "hwy": ["kernels/cpu"],
+    "spdlog": ["server"],
+    "CLI/": ["server/config", "client", "server/tools"],
+}
+# ... and these never, though a longer entry above would let them.
+NEVER = {"spdlog": ["server/batching", "server/metrics", "server/request.h"]}
+
+# Google style includes these with quotes, too.
+QUOTED_OTHERS = ("absl/", "benchmark/", "gmock/", "gtest/")
+
+INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.MULTILINE)
+ENDINGS = {".h", ".cc", ".cu", ".cuh"}
+
+
+def is_under(path, prefix):
+    return path.startswith(prefix)
+
+
+def allowed_own(path):
+    folder = max((f for f in OWN if is_under(path, f)), key=len, default=None)
+    if folder is None:
+        return None, []
+    return folder, OWN[folder] + [folder]
+
+
+def problem(path, quoted, target):
+    """Why the file at `path` may not include `target`; None if it may."""
+    if quoted and not target.startswith(QUOTED_OTHERS):
+        folder, prefixes = allowed_own(path)
+        if folder is None:
+            return f"{path}: its folder is not in the table of tests/layout/includes.py"
+        if not any(is_under(target, prefix) for prefix in prefixes):
+            return f'{path}: {folder} must not include "{target}" (allowed: {", ".join(prefixes)})'
+        return None
+    for prefix, folders in OTHERS.items():
+        if not is_under(target, prefix):
+            continue
+        denied = any(is_under(path, folder) for folder in NEVER.get(prefix, []))
+        if denied or not any(is_under(path, folder) for folder in folders):
+            return f"{path}: must not include <{target}> (allowed in: {', '.join(folders)})"
+    return None
+
+
+def check(root):
+    problems = []
+    for top in ("kernels", "server", "client", "deploy", "tests"):
+        for file in sorted((root / top).rglob("*")):
+            path = file.relative_to(root).as_posix()
+            if file.suffix not in ENDINGS or path.startswith("tests/layout/bad"):
+                continue
+            for quote, target in INCLUDE.findall(file.read_text(encoding="utf-8")):
+                found = problem(path, quote == '"', target)
+                if found:
+                    problems.append(found)
+    return problems
+
+
+if __name__ == "__main__":
+    root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+    lines = check(root)
+    print("\n".join(lines) or "every include points down")
+    sys.exit(1 if lines else 0)

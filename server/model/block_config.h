@@ -1,0 +1,86 @@
+// What model.json says of a block, as plain data: what the server needs to know before, and
+// besides, the weights. No protobuf here; proto/mlp_model.proto documents the file itself.
+//
+// ParseModelJson makes one, Validate has then passed, and every default is filled in.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "kernels/spec/datatype.h"
+#include "kernels/spec/epilogue.h"
+
+namespace mlpserve {
+
+// The input or the output tensor of a block, [rows, features].
+struct TensorConfig {
+  std::string name;
+  DataType datatype = DataType::kFp32;
+  int64_t features = 0;
+
+  int64_t row_bytes() const { return features * static_cast<int64_t>(ByteSize(datatype)); }
+};
+
+struct BatchingConfig {
+  int64_t max_rows = 4096;                      // rows of a batch at most
+  int64_t max_queue_delay_us = 0;               // wait for more rows while a device is idle
+  int64_t max_queued_rows = 65536;              // over it: RESOURCE_EXHAUSTED
+  int64_t max_queued_bytes = int64_t{1} << 30;  // of input rows; likewise
+  int64_t queue_timeout_us = 0;                 // over it: DEADLINE_EXCEEDED; 0: none
+  int priority_levels = 0;                      // 1 is highest; 0: all requests alike
+  int default_priority = 0;      // of a request without one; 0 if there are no levels
+  bool batch_invariant = false;  // a row's bits do not depend on its batch
+  std::vector<int64_t> buckets;  // ascending, ends with max_rows; empty: chosen
+};
+
+// Which of the version folders are loaded.
+struct VersionPolicy {
+  enum class Kind : uint8_t { kLatest, kAll, kListed };
+  Kind kind = Kind::kLatest;
+  int64_t latest = 1;           // kLatest: so many of the highest
+  std::vector<int64_t> listed;  // kListed: these, ascending
+};
+
+// A tensor of the weights file that one number per column is read from.
+struct ColumnSource {
+  std::string tensor;
+  std::string path;  // where model.json names it: "layers[0].epilogue[1].scale"
+};
+
+// A layer without its weights.
+struct LayerConfig {
+  std::string name;
+  std::string weight;                 // tensor name
+  std::string bias;                   // tensor name; empty: none
+  EpilogueSpec epilogue;              // as written; its columns are empty,
+  std::vector<ColumnSource> columns;  // and Operand::column counts into these instead
+};
+
+struct BlockConfig {
+  std::string name;
+  std::string directory;  // of the block in the repository; empty if it was not read from one
+  TensorConfig input;
+  TensorConfig output;
+  ComputeType compute = ComputeType::kFp32;
+  std::vector<LayerConfig> layers;
+  BatchingConfig batching;
+  VersionPolicy version_policy;
+};
+
+// A request of such a block runs in a batch of its own and holds 2 to max_rows rows.
+bool UsesBatchStatistics(const BlockConfig& config);
+
+// Checks everything that can be known without the weights. Limits, all inclusive:
+//   features 1 .. 2^24; max_rows 1 .. 2^20 (2 at least with batch statistics); max_rows rows of the
+//   input, and of the output, take at most 2 GiB; max_queue_delay_us 0 .. 60 s; queue_timeout_us 0
+//   .. 1 h; max_queued_rows max_rows .. 2^31 - 1; max_queued_bytes one row .. 2^40; priority_levels
+//   0 .. 32; default_priority 1 .. priority_levels, or 0 without levels; up to 64 buckets,
+//   ascending, 1 .. max_rows; latest 1 .. 2^31 - 1; listed versions positive, distinct, not empty;
+//   at least one layer, their names distinct; names not empty, of UTF-8 and at most 255 bytes.
+// Errors are INVALID_ARGUMENT and name the field by its path in model.json, what was expected and
+// what was found.
+absl::Status Validate(const BlockConfig& config);
+
+}  // namespace mlpserve

@@ -1,0 +1,33 @@
+// Reads a block from its folder: model.json to a BlockConfig, a version's weights to a BlockSpec.
+//
+//   <model repository>/<name>/model.json
+//                            /<version>/weights.safetensors
+//
+// Not a scan of the repository (repository.h), and no loading into a backend.
+// Threads: free functions without state. Errors name the file; INVALID_ARGUMENT: it is wrong;
+// NOT_FOUND: it is missing; UNAVAILABLE: it cannot be read.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "kernels/spec/block.h"
+#include "server/model/block_config.h"
+
+namespace mlpserve {
+
+// `directory` is the block's; its last component is the block's name.
+absl::StatusOr<BlockConfig> ReadConfig(const std::string& directory);
+
+// Reads the weights of one version of a block that ReadConfig gave: shapes are checked against one
+// another and against the features before any data is read, and the result has passed Validate
+// (kernels/spec/block.h). Tensors of the file that model.json does not name are not read. Weights
+// may be F64, F32, F16 or BF16; F64 is rounded to FP32 once, here. A column tensor of shape [1] is
+// spread over all columns.
+absl::StatusOr<BlockSpec> ReadBlock(const BlockConfig& config, int64_t version);
+
+// ReadConfig, then ReadBlock.
+absl::StatusOr<BlockSpec> ReadBlock(const std::string& directory, int64_t version);
+
+}  // namespace mlpserve

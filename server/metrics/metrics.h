@@ -1,0 +1,157 @@
+// Everything that /metrics shows, for the whole process: the blocks' own figures and the gauges
+// around them. One per process, made by main.cc.
+//
+// Not here: names, help texts and bucket bounds (metric_table.h), the hot path (block_metrics.h),
+// HTTP (http_server.h).
+//
+// Figures that live elsewhere (queues, slots, connections, states of blocks) are read through a
+// callback at each scrape, so that nothing is kept twice. A metric whose source was never given is
+// not exported. Callbacks run on a thread of the HTTP server under this object's lock: they must be
+// quick and must not call back into it. Once a callback has been replaced or removed, it is not
+// running any more.
+//
+// Threads: all functions are thread-safe; none belongs on the path of a request, except the record
+// functions of the BlockMetrics that AddBlock returns and RecordRefusal (one atomic add).
+// Bounds: series grow with the blocks of the repository, their layers and buckets, and with nothing
+// that a client sends.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "server/metrics/block_metrics.h"
+
+namespace mlpserve {
+
+class FamilyWriter;
+
+// A block's queue at this moment.
+struct QueueState {
+  int64_t queued_requests = 0;  // waiting for a batch
+  int64_t queued_rows = 0;
+  int64_t queued_rows_limit = 0;
+  int64_t slots_in_use = 0;
+  int64_t slots = 0;
+};
+
+enum class ModelState : uint8_t { kLoading, kReady, kFailed, kUnloading };
+
+struct ModelStatus {
+  std::string model;
+  int64_t version = 0;  // 0: failed before a version was chosen
+  ModelState state = ModelState::kLoading;
+};
+
+// The kernel that runs a layer at a bucket.
+struct VariantLabel {
+  std::string layer;
+  int64_t bucket = 0;
+  std::string variant;
+};
+
+// Something that makes the server slower or blinder than it was meant to be.
+enum class Degradation : uint8_t { kNoGpu, kNoNvrtc, kNoCublasLt, kNoNvml };
+
+// One accelerator, as its driver tells it; what it does not tell is left out.
+struct DeviceState {
+  std::string device;  // "0"
+  std::string uuid;
+  std::optional<double> memory_used_bytes;
+  std::optional<double> memory_total_bytes;
+  std::optional<double> utilization_ratio;  // 0..1
+  std::optional<double> power_watts;
+  std::optional<double> clock_hertz;
+  std::optional<double> temperature_celsius;
+  std::map<std::string, uint64_t> errors;  // since start, by the driver's name of the code
+};
+
+struct BuildInfo {
+  std::string version;
+  std::string commit;
+  std::string compiler;
+};
+
+class Metrics {
+ public:
+  explicit Metrics(BuildInfo build);
+  ~Metrics();
+  Metrics(const Metrics&) = delete;
+  Metrics& operator=(const Metrics&) = delete;
+
+  // The block's figures, exported from now on. A version that is loaded again (a reload) gets the
+  // object that it had: its counters go on.
+  std::shared_ptr<BlockMetrics> AddBlock(const std::string& model, int64_t version);
+  // Ends the export of everything that carries this model and version. Does nothing if there is no
+  // such block. The object lives on for as long as somebody holds it.
+  void RemoveBlock(const std::string& model, int64_t version);
+
+  // The rest of a block's figures; the block must have been added, else nothing happens.
+  // An empty `read` ends the export: call it so before what it reads is destroyed.
+  void SetQueue(const std::string& model, int64_t version, std::function<QueueState()> read);
+  void SetVariants(const std::string& model, int64_t version, std::vector<VariantLabel> variants);
+
+  // How long the last load of a block took, files to warm, and how often loads failed or replaced
+  // a version that was serving. A block whose load fails need not have been added.
+  void RecordLoad(const std::string& model, int64_t version, std::chrono::nanoseconds duration);
+  void RecordLoadFailure(const std::string& model);
+  void RecordReload(const std::string& model);
+
+  // A request that was answered with an error before its block was known.
+  void RecordRefusal(absl::StatusCode code);
+
+  // Every block and version that the server knows of, ready or not.
+  void SetModelStates(std::function<std::vector<ModelStatus>()> read);
+  void SetConnections(std::function<int64_t()> read);
+  void SetDevices(std::function<std::vector<DeviceState>()> read);
+
+  void SetBackend(const std::string& backend);  // "cpu", "cuda"
+  void SetDegraded(Degradation reason, bool degraded);
+
+  // The Prometheus text format, version 0.0.4; families sorted by name.
+  std::string Text() const;
+  static constexpr const char* kContentType = "text/plain; version=0.0.4; charset=utf-8";
+
+ private:
+  using Version = std::pair<std::string, int64_t>;
+  struct Block {
+    std::shared_ptr<BlockMetrics> metrics;
+    std::function<QueueState()> queue;
+    std::vector<VariantLabel> variants;
+  };
+
+  void WriteProcess(FamilyWriter& writer) const;
+  void WriteBlocks(FamilyWriter& writer) const;
+  void WriteLoads(FamilyWriter& writer) const;
+  void WriteDevices(FamilyWriter& writer) const;
+
+  static constexpr int kStatusCodes = 17;
+  static constexpr int kDegradations = 4;
+
+  const BuildInfo build_;
+  const double start_time_seconds_;  // since the epoch
+  std::array<std::atomic<uint64_t>, kStatusCodes> refusals_{};
+
+  mutable std::mutex mutex_;  // guards all that follows
+  std::map<Version, Block> blocks_;
+  std::map<Version, double> load_seconds_;
+  std::map<std::string, uint64_t> load_failures_;
+  std::map<std::string, uint64_t> reloads_;
+  std::function<std::vector<ModelStatus>()> model_states_;
+  std::function<int64_t()> connections_;
+  std::function<std::vector<DeviceState>()> devices_;
+  std::string backend_;
+  std::array<bool, kDegradations> degraded_{};
+};
+
+}  // namespace mlpserve

@@ -31,17 +31,28 @@ function(mlpserve_library name)
   set_target_properties(${name} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
 endfunction()
 
-# mlpserve_test(NAME SOURCES a_test.cc ... DEPENDS ... [TIMEOUT s] [LABELS ...]) builds a GoogleTest
-# program, which is one entry of ctest.
+add_custom_target(all_tests)
+
+# mlpserve_test(NAME SOURCES a_test.cc ... DEPENDS ... [TIMEOUT s] [SANITIZERS address thread])
+# builds a GoogleTest program, which is one entry of ctest. In a sanitizer build only the tests that
+# name the sanitizer exist (default: address), so that all_tests builds no more than they need.
 function(mlpserve_test name)
-  cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;DEPENDS;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;DEPENDS;SANITIZERS" ${ARGN})
+  if(NOT arg_SANITIZERS)
+    set(arg_SANITIZERS address)
+  endif()
+  string(REGEX MATCH "^[a-z]*" sanitizer "${MLPSERVE_SANITIZER}")
+  if(sanitizer AND NOT sanitizer IN_LIST arg_SANITIZERS)
+    return()
+  endif()
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 300)
+  endif()
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE mlpserve_options ${arg_DEPENDS} GTest::gmock
     GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE MLPSERVE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-  if(NOT arg_TIMEOUT)
-    set(arg_TIMEOUT 300)
-  endif()
   add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT})
+  add_dependencies(all_tests ${name})
 endfunction()

@@ -1,0 +1,113 @@
+"""The real tritonclient from PyPI against a running server, nothing changed on its side."""
+
+import queue
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
+
+from conftest import GOLDENS, assert_close, digits, golden, infer
+
+CASES = sorted(path.parent.name for path in GOLDENS.glob("*/model.json"))
+
+
+def failure(call):
+    with pytest.raises(InferenceServerException) as raised:
+        call()
+    return raised.value.status(), raised.value.message()
+
+
+def test_server_is_live_and_ready(client):
+    assert client.is_server_live() and client.is_server_ready()
+    assert client.is_model_ready("digits") and client.is_model_ready("digits", "1")
+    assert client.get_server_metadata().name == "mlpserve"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_golden_block_answers_as_pytorch_does_in_float64(client, name):
+    x, y = golden(name)
+    assert_close(infer(client, name, x), y)
+
+
+def test_digits_are_classified_as_the_float64_oracle_classifies_them(client):
+    cases = digits()
+    for rows in (1, 7, 64, 450):
+        logits = np.concatenate([infer(client, "digits", cases["x"][i:i + rows])
+                                 for i in range(0, 450, rows)])
+        assert (logits.argmax(1) == cases["logits64"].argmax(1)).all()
+        assert (logits.argmax(1) == cases["label"]).mean() == pytest.approx(0.971, abs=5e-4)
+
+
+def test_requests_in_flight_at_once_get_their_own_rows(client):
+    cases = digits()
+    answers = queue.Queue()
+    sizes = [1, 3, 17, 100, 2, 64, 5] * 20
+    for index, rows in enumerate(sizes):
+        start = (index * 37) % (450 - rows)
+        tensor = triton.InferInput("x", [rows, 64], "FP32")
+        tensor.set_data_from_numpy(cases["x"][start:start + rows])
+        client.async_infer(
+            "digits", [tensor], request_id=str(index),
+            callback=lambda result, error, at=start, n=rows: answers.put((result, error, at, n)))
+    for _ in sizes:
+        result, error, start, rows = answers.get(timeout=30)
+        assert error is None
+        assert_close(result.as_numpy("logits"), cases["logits64"][start:start + rows])
+
+
+def test_metadata_and_config_describe_the_block(client):
+    metadata = client.get_model_metadata("digits")
+    assert (metadata.name, list(metadata.versions)) == ("digits", ["1"])
+    assert [(t.name, t.datatype, list(t.shape)) for t in metadata.inputs] == [("x", "FP32", [-1, 64])]
+    assert [(t.name, t.datatype, list(t.shape)) for t in metadata.outputs] == [
+        ("logits", "FP32", [-1, 10])]
+    config = client.get_model_config("digits").config
+    assert config.max_batch_size == 4096
+    assert (config.input[0].name, list(config.input[0].dims)) == ("x", [64])
+
+
+def test_statistics_count_each_request_once(client):
+    def counted():
+        stats = client.get_inference_statistics("one_by_one").model_stats[0]
+        return stats.inference_stats.queue.count, stats.inference_count, stats.execution_count
+
+    before = counted()
+    infer(client, "one_by_one", np.ones((5, 1), np.float32))
+    after = counted()
+    assert [b - a for a, b in zip(before, after)] == [1, 5, 1]
+
+
+def test_repository_index_lists_every_block_as_ready(client):
+    index = {model.name: model.state for model in client.get_model_repository_index().models}
+    assert index == dict.fromkeys([*CASES, "digits"], "READY")
+
+
+@pytest.mark.parametrize("call, code, says", [
+    (lambda c: infer(c, "nobody", np.ones((1, 64), np.float32)), "NOT_FOUND", ["nobody"]),
+    (lambda c: infer(c, "digits", np.ones((1, 64), np.float32), model_version="7"), "NOT_FOUND",
+     ["digits", "7"]),
+    (lambda c: infer(c, "digits", np.ones((1, 64), np.float32), model_version="new"),
+     "INVALID_ARGUMENT", ["new"]),
+    (lambda c: infer(c, "digits", np.ones((1, 63), np.float32)), "INVALID_ARGUMENT",
+     ["x", "64", "63"]),
+    (lambda c: infer(c, "digits", np.ones((0, 64), np.float32)), "INVALID_ARGUMENT", ["x", "0"]),
+    (lambda c: infer(c, "digits", np.ones((1, 64), np.float16), datatype="FP16"),
+     "INVALID_ARGUMENT", ["x", "FP32", "FP16"]),
+    (lambda c: infer(c, "scale_batchnorm_train", np.ones((1, 72), np.float32)),
+     "INVALID_ARGUMENT", ["2"]),
+    (lambda c: c.load_model("digits"), "UNIMPLEMENTED", []),
+])
+def test_wrong_request_gets_one_clear_error(client, call, code, says):
+    status, message = failure(lambda: call(client))
+    assert status == f"StatusCode.{code}", message
+    for word in says:
+        assert word in message
+
+
+def test_nan_stays_in_its_row(client):
+    x = digits()["x"][:9].copy()
+    x[4, 10] = np.nan
+    logits = infer(client, "digits", x)
+    assert np.isnan(logits[4]).all()
+    assert np.isfinite(np.delete(logits, 4, axis=0)).all()

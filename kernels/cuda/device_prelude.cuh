@@ -17,7 +17,7 @@ using size_t = unsigned long;
 #include <cstdint>
 #endif
 
-namespace mlpserve {
+namespace mlpserve::cuda {
 
 // Formats of Config::kIn (kFp32 and kTf32 are both stored as float: a TF32 kernel rounds what it
 // reads) and of Config::kOut (never kTf32).
@@ -46,4 +46,4 @@ struct StoredAs<Type::kBf16> {
 template <Type type>
 using Stored = typename StoredAs<type>::type;
 
-}  // namespace mlpserve
+}  // namespace mlpserve::cuda

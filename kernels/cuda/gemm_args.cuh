@@ -10,7 +10,7 @@
 
 #include "kernels/cuda/device_prelude.cuh"
 
-namespace mlpserve {
+namespace mlpserve::cuda {
 
 // Column vector i of an epilogue is [columns_stride] floats from columns + i * columns_stride, of
 // which the first n count. columns_stride is n rounded up to a multiple of 8; the tail holds zeros.
@@ -43,4 +43,4 @@ struct GemmArgs {
   EpilogueArgs epilogue;
 };
 
-}  // namespace mlpserve
+}  // namespace mlpserve::cuda

@@ -1,0 +1,18 @@
+// The whole source of one kernel: what NVRTC is given.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "kernels/cuda/config.h"
+#include "kernels/spec/epilogue.h"
+
+namespace mlpserve::cuda {
+
+// The name of the kernel in every source: extern "C" __global__, its first parameter a GemmArgs.
+inline constexpr char kKernelName[] = "mlpserve_gemm";
+
+// One text without includes. Errors are EmitEpilogue's.
+absl::StatusOr<std::string> KernelSource(const EpilogueSpec& canonical, const KernelConfig& config);
+
+}  // namespace mlpserve::cuda

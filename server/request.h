@@ -73,6 +73,7 @@ class InferRequest {
   TimePoint deadline = TimePoint::max();      // of the call; over it, it never runs
   Duration queue_timeout = Duration::zero();  // replaces the block's; zero: the block's
   Timing timing;
+  int32_t ticket = -1;  // the InferSink's, from Submit until OnDone; of no use to anybody else
 
   // Called exactly once, on any thread, also from within Submit or Cancel. `outputs` holds the
   // request's rows in order if `status` is OK, else nothing. The request may be destroyed inside.

@@ -8,7 +8,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -18,7 +17,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/spec/block.h"
-#include "server/request.h"
+#include "server/batch.h"
 
 namespace mlpserve {
 
@@ -27,21 +26,6 @@ struct LoadOptions {
   int slots = 3;                 // input buffers; at least lanes + 1 lets one fill while others run
   int outputs = 6;               // output buffers; at least lanes
   std::vector<int64_t> buckets;  // ascending row counts to prepare for; empty: the backend chooses
-};
-
-// One batch: the first `rows` rows of an input buffer, to an output buffer.
-struct BatchRun {
-  int slot = 0;
-  int output = 0;
-  int lane = 0;
-  int64_t rows = 0;  // 1 .. max_rows
-};
-
-struct BatchTiming {
-  TimePoint started;
-  TimePoint infer_started;
-  TimePoint infer_ended;
-  TimePoint done;
 };
 
 // The variant that runs a layer at a bucket, for metrics and logs.
@@ -53,7 +37,7 @@ struct KernelVariant {
 
 class LoadedBlock {
  public:
-  using Done = std::function<void(const absl::Status&, const BatchTiming&)>;
+  using Done = BatchDone;
 
   virtual ~LoadedBlock() = default;  // no batch may be in flight
 

@@ -1,0 +1,114 @@
+// Gathers the rows of many requests for one block into batches, and gives the results back.
+//
+// What it is: the thread-safe shell around BatchPolicy (policy.h), which decides everything: what
+// goes where, what is refused, what has expired, what runs next, and how long a request waits at
+// most. This shell adds the lock, the clock, the copies and the calls.
+//
+// What it is not: it knows no gRPC, no CUDA and no engine. A batch is run by a callback.
+//
+// Threads. Every function may be called from any thread. The mutex is held for decisions only:
+// rows are copied, batches run and OnDone is called outside of it.
+// - The thread that calls Submit copies the request's rows into a slot. If that completes a batch
+//   and a lane is idle, it calls `run` itself.
+// - With a backend that computes inside `run` (the CPU), that thread also delivers the results and
+//   goes on with the next batch, in a loop, as long as one is ready: handing a small request to
+//   another thread costs more than computing it. It is kept for `help_limit` at most, plus the
+//   batch that it is in; then the batcher's own thread takes over. Other threads of the transport
+//   poll meanwhile, and their requests fill the next batch.
+// - With a backend that answers later, on a thread of its own, the thread that calls `done` starts
+//   the next batch first, then delivers, then copies waiting rows into the slot that became free.
+// - One thread of the batcher's own sleeps until the policy's next wake (a queue delay or a
+//   deadline that has come), or until it is asked to take over. It is woken by a request only if
+//   that moves the wake to an earlier time. While it runs a batch itself, deadlines that pass are
+//   noticed by the next thread that enters, or when the batch is done.
+//
+// Output buffers. Results are given out where they lie, under an OutputLease. At most
+// outputs - lanes buffers are lent at a time, so that a lane never waits for a reader; when that
+// many are out, results are copied to the heap, row range by row range, and given out under a lease
+// on the copy. Dropping a lease takes one or two atomic operations, wakes nobody and takes no lock.
+//
+// Bounds. Memory: the buffers; max_queued_rows requests that wait uncopied; and copied results of
+// at most max_copied_bytes plus the rows that were admitted before that was reached. Time:
+// policy.h.
+//
+// Nothing is lost: OnDone is called exactly once for every request, whatever `run` answers. If a
+// batch fails, its requests get its status, and no others.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/batch.h"
+#include "server/batching/observer.h"
+#include "server/batching/options.h"
+#include "server/request.h"
+
+namespace mlpserve {
+
+// The memory that batches live in. Not owned; must outlive the Batcher.
+struct BatchBuffers {
+  std::vector<std::span<std::byte>> slots;    // each [max_rows, input_row_bytes]; 1 .. 64
+  std::vector<std::span<std::byte>> outputs;  // each [max_rows, output_row_bytes]; lanes .. 64
+  int64_t input_row_bytes = 0;
+  int64_t output_row_bytes = 0;
+  int lanes = 1;  // batches that may run at a time; 1 .. 64
+};
+
+// Runs a batch on an idle lane. Calls `done` exactly once, inside or later; `done` may be copied.
+using RunBatch = std::function<void(const BatchRun& run, const BatchDone& done)>;
+
+// The state at one moment.
+struct BatcherStats {
+  int64_t queued_requests = 0;  // with rows beyond the slots
+  int64_t queued_rows = 0;      // beyond the slots: what the limit holds for
+  int64_t queued_rows_limit = 0;
+  int64_t slots_in_use = 0;
+  int64_t slots = 0;
+  int64_t copied_bytes = 0;
+};
+
+class Batcher final : public InferSink {
+ public:
+  // `observer` may be null; it must outlive the Batcher.
+  // Errors: INVALID_ARGUMENT, naming the option or buffer, what was expected and what came.
+  static absl::StatusOr<std::unique_ptr<Batcher>> Create(const BatchingOptions& options,
+                                                         BatchBuffers buffers, RunBatch run,
+                                                         BatchObserver* observer);
+
+  // Waits as Drain does, and then until every OutputLease has been dropped. Nobody may call Submit
+  // or Cancel any more. Not to be called within OnDone.
+  ~Batcher() override;
+  Batcher(const Batcher&) = delete;
+  Batcher& operator=(const Batcher&) = delete;
+
+  // Statuses that OnDone is called with, besides what `run` answers:
+  //   INVALID_ARGUMENT    no rows, or more than can ever be held; input bytes that are not rows *
+  //                       bytes per row; a priority outside of the levels
+  //   RESOURCE_EXHAUSTED  the queue is full, or too many results wait to be read
+  //   DEADLINE_EXCEEDED   the deadline or the queue timeout passed before all rows lay in a slot
+  //   CANCELLED           Cancel was called before all rows lay in a slot
+  // A request that calls Submit within OnDone is run after OnDone returns.
+  void Submit(InferRequest& request) override;
+  void Cancel(InferRequest& request) override;
+
+  // Waits until no request is queued or in flight and no thread is inside. Leases may still be out.
+  // Requests are not refused meanwhile; the caller stops them. Not to be called within OnDone.
+  void Drain();
+
+  // Takes the lock for a moment: for a scrape, not for every request.
+  BatcherStats stats() const;
+
+ private:
+  class Shell;
+  explicit Batcher(std::unique_ptr<Shell> shell);
+
+  std::unique_ptr<Shell> shell_;
+};
+
+}  // namespace mlpserve

@@ -1,0 +1,24 @@
+// What a batcher tells its surroundings, for metrics.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "server/batch.h"
+
+namespace mlpserve {
+
+// Why a request left the queue without having run.
+enum class Eviction : uint8_t { kDeadline, kTimeout, kCancelled };
+
+// Told what happens, for metrics. Called on any thread, outside of the lock; must be thread-safe.
+class BatchObserver {
+ public:
+  virtual ~BatchObserver() = default;
+  // A batch ended. `timing` means nothing if `status` is not OK.
+  virtual void OnBatch(int64_t rows, const absl::Status& status, const BatchTiming& timing) = 0;
+  // Before the request's OnDone.
+  virtual void OnEviction(Eviction reason) = 0;
+};
+
+}  // namespace mlpserve

@@ -26,10 +26,10 @@ CLI::Option* AddChoice(CLI::App& app, const std::string& flag, Value& value,
     expected += (expected.empty() ? "" : "|") + name;
     if (choice == value) standard = name;
   }
-  const auto read = [&value, &names, expected](const std::string& text) {
+  const auto read = [&value, &names, flag, expected](const std::string& text) {
     const auto found = names.find(text);
     if (found == names.end()) {
-      throw CLI::ValidationError("expected " + expected + ", found \"" + text + "\"");
+      throw CLI::ValidationError(flag, "expected " + expected + ", found \"" + text + "\"");
     }
     value = found->second;
   };

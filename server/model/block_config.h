@@ -14,6 +14,8 @@
 
 namespace mlpserve {
 
+inline constexpr int64_t kMaxBlockFeatures = int64_t{1} << 24;  // K and N of every layer too
+
 // The input or the output tensor of a block, [rows, features].
 struct TensorConfig {
   std::string name;

@@ -13,13 +13,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
-#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/model/file.h"
 #include "server/model/safetensors_header.h"
 
 namespace mlpserve {
@@ -28,11 +27,7 @@ class SafetensorsReader {
  public:
   static absl::StatusOr<SafetensorsReader> Open(const std::string& path);
 
-  SafetensorsReader(SafetensorsReader&& other) noexcept;
-  SafetensorsReader& operator=(SafetensorsReader&& other) noexcept;
-  ~SafetensorsReader();
-
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return file_.path(); }
   const SafetensorsHeader& header() const { return header_; }
   // Null if the file has no such tensor.
   const TensorInfo* Find(const std::string& name) const { return header_.Find(name); }
@@ -48,15 +43,12 @@ class SafetensorsReader {
   absl::StatusOr<std::vector<std::byte>> ReadBytes(const std::string& name) const;
 
  private:
-  SafetensorsReader(std::string path, int file, SafetensorsHeader header);
+  SafetensorsReader(File file, SafetensorsHeader header)
+      : file_(std::move(file)), header_(std::move(header)) {}
 
   absl::StatusOr<const TensorInfo*> Require(const std::string& name) const;
-  absl::Status ReadAt(const TensorInfo& tensor, uint64_t offset, std::span<std::byte> to) const;
-  template <typename T, typename Convert>
-  absl::StatusOr<std::vector<T>> ReadConverted(const TensorInfo& tensor, Convert convert) const;
 
-  std::string path_;
-  int file_ = -1;  // owned
+  File file_;
   SafetensorsHeader header_;
 };
 

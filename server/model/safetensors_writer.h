@@ -20,8 +20,8 @@ struct TensorToWrite {
   std::span<const std::byte> data;  // little-endian, row-major; borrowed
 };
 
-// Writes the tensors in the order given, after a header padded to a multiple of 8 bytes. A file that
-// exists is replaced only when all is written (temporary file beside it, fsync, rename).
+// Writes the tensors in the order given, after a header padded to a multiple of 8 bytes. A file
+// that exists is replaced only when all is written (temporary file beside it, fsync, rename).
 // Errors: INVALID_ARGUMENT, a name twice or not UTF-8, or data of another size than type and shape
 // say; UNAVAILABLE, writing failed. Messages name the file, and the tensor.
 absl::Status WriteSafetensors(const std::string& path, std::span<const TensorToWrite> tensors,

@@ -1,0 +1,152 @@
+#include "server/model/model_json.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "proto/mlp_model.pb.h"
+#include "server/model/epilogue_reader.h"
+#include "server/model/strict_json.h"
+
+namespace mlpserve {
+namespace {
+
+constexpr int64_t kDefaultQueuedBytesLimit = int64_t{1} << 30;
+
+absl::Status Error(const std::string& path, const std::string& expected, const std::string& found) {
+  return absl::InvalidArgumentError(absl::StrCat(path, ": expected ", expected, ", found ", found));
+}
+
+absl::StatusOr<schema::MlpModel> ParseMessage(std::string_view json) {
+  // Protobuf's parser takes single quotes and trailing commas, keeps the last of two values of one
+  // key, and drops a null from a list: all of them mistakes that must not pass.
+  absl::Status strict = ParseStrictJson(json, [](const JsonEvent&) { return absl::OkStatus(); });
+  if (!strict.ok()) return strict;
+  schema::MlpModel model;
+  const auto status = google::protobuf::util::JsonStringToMessage(
+      google::protobuf::StringPiece(json.data(), json.size()), &model);
+  if (status.ok()) return model;
+  return absl::InvalidArgumentError(
+      absl::StrCat(std::string(status.message().data(), status.message().size())));
+}
+
+absl::Status ReadTensor(const schema::Tensor& source, const std::string& path,
+                        TensorConfig& tensor) {
+  tensor.name = source.name();
+  tensor.features = source.features();
+  switch (source.datatype()) {
+    case schema::Tensor::FP32:
+      tensor.datatype = DataType::kFp32;
+      return absl::OkStatus();
+    case schema::Tensor::FP16:
+      tensor.datatype = DataType::kFp16;
+      return absl::OkStatus();
+    case schema::Tensor::BF16:
+      tensor.datatype = DataType::kBf16;
+      return absl::OkStatus();
+    default:
+      return Error(absl::StrCat(path, ".datatype"), "FP32, FP16 or BF16",
+                   absl::StrCat(static_cast<int>(source.datatype())));
+  }
+}
+
+absl::Status ReadCompute(schema::MlpModel::Compute source, ComputeType& compute) {
+  switch (source) {
+    case schema::MlpModel::FP32:
+      compute = ComputeType::kFp32;
+      return absl::OkStatus();
+    case schema::MlpModel::TF32:
+      compute = ComputeType::kTf32;
+      return absl::OkStatus();
+    case schema::MlpModel::FP16:
+      compute = ComputeType::kFp16;
+      return absl::OkStatus();
+    case schema::MlpModel::BF16:
+      compute = ComputeType::kBf16;
+      return absl::OkStatus();
+    default:
+      return Error("compute", "FP32, TF32, FP16 or BF16", absl::StrCat(static_cast<int>(source)));
+  }
+}
+
+absl::Status ReadLayers(const schema::MlpModel& model, std::vector<LayerConfig>& layers) {
+  for (int i = 0; i < model.layers_size(); ++i) {
+    const schema::Layer& source = model.layers(i);
+    LayerConfig layer{.name = source.name(), .weight = source.weight(), .bias = source.bias()};
+    const absl::Status status = ReadEpilogue(source, absl::StrCat("layers[", i, "]"), layer);
+    if (!status.ok()) return status;
+    layers.push_back(std::move(layer));
+  }
+  return absl::OkStatus();
+}
+
+// A value that does not fit becomes one that Validate refuses.
+int Narrow(int64_t value) {
+  return static_cast<int>(std::clamp<int64_t>(value, -1, std::numeric_limits<int>::max()));
+}
+
+void ReadBatching(const schema::Batching& source, int64_t row_bytes, BatchingConfig& batching) {
+  if (source.has_max_rows()) batching.max_rows = source.max_rows();
+  if (source.has_max_queue_delay_us()) batching.max_queue_delay_us = source.max_queue_delay_us();
+  if (source.has_max_queued_rows()) batching.max_queued_rows = source.max_queued_rows();
+  if (source.has_max_queued_bytes()) {
+    batching.max_queued_bytes = source.max_queued_bytes();
+  } else if (row_bytes > 0) {
+    const int64_t rows = std::clamp<int64_t>(kDefaultQueuedBytesLimit / row_bytes, 1,
+                                             std::max<int64_t>(batching.max_queued_rows, 1));
+    batching.max_queued_bytes = rows * row_bytes;
+  }
+  batching.queue_timeout_us = source.queue_timeout_us();
+  batching.priority_levels = Narrow(source.priority_levels());
+  batching.default_priority =
+      source.default_priority() == 0 ? batching.priority_levels : Narrow(source.default_priority());
+  batching.batch_invariant = source.batch_invariant();
+  batching.buckets.assign(source.buckets().begin(), source.buckets().end());
+  // A batch of max_rows rows needs a bucket too. One that is out of order stays for Validate.
+  if (!batching.buckets.empty() && batching.buckets.back() < batching.max_rows) {
+    batching.buckets.push_back(batching.max_rows);
+  }
+}
+
+absl::Status ReadVersionPolicy(const schema::VersionPolicy& source, VersionPolicy& policy) {
+  const int set = source.has_latest() + source.all() + (source.listed_size() > 0);
+  if (set > 1) {
+    return Error("version_policy", "one of latest, all and listed", absl::StrCat(set));
+  }
+  if (source.has_latest()) policy.latest = source.latest();
+  if (source.all()) policy.kind = VersionPolicy::Kind::kAll;
+  if (source.listed_size() > 0) {
+    policy.kind = VersionPolicy::Kind::kListed;
+    policy.listed.assign(source.listed().begin(), source.listed().end());
+    std::sort(policy.listed.begin(), policy.listed.end());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<BlockConfig> ParseModelJson(std::string_view json, const std::string& name) {
+  absl::StatusOr<schema::MlpModel> model = ParseMessage(json);
+  if (!model.ok()) return model.status();
+  if (!model->name().empty() && model->name() != name) {
+    return Error("name", absl::StrCat("that of the folder, ", Quoted(name)), Quoted(model->name()));
+  }
+  BlockConfig config;
+  config.name = name;
+  absl::Status status = ReadTensor(model->input(), "input", config.input);
+  if (status.ok()) status = ReadTensor(model->output(), "output", config.output);
+  if (status.ok()) status = ReadCompute(model->compute(), config.compute);
+  if (status.ok()) status = ReadLayers(*model, config.layers);
+  if (status.ok()) status = ReadVersionPolicy(model->version_policy(), config.version_policy);
+  if (!status.ok()) return status;
+  const bool sized = config.input.features > 0 && config.input.features < (int64_t{1} << 32);
+  ReadBatching(model->batching(), sized ? config.input.row_bytes() : 0, config.batching);
+  status = Validate(config);
+  if (!status.ok()) return status;
+  return config;
+}
+
+}  // namespace mlpserve

@@ -1,0 +1,175 @@
+#include "server/model/model_reader.h"
+
+#include <filesystem>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/model/model_json.h"
+#include "server/model/safetensors.h"
+#include "server/model/strict_json.h"
+
+namespace mlpserve {
+namespace {
+
+constexpr uint64_t kMaxModelJsonBytes = uint64_t{16} << 20;
+
+absl::Status Prefixed(const std::string& prefix, const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat(prefix, ": ", status.message()));
+}
+
+// Reads one version's layers from its weights file.
+class WeightsReader {
+ public:
+  WeightsReader(const BlockConfig& config, const SafetensorsReader& file)
+      : config_(config), file_(file) {}
+
+  // Shapes only: a mistake is found before gigabytes are read. Fills in inputs and outputs.
+  absl::Status ReadShapes(std::vector<LayerSpec>& layers) const {
+    int64_t inputs = config_.input.features;
+    for (size_t i = 0; i < config_.layers.size(); ++i) {
+      const absl::StatusOr<int64_t> outputs = LayerOutputs(i, inputs);
+      if (!outputs.ok()) return outputs.status();
+      layers.push_back({.name = config_.layers[i].name, .inputs = inputs, .outputs = *outputs});
+      inputs = *outputs;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadData(size_t index, LayerSpec& layer) const {
+    const LayerConfig& source = config_.layers[index];
+    absl::Status status = Read(source.weight, layer.weight);
+    if (status.ok() && !source.bias.empty()) status = Read(source.bias, layer.bias);
+    layer.epilogue.ops = source.epilogue.ops;
+    for (const ColumnSource& column : source.columns) {
+      std::vector<float> values;
+      if (status.ok()) status = Read(column.tensor, values);
+      if (!status.ok()) return status;
+      values.resize(static_cast<size_t>(layer.outputs), values.front());  // spreads a [1]
+      layer.epilogue.columns.push_back(std::move(values));
+    }
+    return status;
+  }
+
+ private:
+  // Checks the shapes of a layer's tensors and returns N.
+  absl::StatusOr<int64_t> LayerOutputs(size_t index, int64_t inputs) const {
+    const LayerConfig& layer = config_.layers[index];
+    const std::string path = absl::StrCat("layers[", index, "]");
+    const bool last = index + 1 == config_.layers.size();
+    absl::StatusOr<const TensorInfo*> weight =
+        Find(layer, layer.weight, absl::StrCat(path, ".weight"));
+    if (!weight.ok()) return weight.status();
+    const std::vector<int64_t>& shape = (*weight)->shape;
+    const bool fits = shape.size() == 2 && shape[1] == inputs && shape[0] >= 1 &&
+                      shape[0] <= kMaxBlockFeatures &&
+                      (!last || shape[0] == config_.output.features);
+    if (!fits) {
+      const std::string outputs = last ? absl::StrCat(config_.output.features) : "N";
+      return ShapeError(layer, **weight, absl::StrCat(path, ".weight"),
+                        absl::StrCat("[", outputs, ", ", inputs, "]"));
+    }
+    const int64_t outputs = shape[0];
+    if (!layer.bias.empty()) {
+      const absl::Status status =
+          CheckVector(layer, layer.bias, absl::StrCat(path, ".bias"), outputs, /*or_one=*/false);
+      if (!status.ok()) return status;
+    }
+    for (const ColumnSource& column : layer.columns) {
+      const absl::Status status =
+          CheckVector(layer, column.tensor, column.path, outputs, /*or_one=*/true);
+      if (!status.ok()) return status;
+    }
+    return outputs;
+  }
+
+  absl::Status CheckVector(const LayerConfig& layer, const std::string& name,
+                           const std::string& path, int64_t size, bool or_one) const {
+    const absl::StatusOr<const TensorInfo*> tensor = Find(layer, name, path);
+    if (!tensor.ok()) return tensor.status();
+    const std::vector<int64_t>& shape = (*tensor)->shape;
+    if (shape.size() == 1 && (shape[0] == size || (or_one && shape[0] == 1))) {
+      return absl::OkStatus();
+    }
+    return ShapeError(layer, **tensor, path,
+                      absl::StrCat("[", size, "]", or_one && size != 1 ? " or [1]" : ""));
+  }
+
+  absl::StatusOr<const TensorInfo*> Find(const LayerConfig& layer, const std::string& name,
+                                         const std::string& path) const {
+    const TensorInfo* tensor = file_.Find(name);
+    const std::string place = Place(layer, name, path);
+    if (tensor == nullptr) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(place, ": expected in the file, found none of that name"));
+    }
+    if (IsFloat(tensor->type)) return tensor;
+    return absl::InvalidArgumentError(absl::StrCat(
+        place, ": expected F64, F32, F16 or BF16, found ", std::string(Name(tensor->type))));
+  }
+
+  absl::Status ShapeError(const LayerConfig& layer, const TensorInfo& tensor,
+                          const std::string& path, const std::string& expected) const {
+    return absl::InvalidArgumentError(absl::StrCat(Place(layer, tensor.name, path),
+                                                   ": expected shape ", expected, ", found ",
+                                                   ShapeString(tensor.shape)));
+  }
+
+  std::string Place(const LayerConfig& layer, const std::string& tensor,
+                    const std::string& path) const {
+    return absl::StrCat(file_.path(), ": layer ", Quoted(layer.name), ": tensor ", Quoted(tensor),
+                        " (", path, ")");
+  }
+
+  absl::Status Read(const std::string& tensor, std::vector<float>& values) const {
+    absl::StatusOr<std::vector<float>> read = file_.ReadFloats(tensor);
+    if (!read.ok()) return read.status();
+    values = *std::move(read);
+    return absl::OkStatus();
+  }
+
+  const BlockConfig& config_;
+  const SafetensorsReader& file_;
+};
+
+}  // namespace
+
+absl::StatusOr<BlockConfig> ReadConfig(const std::string& directory) {
+  // A path that ends with a slash has no file name.
+  const std::filesystem::path path = std::filesystem::path(directory + "/").parent_path();
+  const std::string file = (path / "model.json").string();
+  const absl::StatusOr<std::string> json = ReadTextFile(file, kMaxModelJsonBytes);
+  if (!json.ok()) return json.status();
+  absl::StatusOr<BlockConfig> config = ParseModelJson(*json, path.filename().string());
+  if (!config.ok()) return Prefixed(file, config.status());
+  config->directory = path.string();
+  return config;
+}
+
+absl::StatusOr<BlockSpec> ReadBlock(const BlockConfig& config, int64_t version) {
+  const std::string path = absl::StrCat(config.directory, "/", version, "/weights.safetensors");
+  const absl::StatusOr<SafetensorsReader> file = SafetensorsReader::Open(path);
+  if (!file.ok()) return file.status();
+  BlockSpec block{.name = config.name,
+                  .input_type = config.input.datatype,
+                  .output_type = config.output.datatype,
+                  .compute = config.compute,
+                  .batch_invariant = config.batching.batch_invariant};
+  const WeightsReader reader(config, *file);
+  absl::Status status = reader.ReadShapes(block.layers);
+  for (size_t i = 0; i < block.layers.size() && status.ok(); ++i) {
+    status = reader.ReadData(i, block.layers[i]);
+  }
+  if (!status.ok()) return status;
+  status = Validate(block);
+  if (!status.ok()) return Prefixed(absl::StrCat(config.directory, " version ", version), status);
+  return block;
+}
+
+absl::StatusOr<BlockSpec> ReadBlock(const std::string& directory, int64_t version) {
+  const absl::StatusOr<BlockConfig> config = ReadConfig(directory);
+  if (!config.ok()) return config.status();
+  return ReadBlock(*config, version);
+}
+
+}  // namespace mlpserve

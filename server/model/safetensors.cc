@@ -1,0 +1,167 @@
+#include "server/model/safetensors.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <new>
+#include <stdexcept>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/spec/rounding.h"
+#include "server/model/strict_json.h"
+
+namespace mlpserve {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "the format is little-endian");
+
+constexpr size_t kChunkBytes = size_t{1} << 20;
+
+// Memory for a tensor, whose size a file of someone else's making says.
+template <typename T>
+absl::StatusOr<std::vector<T>> Allocate(int64_t elements, const std::string& context) {
+  try {
+    return std::vector<T>(static_cast<size_t>(elements));
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(context, ": no memory for ", elements, " values"));
+  } catch (const std::length_error&) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(context, ": no memory for ", elements, " values"));
+  }
+}
+
+// Reads a tensor of `Stored` elements chunk by chunk, so that no second copy of it is in memory.
+template <typename T, typename Stored, typename Convert>
+absl::StatusOr<std::vector<T>> ReadAs(const File& file, const TensorInfo& tensor, Convert convert) {
+  absl::StatusOr<std::vector<T>> values =
+      Allocate<T>(tensor.elements(), absl::StrCat(file.path(), ": tensor ", Quoted(tensor.name)));
+  if (!values.ok()) return values;
+  constexpr size_t kChunk = kChunkBytes / sizeof(Stored);
+  std::vector<Stored> chunk(std::min(kChunk, values->size()));
+  for (size_t done = 0; done < values->size(); done += chunk.size()) {
+    const std::span<Stored> stored(chunk.data(), std::min(chunk.size(), values->size() - done));
+    const absl::Status status =
+        file.ReadAt(tensor.begin + done * sizeof(Stored), std::as_writable_bytes(stored));
+    if (!status.ok()) return status;
+    std::transform(stored.begin(), stored.end(),
+                   values->begin() + static_cast<std::ptrdiff_t>(done), convert);
+  }
+  return values;
+}
+
+template <typename T>
+absl::StatusOr<std::vector<T>> ReadFloating(const File& file, const TensorInfo& tensor) {
+  switch (tensor.type) {
+    case TensorType::kF64:
+      return ReadAs<T, double>(file, tensor, [](double v) { return static_cast<T>(v); });
+    case TensorType::kF32:
+      return ReadAs<T, float>(file, tensor, [](float v) { return static_cast<T>(v); });
+    case TensorType::kF16:
+      return ReadAs<T, uint16_t>(file, tensor, [](uint16_t v) { return T{FloatFromFp16(v)}; });
+    case TensorType::kBf16:
+      return ReadAs<T, uint16_t>(file, tensor, [](uint16_t v) { return T{FloatFromBf16(v)}; });
+    default:
+      return absl::InvalidArgumentError(absl::StrCat(file.path(), ": tensor ", Quoted(tensor.name),
+                                                     ": expected F64, F32, F16 or BF16, found ",
+                                                     std::string(Name(tensor.type))));
+  }
+}
+
+template <typename Stored>
+absl::StatusOr<std::vector<int64_t>> ReadIntegers(const File& file, const TensorInfo& tensor) {
+  return ReadAs<int64_t, Stored>(file, tensor, [](Stored v) { return static_cast<int64_t>(v); });
+}
+
+// A value over 2^63 - 1 would turn negative.
+absl::StatusOr<std::vector<int64_t>> ReadUnsigned64(const File& file, const TensorInfo& tensor) {
+  absl::StatusOr<std::vector<int64_t>> values = ReadIntegers<uint64_t>(file, tensor);
+  if (!values.ok()) return values;
+  const auto wrapped =
+      std::find_if(values->begin(), values->end(), [](int64_t v) { return v < 0; });
+  if (wrapped == values->end()) return values;
+  return absl::InvalidArgumentError(absl::StrCat(
+      file.path(), ": tensor ", Quoted(tensor.name), ": expected values up to 2^63 - 1, found ",
+      static_cast<uint64_t>(*wrapped), " at ", wrapped - values->begin()));
+}
+
+}  // namespace
+
+absl::StatusOr<SafetensorsReader> SafetensorsReader::Open(const std::string& path) {
+  absl::StatusOr<File> file = File::Open(path);
+  if (!file.ok()) return file.status();
+  std::string first(std::min<uint64_t>(file->size(), 8), '\0');
+  absl::Status status = file->ReadAt(0, std::as_writable_bytes(std::span(first)));
+  if (!status.ok()) return status;
+  const absl::StatusOr<uint64_t> length = ParseHeaderLength(first, file->size(), path);
+  if (!length.ok()) return length.status();
+  std::string json(*length, '\0');
+  status = file->ReadAt(first.size(), std::as_writable_bytes(std::span(json)));
+  if (!status.ok()) return status;
+  absl::StatusOr<SafetensorsHeader> header = ParseHeader(json, file->size(), path);
+  if (!header.ok()) return header.status();
+  return SafetensorsReader(*std::move(file), *std::move(header));
+}
+
+absl::StatusOr<const TensorInfo*> SafetensorsReader::Require(const std::string& name) const {
+  const TensorInfo* tensor = Find(name);
+  if (tensor != nullptr) return tensor;
+  return absl::NotFoundError(
+      absl::StrCat(path(), ": expected a tensor ", Quoted(name), ", found none of that name"));
+}
+
+absl::StatusOr<std::vector<float>> SafetensorsReader::ReadFloats(const std::string& name) const {
+  const absl::StatusOr<const TensorInfo*> tensor = Require(name);
+  if (!tensor.ok()) return tensor.status();
+  return ReadFloating<float>(file_, **tensor);
+}
+
+absl::StatusOr<std::vector<double>> SafetensorsReader::ReadDoubles(const std::string& name) const {
+  const absl::StatusOr<const TensorInfo*> tensor = Require(name);
+  if (!tensor.ok()) return tensor.status();
+  return ReadFloating<double>(file_, **tensor);
+}
+
+absl::StatusOr<std::vector<int64_t>> SafetensorsReader::ReadInts(const std::string& name) const {
+  const absl::StatusOr<const TensorInfo*> found = Require(name);
+  if (!found.ok()) return found.status();
+  const TensorInfo& tensor = **found;
+  switch (tensor.type) {
+    case TensorType::kBool:
+      return ReadAs<int64_t, uint8_t>(file_, tensor, [](uint8_t v) { return int64_t{v != 0}; });
+    case TensorType::kU8:
+      return ReadIntegers<uint8_t>(file_, tensor);
+    case TensorType::kI8:
+      return ReadIntegers<int8_t>(file_, tensor);
+    case TensorType::kU16:
+      return ReadIntegers<uint16_t>(file_, tensor);
+    case TensorType::kI16:
+      return ReadIntegers<int16_t>(file_, tensor);
+    case TensorType::kU32:
+      return ReadIntegers<uint32_t>(file_, tensor);
+    case TensorType::kI32:
+      return ReadIntegers<int32_t>(file_, tensor);
+    case TensorType::kU64:
+      return ReadUnsigned64(file_, tensor);
+    case TensorType::kI64:
+      return ReadIntegers<int64_t>(file_, tensor);
+    default:
+      return absl::InvalidArgumentError(absl::StrCat(path(), ": tensor ", Quoted(name),
+                                                     ": expected integers, found ",
+                                                     std::string(Name(tensor.type))));
+  }
+}
+
+absl::StatusOr<std::vector<std::byte>> SafetensorsReader::ReadBytes(const std::string& name) const {
+  const absl::StatusOr<const TensorInfo*> tensor = Require(name);
+  if (!tensor.ok()) return tensor.status();
+  absl::StatusOr<std::vector<std::byte>> bytes = Allocate<std::byte>(
+      static_cast<int64_t>((*tensor)->bytes()), absl::StrCat(path(), ": tensor ", Quoted(name)));
+  if (!bytes.ok()) return bytes;
+  const absl::Status status = file_.ReadAt((*tensor)->begin, *bytes);
+  if (!status.ok()) return status;
+  return bytes;
+}
+
+}  // namespace mlpserve

@@ -1,0 +1,39 @@
+#include "server/model/utf8.h"
+
+#include <cstddef>
+#include <cstdint>
+
+namespace mlpserve {
+namespace {
+
+// Length of the sequence that `bytes` begins with; 0 if it is ill-formed. RFC 3629, section 4.
+size_t SequenceLength(std::string_view bytes) {
+  const auto at = [&](size_t i) { return static_cast<uint8_t>(i < bytes.size() ? bytes[i] : 0); };
+  const auto tail = [&](size_t i) { return (at(i) & 0xC0) == 0x80; };
+  const uint8_t first = at(0);
+  if (first < 0x80) return 1;
+  if (first < 0xC2 || first > 0xF4 || !tail(1)) return 0;
+  if (first < 0xE0) return 2;
+  if (!tail(2)) return 0;
+  if (first < 0xF0) {
+    const bool overlong = first == 0xE0 && at(1) < 0xA0;
+    const bool surrogate = first == 0xED && at(1) > 0x9F;
+    return overlong || surrogate ? 0 : 3;
+  }
+  const bool overlong = first == 0xF0 && at(1) < 0x90;
+  const bool too_large = first == 0xF4 && at(1) > 0x8F;
+  return overlong || too_large || !tail(3) ? 0 : 4;
+}
+
+}  // namespace
+
+bool IsUtf8(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const size_t length = SequenceLength(bytes);
+    if (length == 0) return false;
+    bytes.remove_prefix(length);
+  }
+  return true;
+}
+
+}  // namespace mlpserve

@@ -103,6 +103,10 @@ class BlockMetrics {
   struct Totals;
 
   Totals Sum() const;
+  BlockStatistics Statistics(const Totals& totals) const;
+  void ExportHistograms(FamilyWriter& writer, const Totals& totals) const;
+  void ExportCounters(FamilyWriter& writer, const Totals& totals) const;
+  void ExportNv(FamilyWriter& writer, const Totals& totals) const;
   size_t BucketIndex(int64_t bucket);
 
   const std::string model_;

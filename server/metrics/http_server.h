@@ -52,9 +52,8 @@ class HttpServer {
  private:
   struct Listener;
 
-  explicit HttpServer(HttpPages pages);
+  HttpServer();
 
-  const HttpPages pages_;
   std::unique_ptr<Listener> listener_;
   int port_ = 0;
 };

@@ -23,14 +23,16 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "server/metrics/block_metrics.h"
+#include "server/metrics/status_label.h"
+#include "server/sync/mutex.h"
 
 namespace mlpserve {
 
@@ -97,7 +99,8 @@ class Metrics {
   void RemoveBlock(const std::string& model, int64_t version);
 
   // The rest of a block's figures; the block must have been added, else nothing happens.
-  // An empty `read` ends the export: call it so before what it reads is destroyed.
+  // A reload replaces them. An empty `read` ends the export: call it so, unless it was replaced,
+  // before what it reads is destroyed.
   void SetQueue(const std::string& model, int64_t version, std::function<QueueState()> read);
   void SetVariants(const std::string& model, int64_t version, std::vector<VariantLabel> variants);
 
@@ -130,28 +133,26 @@ class Metrics {
     std::vector<VariantLabel> variants;
   };
 
-  void WriteProcess(FamilyWriter& writer) const;
-  void WriteBlocks(FamilyWriter& writer) const;
-  void WriteLoads(FamilyWriter& writer) const;
-  void WriteDevices(FamilyWriter& writer) const;
+  void WriteProcess(FamilyWriter& writer) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WriteBlocks(FamilyWriter& writer) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WriteModels(FamilyWriter& writer) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  static constexpr int kStatusCodes = 17;
   static constexpr int kDegradations = 4;
 
   const BuildInfo build_;
   const double start_time_seconds_;  // since the epoch
   std::array<std::atomic<uint64_t>, kStatusCodes> refusals_{};
 
-  mutable std::mutex mutex_;  // guards all that follows
-  std::map<Version, Block> blocks_;
-  std::map<Version, double> load_seconds_;
-  std::map<std::string, uint64_t> load_failures_;
-  std::map<std::string, uint64_t> reloads_;
-  std::function<std::vector<ModelStatus>()> model_states_;
-  std::function<int64_t()> connections_;
-  std::function<std::vector<DeviceState>()> devices_;
-  std::string backend_;
-  std::array<bool, kDegradations> degraded_{};
+  mutable Mutex mutex_;
+  std::map<Version, Block> blocks_ ABSL_GUARDED_BY(mutex_);
+  std::map<Version, double> load_seconds_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, uint64_t> load_failures_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, uint64_t> reloads_ ABSL_GUARDED_BY(mutex_);
+  std::function<std::vector<ModelStatus>()> model_states_ ABSL_GUARDED_BY(mutex_);
+  std::function<int64_t()> connections_ ABSL_GUARDED_BY(mutex_);
+  std::function<std::vector<DeviceState>()> devices_ ABSL_GUARDED_BY(mutex_);
+  std::string backend_ ABSL_GUARDED_BY(mutex_);
+  std::array<bool, kDegradations> degraded_ ABSL_GUARDED_BY(mutex_){};
 };
 
 }  // namespace mlpserve

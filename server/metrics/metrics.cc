@@ -1,0 +1,213 @@
+#include "server/metrics/metrics.h"
+
+#include <sstream>
+#include <utility>
+
+#include "prometheus/text_serializer.h"
+#include "server/metrics/family_writer.h"
+#include "server/metrics/metric_table.h"
+
+namespace mlpserve {
+namespace {
+
+using Seconds = std::chrono::duration<double>;
+
+// By ModelState: the words of the Open Inference Protocol's repository index, in small letters.
+constexpr std::array<const char*, 4> kModelStates = {"loading", "ready", "unavailable",
+                                                     "unloading"};
+// By Degradation.
+constexpr std::array<const char*, 4> kDegradationReasons = {"no_gpu", "no_nvrtc", "no_cublaslt",
+                                                            "no_nvml"};
+
+void WriteQueue(FamilyWriter& writer, const MetricLabels& labels, const QueueState& state) {
+  const auto add = [&](MetricId id, int64_t value) {
+    writer.Add(id, labels, static_cast<double>(value));
+  };
+  add(MetricId::kNvPendingRequests, state.queued_requests);
+  add(MetricId::kQueuedRows, state.queued_rows);
+  add(MetricId::kQueuedRowsLimit, state.queued_rows_limit);
+  add(MetricId::kSlotsInUse, state.slots_in_use);
+  add(MetricId::kSlots, state.slots);
+}
+
+void WriteDevice(FamilyWriter& writer, const DeviceState& device) {
+  const MetricLabels labels = {{"device", device.device}};
+  const MetricLabels nv_labels = {{"gpu_uuid", device.uuid}};
+  const auto add = [&](MetricId id, const std::optional<double>& value) {
+    if (value) writer.Add(id, labels, *value);
+  };
+  const auto add_nv = [&](MetricId id, const std::optional<double>& value) {
+    if (value) writer.Add(id, nv_labels, *value);
+  };
+  add(MetricId::kDeviceMemoryUsed, device.memory_used_bytes);
+  add(MetricId::kDeviceMemoryTotal, device.memory_total_bytes);
+  add(MetricId::kDeviceUtilization, device.utilization_ratio);
+  add(MetricId::kDevicePower, device.power_watts);
+  add(MetricId::kDeviceClock, device.clock_hertz);
+  add(MetricId::kDeviceTemperature, device.temperature_celsius);
+  for (const auto& [code, count] : device.errors) {
+    writer.Add(MetricId::kDeviceErrors, With(labels, "code", code), static_cast<double>(count));
+  }
+  add_nv(MetricId::kNvGpuUtilization, device.utilization_ratio);
+  add_nv(MetricId::kNvGpuMemoryTotal, device.memory_total_bytes);
+  add_nv(MetricId::kNvGpuMemoryUsed, device.memory_used_bytes);
+  add_nv(MetricId::kNvGpuPower, device.power_watts);
+}
+
+}  // namespace
+
+Metrics::Metrics(BuildInfo build)
+    : build_(std::move(build)),
+      start_time_seconds_(Seconds(std::chrono::system_clock::now().time_since_epoch()).count()) {}
+
+Metrics::~Metrics() = default;
+
+std::shared_ptr<BlockMetrics> Metrics::AddBlock(const std::string& model, int64_t version) {
+  MutexLock lock(mutex_);
+  Block& block = blocks_[{model, version}];
+  if (block.metrics == nullptr) block.metrics = std::make_shared<BlockMetrics>(model, version);
+  return block.metrics;
+}
+
+void Metrics::RemoveBlock(const std::string& model, int64_t version) {
+  MutexLock lock(mutex_);
+  blocks_.erase({model, version});
+  load_seconds_.erase({model, version});
+}
+
+void Metrics::SetQueue(const std::string& model, int64_t version,
+                       std::function<QueueState()> read) {
+  MutexLock lock(mutex_);
+  const auto block = blocks_.find({model, version});
+  if (block != blocks_.end()) block->second.queue = std::move(read);
+}
+
+void Metrics::SetVariants(const std::string& model, int64_t version,
+                          std::vector<VariantLabel> variants) {
+  MutexLock lock(mutex_);
+  const auto block = blocks_.find({model, version});
+  if (block != blocks_.end()) block->second.variants = std::move(variants);
+}
+
+void Metrics::RecordLoad(const std::string& model, int64_t version,
+                         std::chrono::nanoseconds duration) {
+  MutexLock lock(mutex_);
+  load_seconds_[{model, version}] = Seconds(duration).count();
+  // Shown from the first load on: a rate over the first failure needs the zero before it.
+  load_failures_.try_emplace(model, 0);
+  reloads_.try_emplace(model, 0);
+}
+
+void Metrics::RecordLoadFailure(const std::string& model) {
+  MutexLock lock(mutex_);
+  ++load_failures_[model];
+}
+
+void Metrics::RecordReload(const std::string& model) {
+  MutexLock lock(mutex_);
+  ++reloads_[model];
+}
+
+void Metrics::RecordRefusal(absl::StatusCode code) {
+  refusals_[StatusIndex(code)].fetch_add(1, std::memory_order_relaxed);
+}
+
+void Metrics::SetModelStates(std::function<std::vector<ModelStatus>()> read) {
+  MutexLock lock(mutex_);
+  model_states_ = std::move(read);
+}
+
+void Metrics::SetConnections(std::function<int64_t()> read) {
+  MutexLock lock(mutex_);
+  connections_ = std::move(read);
+}
+
+void Metrics::SetDevices(std::function<std::vector<DeviceState>()> read) {
+  MutexLock lock(mutex_);
+  devices_ = std::move(read);
+}
+
+void Metrics::SetBackend(const std::string& backend) {
+  MutexLock lock(mutex_);
+  backend_ = backend;
+}
+
+void Metrics::SetDegraded(Degradation reason, bool degraded) {
+  MutexLock lock(mutex_);
+  degraded_[static_cast<size_t>(reason)] = degraded;
+}
+
+std::string Metrics::Text() const {
+  FamilyWriter writer;
+  {
+    MutexLock lock(mutex_);
+    WriteProcess(writer);
+    WriteModels(writer);
+    WriteBlocks(writer);
+    if (devices_) {
+      for (const DeviceState& device : devices_()) WriteDevice(writer, device);
+    }
+  }
+  std::ostringstream text;
+  prometheus::TextSerializer().Serialize(text, writer.Take());
+  return std::move(text).str();
+}
+
+void Metrics::WriteProcess(FamilyWriter& writer) const {
+  writer.Add(
+      MetricId::kBuildInfo,
+      {{"version", build_.version}, {"commit", build_.commit}, {"compiler", build_.compiler}}, 1);
+  writer.Add(MetricId::kStartTime, {}, start_time_seconds_);
+  if (connections_) {
+    writer.Add(MetricId::kConnections, {}, static_cast<double>(connections_()));
+  }
+  if (!backend_.empty()) writer.Add(MetricId::kBackendInfo, {{"backend", backend_}}, 1);
+  for (size_t i = 0; i < degraded_.size(); ++i) {
+    writer.Add(MetricId::kDegraded, {{"reason", kDegradationReasons[i]}}, degraded_[i] ? 1 : 0);
+  }
+  double refused = 0;
+  for (size_t i = 0; i < kStatusCodes; ++i) {
+    const auto count = static_cast<double>(refusals_[i].load(std::memory_order_relaxed));
+    if (count == 0) continue;
+    refused += count;
+    writer.Add(MetricId::kRequestFailures, {{"code", StatusLabel(i)}}, count);
+  }
+  writer.Add(MetricId::kRequests, {}, refused);
+}
+
+void Metrics::WriteModels(FamilyWriter& writer) const {
+  if (model_states_) {
+    for (const ModelStatus& status : model_states_()) {
+      const MetricLabels labels = BlockLabels(status.model, status.version);
+      for (size_t i = 0; i < kModelStates.size(); ++i) {
+        writer.Add(MetricId::kModelState, With(labels, "state", kModelStates[i]),
+                   static_cast<size_t>(status.state) == i ? 1 : 0);
+      }
+    }
+  }
+  for (const auto& [version, seconds] : load_seconds_) {
+    writer.Add(MetricId::kModelLoadDuration, BlockLabels(version.first, version.second), seconds);
+  }
+  for (const auto& [model, count] : load_failures_) {
+    writer.Add(MetricId::kModelLoadFailures, {{"model", model}}, static_cast<double>(count));
+  }
+  for (const auto& [model, count] : reloads_) {
+    writer.Add(MetricId::kReloads, {{"model", model}}, static_cast<double>(count));
+  }
+}
+
+void Metrics::WriteBlocks(FamilyWriter& writer) const {
+  for (const auto& [version, block] : blocks_) {
+    block.metrics->Export(writer);
+    const MetricLabels labels = BlockLabels(version.first, version.second);
+    if (block.queue) WriteQueue(writer, labels, block.queue());
+    for (const VariantLabel& variant : block.variants) {
+      MetricLabels of_variant = With(labels, "layer", variant.layer);
+      of_variant = With(std::move(of_variant), "bucket", std::to_string(variant.bucket));
+      of_variant = With(std::move(of_variant), "variant", variant.variant);
+      writer.Add(MetricId::kKernelVariantInfo, std::move(of_variant), 1);
+    }
+  }
+}
+
+}  // namespace mlpserve

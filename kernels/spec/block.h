@@ -35,11 +35,14 @@ struct BlockSpec {
 
 bool UsesBatchStatistics(const BlockSpec& block);
 
+inline constexpr int kMaxEpilogueDepth = 16;
+
 // What a backend may rely on: at least one layer; positive sizes; weights, biases and columns of
 // the declared sizes; N of a layer is K of the next; every constant finite (a clamp's bounds may be
 // infinite, min <= max); eps > 0 or variance + eps > 0; column indices in range; BatchNorm at the
 // top level only; AddInput only where N equals the block's input features; no empty Residual or
-// Gate. Weights and columns may hold NaN and infinity, which pass through as in PyTorch.
+// Gate, nested at most kMaxEpilogueDepth deep. "Finite" is as an FP32 number. Weights and columns
+// may hold NaN and infinity, which pass through as in PyTorch.
 // Errors are INVALID_ARGUMENT and name the layer, the op by its path
 // ("epilogue[1].residual.ops[0]"), what was expected and what was found.
 absl::Status Validate(const BlockSpec& block);

@@ -1,91 +1,95 @@
 #include "kernels/cuda/config.h"
 
-#include <string_view>
-
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 
 namespace mlpserve::cuda {
 namespace {
 
-std::string_view Name(MainLoop main_loop) {
-  switch (main_loop) {
-    case MainLoop::kFfma:
-      return "ffma";
-    case MainLoop::kMma:
-      return "mma";
-    case MainLoop::kMmaRows:
-      return "mma_rows";
-    case MainLoop::kWgmma:
-      return "wgmma";
-    case MainLoop::kWgmmaRows:
-      return "wgmma_rows";
-  }
-  return "?";
-}
-
-std::string_view TypeText(ComputeType type) {
-  switch (type) {
-    case ComputeType::kFp32:
-      return "Type::kFp32";
-    case ComputeType::kTf32:
-      return "Type::kTf32";
-    case ComputeType::kFp16:
-      return "Type::kFp16";
-    case ComputeType::kBf16:
-      return "Type::kBf16";
-  }
-  return "?";
-}
-
-std::string_view TypeText(DataType type) {
-  switch (type) {
-    case DataType::kFp32:
-      return "Type::kFp32";
-    case DataType::kFp16:
-      return "Type::kFp16";
-    case DataType::kBf16:
-      return "Type::kBf16";
-  }
-  return "?";
-}
-
+// "FP16" names the same format in both enumerations, and Type::kFp16 in device code.
 template <typename T>
 std::string LowerName(T type) {
   return absl::AsciiStrToLower(std::string(mlpserve::Name(type)));
 }
 
+template <typename T>
+std::string DeviceType(T type) {
+  std::string name = LowerName(type);
+  name[0] = absl::ascii_toupper(name[0]);
+  return absl::StrCat("Type::k", name);
+}
+
+std::vector<Constant> Constants(const Tile& tile) {
+  return std::visit([](const auto& t) { return t.Constants(); }, tile);
+}
+
 }  // namespace
 
-std::string CodeName(const KernelConfig& c) {
-  std::string name = absl::StrCat(std::string(Name(c.main_loop)), ".", LowerName(c.compute), ".",
-                                  LowerName(c.output), ".", c.tile_m, "x", c.tile_n, "x", c.tile_k);
-  absl::StrAppend(&name, ".w", c.warps_m, "x", c.warps_n, ".s", c.stages, ".b", c.blocks_per_sm);
-  if (c.cluster > 1) absl::StrAppend(&name, ".c", c.cluster);
+std::vector<Constant> FfmaTile::Constants() const {
+  return {{"kTileM", tile_m},
+          {"kTileN", tile_n},
+          {"kTileK", tile_k},
+          {"kThreadsM", threads_m},
+          {"kThreadsN", threads_n}};
+}
+
+std::vector<Constant> MmaTile::Constants() const {
+  return {{"kTileM", tile_m},
+          {"kTileN", tile_n},
+          {"kTileK", tile_k},
+          {"kWarpsM", warps_m},
+          {"kWarpsN", warps_n},
+          {"kStages", stages},
+          {"kBlocksPerSm", blocks_per_sm}};
+}
+
+std::vector<Constant> MmaRowsTile::Constants() const {
+  return {{"kTileN", tile_n},   {"kTileM", tile_m},  {"kTileK", tile_k},
+          {"kWarpsN", warps_n}, {"kStages", stages}, {"kBlocksPerSm", blocks_per_sm}};
+}
+
+std::vector<Constant> WgmmaGemmTile::Constants() const {
+  return {{"kTileM", tile_m},           {"kTileN", tile_n},
+          {"kStages", stages},          {"kClusterM", cluster_m},
+          {"kClusterN", cluster_n},     {"kPingPong", ping_pong},
+          {"kGroupM", group_m},         {"kStoreBuffers", store_buffers},
+          {"kStoreByTma", store_by_tma}};
+}
+
+std::vector<Constant> WgmmaRowsTile::Constants() const {
+  return {{"kTileRows", tile_rows}, {"kBatch", batch},
+          {"kStages", stages},      {"kBlocksPerStage", blocks_per_stage},
+          {"kShare", share},        {"kSplitK", split_k}};
+}
+
+std::string_view MainLoopName(const Tile& tile) {
+  constexpr std::string_view kNames[] = {"ffma", "mma", "mma_rows", "wgmma_gemm", "wgmma_rows"};
+  static_assert(std::size(kNames) == std::variant_size_v<Tile>);
+  return kNames[tile.index()];
+}
+
+std::string CodeName(const KernelConfig& config) {
+  std::string name = absl::StrCat(std::string(MainLoopName(config.tile)), " ",
+                                  LowerName(config.compute), " ", LowerName(config.output));
+  for (const Constant& c : Constants(config.tile)) {
+    absl::StrAppend(&name, " ", std::string(c.name.substr(1)), c.value);
+  }
   return name;
 }
 
-std::string Name(const KernelConfig& c) {
-  return c.split_k == 1 ? CodeName(c) : absl::StrCat(CodeName(c), ".k", c.split_k);
+std::string Name(const KernelConfig& config) {
+  const std::string name = CodeName(config);
+  return config.split_k == 1 ? name : absl::StrCat(name, " Split", config.split_k);
 }
 
-std::string EmitConfig(const KernelConfig& c) {
-  std::string text = "struct Config {\n";
-  const auto constant = [&text](const char* name, int value) {
-    absl::StrAppend(&text, "  static constexpr int ", name, " = ", value, ";\n");
-  };
-  absl::StrAppend(&text, "  static constexpr Type kIn = ", std::string(TypeText(c.compute)), ";\n");
-  absl::StrAppend(&text, "  static constexpr Type kOut = ", std::string(TypeText(c.output)), ";\n");
-  constant("kTileM", c.tile_m);
-  constant("kTileN", c.tile_n);
-  constant("kTileK", c.tile_k);
-  constant("kWarpsM", c.warps_m);
-  constant("kWarpsN", c.warps_n);
-  constant("kStages", c.stages);
-  constant("kBlocksPerSm", c.blocks_per_sm);
-  constant("kCluster", c.cluster);
-  absl::StrAppend(&text, "};\n");
-  return text;
+std::string EmitConfig(const KernelConfig& config) {
+  std::string text =
+      absl::StrCat("struct Config {\n  static constexpr Type kIn = ", DeviceType(config.compute),
+                   ";\n  static constexpr Type kOut = ", DeviceType(config.output), ";\n");
+  for (const Constant& c : Constants(config.tile)) {
+    absl::StrAppend(&text, "  static constexpr int ", std::string(c.name), " = ", c.value, ";\n");
+  }
+  return absl::StrCat(text, "};\n");
 }
 
 }  // namespace mlpserve::cuda

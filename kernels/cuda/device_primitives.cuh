@@ -34,8 +34,6 @@ __device__ __forceinline__ float MinNan(float a, float b) {
 
 __device__ __forceinline__ float FloatFromBits(uint32_t bits) { return __uint_as_float(bits); }
 
-__device__ __forceinline__ float LoadOperand(const float* p) { return __ldg(p); }
-
 // To nearest, ties away from zero: the only rounding that cvt to TF32 has before sm_90. It differs
 // from ties to even in exact halves only.
 __device__ __forceinline__ uint32_t RoundToTf32(uint32_t float_bits) {

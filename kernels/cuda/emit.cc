@@ -127,7 +127,7 @@ std::string EmitLoad(size_t columns) {
   }
   absl::StrAppend(&text, "    const float* p = args.columns + column;\n    return Column{{");
   for (size_t i = 0; i < columns; ++i) {
-    absl::StrAppend(&text, i == 0 ? "" : ", ", "LoadOperand(p + ", i, " * args.columns_stride)");
+    absl::StrAppend(&text, i == 0 ? "" : ", ", "p[", i, " * args.columns_stride]");
   }
   absl::StrAppend(&text, "}};\n  }\n");
   return text;

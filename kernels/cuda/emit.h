@@ -11,6 +11,7 @@
 //     static __device__ Column Load(const Args&, int column);  // once per thread, tile and column
 //     static __device__ float Apply(float z, const Column&, float x);
 //   };
+// Load reads through a plain pointer, so that a main loop may hand it a copy in shared memory.
 // Apply is the whole epilogue of one value; x is the block's input at the same row and column,
 // ignored unless kUsesInput.
 #pragma once

@@ -2,30 +2,11 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "kernels/cuda/device_sources.h"
 #include "kernels/cuda/emit.h"
 
 namespace mlpserve::cuda {
-namespace {
-
-std::string_view MainLoopPath(MainLoop main_loop) {
-  switch (main_loop) {
-    case MainLoop::kFfma:
-      return "kernels/cuda/ffma.cuh";
-    case MainLoop::kMma:
-      return "kernels/cuda/mma.cuh";
-    case MainLoop::kMmaRows:
-      return "kernels/cuda/mma_rows.cuh";
-    case MainLoop::kWgmma:
-      return "kernels/cuda/wgmma.cuh";
-    case MainLoop::kWgmmaRows:
-      return "kernels/cuda/wgmma_rows.cuh";
-  }
-  return "";
-}
-
-}  // namespace
-
 absl::StatusOr<std::string> KernelSource(const EpilogueSpec& canonical,
                                          const KernelConfig& config) {
   absl::StatusOr<std::string> epilogue = EmitEpilogue(canonical, "Epilogue");
@@ -39,7 +20,7 @@ absl::StatusOr<std::string> KernelSource(const EpilogueSpec& canonical,
   source.AddText("\n");
   source.AddText(EmitConfig(config));
   source.AddText("\n}  // namespace mlpserve::cuda\n\n");
-  source.Add(MainLoopPath(config.main_loop));
+  source.Add(absl::StrCat("kernels/cuda/", std::string(MainLoopName(config.tile)), ".cuh"));
   return std::move(source).Take();
 }
 

@@ -3,6 +3,10 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
+#include <utility>
+
+#include "server/sync/mutex.h"
 
 namespace mlpserve {
 
@@ -21,13 +25,23 @@ class ServingState {
   bool accepts_requests() const { return phase() != Phase::kClosing; }
 
   void Advance(Phase to) {
-    Phase now = phase();
-    while (now < to && !phase_.compare_exchange_weak(now, to)) {
-    }
+    MutexLock lock(mutex_);
+    if (to <= phase()) return;
+    phase_.store(to, std::memory_order_release);
+    if (listener_) listener_();
+  }
+
+  // `listener` is called after each change, on the thread that made it, and must not call back into
+  // this object but to read it. Replaces the last one, which is not running when this returns.
+  void SetListener(std::function<void()> listener) {
+    MutexLock lock(mutex_);
+    listener_ = std::move(listener);
   }
 
  private:
   std::atomic<Phase> phase_{Phase::kStarting};
+  Mutex mutex_;  // held by who changes the phase
+  std::function<void()> listener_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace mlpserve

@@ -1,0 +1,44 @@
+#include "server/transport/call_queue.h"
+
+#include <utility>
+
+#include "server/transport/event.h"
+
+namespace mlpserve {
+
+CallQueue::CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> queue)
+    : queue_(std::move(queue)) {}
+
+CallQueue::~CallQueue() {
+  if (!threads_.empty()) return;
+  // A queue that never had threads must be shut down and emptied all the same.
+  queue_->Shutdown();
+  Serve();
+}
+
+void CallQueue::StartThreads(int threads) {
+  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Serve(); });
+}
+
+void CallQueue::Leave() {
+  if (calls_.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
+  MutexLock lock(mutex_);
+  all_left_.NotifyAll();
+}
+
+void CallQueue::Finish() {
+  {
+    MutexLock lock(mutex_);
+    while (calls_.load(std::memory_order_acquire) > 0) all_left_.Wait(mutex_);
+  }
+  queue_->Shutdown();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void CallQueue::Serve() {
+  void* tag = nullptr;
+  bool ok = false;
+  while (queue_->Next(&tag, &ok)) static_cast<Event*>(tag)->OnEvent(ok);
+}
+
+}  // namespace mlpserve

@@ -1,0 +1,48 @@
+// A completion queue, the threads that serve it, and a count of the calls that it may still bring
+// events for: a gRPC queue must not be shut down before they are gone.
+//
+// A thread runs an event to its end, and where the backend computes on the calling thread that
+// includes a batch; the others of the queue go on meanwhile.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "grpcpp/completion_queue.h"
+#include "server/sync/mutex.h"
+
+namespace mlpserve {
+
+class CallQueue {
+ public:
+  explicit CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> queue);
+  ~CallQueue();  // after Finish, or without threads and calls
+  CallQueue(const CallQueue&) = delete;
+  CallQueue& operator=(const CallQueue&) = delete;
+
+  grpc::ServerCompletionQueue* get() { return queue_.get(); }
+
+  void StartThreads(int threads);
+
+  // A call enters before it first asks the queue for an event, and leaves, on one of the queue's
+  // threads, when it has had its last.
+  void Enter() { calls_.fetch_add(1, std::memory_order_relaxed); }
+  void Leave();
+
+  // Waits until every call has left, then ends the threads. No call may be entering from outside.
+  void Finish();
+
+ private:
+  void Serve();
+
+  const std::unique_ptr<grpc::ServerCompletionQueue> queue_;
+  std::vector<std::thread> threads_;
+  std::atomic<int64_t> calls_{0};
+  Mutex mutex_;  // only to wait for the last call
+  CondVar all_left_;
+};
+
+}  // namespace mlpserve

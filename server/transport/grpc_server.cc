@@ -1,0 +1,145 @@
+#include "server/transport/grpc_server.h"
+
+#include <algorithm>
+#include <list>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "grpcpp/security/server_credentials.h"
+#include "grpcpp/server.h"
+#include "grpcpp/server_builder.h"
+#include "server/transport/call_queue.h"
+#include "server/transport/health.h"
+#include "server/transport/infer_call.h"
+#include "server/transport/inference_service.h"
+#include "server/transport/listen_address.h"
+#include "server/transport/unary_methods.h"
+
+namespace mlpserve {
+namespace {
+
+constexpr int kMaxQueues = 64;
+constexpr int kMaxThreadsPerQueue = 64;
+
+int ChosenQueues(int wanted) {
+  if (wanted > 0) return wanted;
+  return std::clamp(static_cast<int>(std::thread::hardware_concurrency()) / 2, 1, 8);
+}
+
+absl::Status CheckOptions(const GrpcServerOptions& options) {
+  if (options.addresses.empty()) {
+    return absl::InvalidArgumentError("expected at least one address to listen on, found none");
+  }
+  if (options.queues < 0 || options.queues > kMaxQueues) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("queues: expected 0 to ", kMaxQueues, ", found ", options.queues));
+  }
+  if (options.threads_per_queue < 1 || options.threads_per_queue > kMaxThreadsPerQueue) {
+    return absl::InvalidArgumentError(absl::StrCat("threads_per_queue: expected 1 to ",
+                                                   kMaxThreadsPerQueue, ", found ",
+                                                   options.threads_per_queue));
+  }
+  for (const std::string& address : options.addresses) {
+    if (absl::Status status = CheckListenAddress(address); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+bool IsUnix(const std::string& address) { return address.compare(0, 5, "unix:") == 0; }
+
+}  // namespace
+
+// In the order in which they are needed: what calls refer to is destroyed after them.
+struct GrpcServer::Parts {
+  Parts(const GrpcServerOptions& options, const Catalog& catalog, ServingState& serving_state,
+        Metrics& metrics_of_process)
+      : state(serving_state),
+        methods(service, {.version = options.version, .backend = options.backend}, catalog, state),
+        health(state),
+        metrics(metrics_of_process),
+        blocks(catalog) {}
+
+  absl::StatusOr<std::vector<int>> Listen(const GrpcServerOptions& options);
+  void Serve(int threads_per_queue);
+
+  ServingState& state;
+  InferenceService service;
+  UnaryMethods methods;
+  Health health;
+  Metrics& metrics;
+  const Catalog& blocks;
+  std::list<CallQueue> queues;
+  std::list<InferCalls> infer_calls;  // one for each queue
+  std::unique_ptr<grpc::Server> server;
+};
+
+absl::StatusOr<std::vector<int>> GrpcServer::Parts::Listen(const GrpcServerOptions& options) {
+  grpc::ServerBuilder builder;
+  ApplyLimits(options.limits, builder);
+  builder.RegisterService(&service);
+  builder.RegisterService(&health.service());
+  std::vector<int> ports(options.addresses.size());
+  for (size_t i = 0; i < ports.size(); ++i) {
+    builder.AddListeningPort(options.addresses[i], grpc::InsecureServerCredentials(), &ports[i]);
+  }
+  for (int i = 0; i < ChosenQueues(options.queues); ++i) {
+    queues.emplace_back(builder.AddCompletionQueue());
+  }
+  server = builder.BuildAndStart();
+  if (server == nullptr) {
+    const auto failed = std::find(ports.begin(), ports.end(), 0) - ports.begin();
+    return absl::UnavailableError(absl::StrCat(
+        "cannot listen on ", options.addresses[std::min<size_t>(failed, ports.size() - 1)]));
+  }
+  for (size_t i = 0; i < ports.size(); ++i) {
+    if (IsUnix(options.addresses[i])) ports[i] = 0;
+  }
+  return ports;
+}
+
+void GrpcServer::Parts::Serve(int threads_per_queue) {
+  for (CallQueue& queue : queues) {
+    infer_calls
+        .emplace_back(InferCalls::Needs{.service = service,
+                                        .queue = queue,
+                                        .catalog = blocks,
+                                        .state = state,
+                                        .metrics = metrics})
+        .Start();
+    methods.Accept(queue);
+    health.Accept(queue);
+  }
+  state.SetListener([this] { health.Update(); });
+  for (CallQueue& queue : queues) queue.StartThreads(threads_per_queue);
+}
+
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions& options,
+                                                              const Catalog& catalog,
+                                                              ServingState& state,
+                                                              Metrics& metrics) {
+  if (absl::Status status = CheckOptions(options); !status.ok()) return status;
+  auto parts = std::make_unique<Parts>(options, catalog, state, metrics);
+  auto ports = parts->Listen(options);
+  if (!ports.ok()) return ports.status();
+  parts->Serve(options.threads_per_queue);
+  return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(parts), *std::move(ports)));
+}
+
+GrpcServer::GrpcServer(std::unique_ptr<Parts> parts, std::vector<int> ports)
+    : parts_(std::move(parts)), ports_(std::move(ports)) {}
+
+GrpcServer::~GrpcServer() {
+  if (parts_ != nullptr) Shutdown(Clock::now());
+}
+
+void GrpcServer::Shutdown(TimePoint deadline) {
+  parts_->state.SetListener(nullptr);
+  parts_->health.CloseWatches();
+  const auto left = std::max(deadline - Clock::now(), Duration::zero());
+  parts_->server->Shutdown(std::chrono::system_clock::now() + left);
+  for (CallQueue& queue : parts_->queues) queue.Finish();
+  parts_.reset();
+}
+
+}  // namespace mlpserve

@@ -1,0 +1,73 @@
+// The gRPC server: the Open Inference Protocol (proto/open_inference.proto) and grpc.health.v1 over
+// TCP and Unix sockets, without encryption: for loopback or a private network.
+//
+// What it is not: it loads nothing, batches nothing and computes nothing. It looks blocks up in the
+// Catalog and hands requests to their InferSink.
+//
+// Threads: a few completion queues with threads_per_queue threads each, which receive, parse,
+// submit and send. Where a backend computes on the thread that submits, batches run on these
+// threads too; so each queue has more than one. Bounds: GrpcLimits. No limit here on requests in
+// flight: the blocks' queues answer when full.
+//
+// Errors that a client sees: every absl::Status is sent as the gRPC code of the same name
+// (status.h); its message names the block and the tensor, what was expected and what was found.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/catalog.h"
+#include "server/metrics/metrics.h"
+#include "server/request.h"
+#include "server/serving_state.h"
+#include "server/transport/grpc_limits.h"
+
+namespace mlpserve {
+
+struct GrpcServerOptions {
+  // "host:port", "[host]:port" or "unix:path"; at least one. Port 0: any free one.
+  std::vector<std::string> addresses;
+  std::string version;  // of this server, for ServerMetadata
+  std::string backend;  // "cpu" or "cuda", for ModelConfig
+  GrpcLimits limits;
+  // Completion queues; 0: one for every two cores, at most 8. More carry more requests per second
+  // and make a lone request slower, as idle threads wake one another.
+  int queues = 0;
+  // At least 2, if a backend computes on the thread that submits; else a batch stops its queue.
+  int threads_per_queue = 2;
+};
+
+class GrpcServer {
+ public:
+  // Serves when it returns. Everything must outlive the server. Becomes the listener of `state`.
+  // Errors, naming the address or option: INVALID_ARGUMENT, it is none; UNAVAILABLE, it cannot be
+  // listened on (in use, no permission, not an address of this host).
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const GrpcServerOptions& options,
+                                                           const Catalog& catalog,
+                                                           ServingState& state, Metrics& metrics);
+
+  // Shuts down at once, if Shutdown was not called.
+  ~GrpcServer();
+  GrpcServer(const GrpcServer&) = delete;
+  GrpcServer& operator=(const GrpcServer&) = delete;
+
+  // Of each address, in order; 0 for a Unix socket.
+  const std::vector<int>& ports() const { return ports_; }
+
+  // Stops listening, ends the health watches, and waits for the calls in flight: those that are not
+  // answered at `deadline` are cancelled. Returns when there are none: sinks must complete what was
+  // submitted. Called once, by one thread, which is none of the server's.
+  void Shutdown(TimePoint deadline);
+
+ private:
+  struct Parts;
+
+  GrpcServer(std::unique_ptr<Parts> parts, std::vector<int> ports);
+
+  std::unique_ptr<Parts> parts_;
+  std::vector<int> ports_;
+};
+
+}  // namespace mlpserve

@@ -1,0 +1,111 @@
+// One ModelInfer call, from being asked for to its last event.
+//
+//   requested -> accepted: parse, check, Submit -> OnDone: build, Finish -> finished and done
+//
+// gRPC says "finished" when the answer is sent and "done" when the call is over or the client has
+// left, in any order and on any thread of the queue; a call is used again after both.
+//
+// Threads: events on the queue's, OnDone on any. Ownership: an InferCalls owns its calls.
+// Bounds: calls in flight are bounded by the connections and GrpcLimits::max_concurrent_streams;
+// kIdleCalls of them are kept for reuse.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/async_unary_call.h"
+#include "grpcpp/support/byte_buffer.h"
+#include "server/catalog.h"
+#include "server/metrics/metrics.h"
+#include "server/request.h"
+#include "server/serving_state.h"
+#include "server/sync/mutex.h"
+#include "server/transport/call_queue.h"
+#include "server/transport/event.h"
+#include "server/transport/infer_message.h"
+#include "server/transport/inference_service.h"
+
+namespace mlpserve {
+
+class InferCalls;
+
+class InferCall final : private InferRequest {
+ public:
+  explicit InferCall(InferCalls& calls) : calls_(calls) {}
+
+  // Asks gRPC for the next call.
+  void Request();
+  // After its last event: lets go of everything that belongs to that call. False if the object
+  // holds more memory than is worth keeping for the next one.
+  bool Reset();
+
+ private:
+  void OnAccepted(bool ok);
+  void OnFinished(bool ok);
+  void OnCallDone(bool ok);
+  void OnDone(absl::Status status, std::span<OutputRows> outputs) override;
+
+  absl::Status Prepare();
+  void CancelSubmitted();
+  void Record(const absl::Status& status, int64_t sent_bytes) const;
+  void Unref();
+
+  InferCalls& calls_;
+  MemberEvent<InferCall, &InferCall::OnAccepted> accepted_event_{this};
+  MemberEvent<InferCall, &InferCall::OnFinished> finished_event_{this};
+  MemberEvent<InferCall, &InferCall::OnCallDone> done_event_{this};
+
+  // Of the call that is being served:
+  std::optional<grpc::ServerContext> context_;
+  std::optional<grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>> writer_;
+  grpc::ByteBuffer received_;
+  std::vector<grpc::Slice> slices_;  // of `received_`, kept until OnDone
+  std::vector<Bytes> pieces_;        // the same
+  InferMessage message_;
+  Catalog::Entry entry_;  // null until the block is known
+  int64_t received_bytes_ = 0;
+
+  std::atomic<int> references_{0};  // OnAccepted, OnFinished, OnCallDone
+  // Submit and the client's leaving race; the later of the two calls Cancel.
+  static constexpr uint8_t kSubmitted = 1;
+  static constexpr uint8_t kClientLeft = 2;
+  std::atomic<uint8_t> progress_{0};
+};
+
+// The ModelInfer calls of one queue.
+class InferCalls {
+ public:
+  static constexpr int kRequestedAhead = 64;
+  static constexpr size_t kIdleCalls = 1024;
+  static constexpr int64_t kIdleCallBytes = 64 << 10;  // one that served more is not kept
+
+  // What the calls need; it must outlive them.
+  struct Needs {
+    InferenceService& service;
+    CallQueue& queue;
+    const Catalog& catalog;
+    const ServingState& state;
+    Metrics& metrics;
+  };
+  explicit InferCalls(const Needs& needs) : needs_(needs) {}
+
+  void Start();
+
+  // For InferCall:
+  const Needs& needs() const { return needs_; }
+  void RequestNext();
+  void GiveBack(InferCall* call);
+
+ private:
+  const Needs needs_;
+  Mutex mutex_;
+  std::vector<std::unique_ptr<InferCall>> idle_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace mlpserve

@@ -1,0 +1,302 @@
+#include "server/transport/infer_message.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace mlpserve {
+namespace {
+
+constexpr uint32_t Varint(uint32_t field) { return WireTag(field, WireType::kVarint); }
+constexpr uint32_t Fixed32(uint32_t field) { return WireTag(field, WireType::kFixed32); }
+constexpr uint32_t Fixed64(uint32_t field) { return WireTag(field, WireType::kFixed64); }
+constexpr uint32_t Delimited(uint32_t field) { return WireTag(field, WireType::kLengthDelimited); }
+
+bool StartsWith(std::string_view text, std::string_view prefix) {
+  return text.substr(0, prefix.size()) == prefix;
+}
+
+// message InferParameter
+bool ReadParameterValue(WireReader& reader, ParameterValue* value) {
+  using Kind = ParameterValue::Kind;
+  return reader.ReadMessage([&](uint32_t tag) {
+    std::string_view text;
+    switch (tag) {
+      case Varint(1):
+        if (!reader.ReadVarint(&value->bits)) return false;
+        value->bits = value->bits != 0;
+        value->kind = Kind::kBool;
+        return true;
+      case Varint(2):
+        value->kind = Kind::kInt64;
+        return reader.ReadVarint(&value->bits);
+      case Delimited(3):
+        value->kind = Kind::kString;
+        return reader.ReadString(&text);
+      case Fixed64(4):
+        value->kind = Kind::kDouble;
+        return reader.ReadFixed64(&value->bits);
+      case Varint(5):
+        value->kind = Kind::kUint64;
+        return reader.ReadVarint(&value->bits);
+      default:
+        return reader.Skip(tag);
+    }
+  });
+}
+
+// An entry of map<string, InferParameter>.
+bool ReadParameter(WireReader& reader, std::string_view* key, ParameterValue* value) {
+  value->kind = ParameterValue::Kind::kUnset;
+  return reader.ReadMessage([&](uint32_t tag) {
+    switch (tag) {
+      case Delimited(1):
+        return reader.ReadString(key);
+      case Delimited(2):
+        return ReadParameterValue(reader, value);
+      default:
+        return reader.Skip(tag);
+    }
+  });
+}
+
+bool ReadTensorParameter(WireReader& reader, InferTensor* tensor) {
+  std::string_view key;
+  ParameterValue value;
+  if (!ReadParameter(reader, &key, &value)) return false;
+  if (StartsWith(key, "shared_memory_")) tensor->shared_memory_parameter = key;
+  return true;
+}
+
+bool ReadRequestParameter(WireReader& reader, InferMessage* message) {
+  std::string_view key;
+  ParameterValue value;
+  if (!ReadParameter(reader, &key, &value)) return false;
+  if (key == "timeout") {
+    message->timeout = value;
+  } else if (key == "priority") {
+    message->priority = value;
+  } else if (key == "triton_enable_empty_final_response") {
+    // Triton's C++ client sends it with every request; a unary call has nothing to enable.
+  } else if (StartsWith(key, "triton_") || key == "sequence_id" || key == "sequence_start" ||
+             key == "sequence_end") {
+    message->refused_parameter = key;
+  }
+  return true;
+}
+
+void AppendFloat(uint32_t bits, std::vector<std::byte>* to) {
+  for (int shift = 0; shift < 32; shift += 8) to->push_back(static_cast<std::byte>(bits >> shift));
+}
+
+bool ReadPackedFloats(WireReader& reader, std::vector<std::byte>* to) {
+  return reader.ReadPacked([&] {
+    uint32_t bits;
+    if (!reader.ReadFixed32(&bits)) return false;
+    AppendFloat(bits, to);
+    return true;
+  });
+}
+
+// The integer fields of InferTensorContents: read only to know that they are well-formed.
+bool SkipPackedVarints(WireReader& reader, bool* any) {
+  return reader.ReadPacked([&] {
+    uint64_t value;
+    *any = true;
+    return reader.ReadVarint(&value);
+  });
+}
+
+bool SkipPackedDoubles(WireReader& reader, bool* any) {
+  return reader.ReadPacked([&] {
+    uint64_t value;
+    *any = true;
+    return reader.ReadFixed64(&value);
+  });
+}
+
+// message InferTensorContents
+bool ReadContents(WireReader& reader, InferTensor* tensor) {
+  static constexpr std::string_view kFields[] = {"",
+                                                 "bool_contents",
+                                                 "int_contents",
+                                                 "int64_contents",
+                                                 "uint_contents",
+                                                 "uint64_contents",
+                                                 "fp32_contents",
+                                                 "fp64_contents",
+                                                 "bytes_contents"};
+  tensor->has_contents = true;
+  return reader.ReadMessage([&](uint32_t tag) {
+    uint32_t bits;
+    bool any = false;
+    bool ok = false;
+    switch (tag) {
+      case Fixed32(6):
+        if (!reader.ReadFixed32(&bits)) return false;
+        AppendFloat(bits, &tensor->fp32_contents);
+        return true;
+      case Delimited(6):
+        return ReadPackedFloats(reader, &tensor->fp32_contents);
+      case Delimited(1):
+      case Delimited(2):
+      case Delimited(3):
+      case Delimited(4):
+      case Delimited(5):
+        ok = SkipPackedVarints(reader, &any);
+        break;
+      case Delimited(7):
+        ok = SkipPackedDoubles(reader, &any);
+        break;
+      case Varint(1):
+      case Varint(2):
+      case Varint(3):
+      case Varint(4):
+      case Varint(5):
+      case Fixed64(7):
+      case Delimited(8):
+        ok = reader.Skip(tag);
+        any = true;
+        break;
+      default:
+        return reader.Skip(tag);
+    }
+    if (any) tensor->other_contents = kFields[tag >> 3];
+    return ok;
+  });
+}
+
+bool ReadDimension(WireReader& reader, InferTensor* tensor) {
+  uint64_t value;
+  if (!reader.ReadVarint(&value)) return false;
+  if (tensor->rank < InferTensor::kKeptDims) {
+    tensor->shape[tensor->rank] = static_cast<int64_t>(value);
+  }
+  ++tensor->rank;
+  return true;
+}
+
+// message InferInputTensor
+bool ReadInput(WireReader& reader, InferTensor* tensor) {
+  return reader.ReadMessage([&](uint32_t tag) {
+    switch (tag) {
+      case Delimited(1):
+        return reader.ReadString(&tensor->name);
+      case Delimited(2):
+        return reader.ReadString(&tensor->datatype);
+      case Varint(3):
+        return ReadDimension(reader, tensor);
+      case Delimited(3):
+        return reader.ReadPacked([&] { return ReadDimension(reader, tensor); });
+      case Delimited(4):
+        return ReadTensorParameter(reader, tensor);
+      case Delimited(5):
+        return ReadContents(reader, tensor);
+      default:
+        return reader.Skip(tag);
+    }
+  });
+}
+
+// message InferRequestedOutputTensor
+bool ReadOutput(WireReader& reader, InferTensor* tensor) {
+  return reader.ReadMessage([&](uint32_t tag) {
+    switch (tag) {
+      case Delimited(1):
+        return reader.ReadString(&tensor->name);
+      case Delimited(2):
+        return ReadTensorParameter(reader, tensor);
+      default:
+        return reader.Skip(tag);
+    }
+  });
+}
+
+// Reads an entry of a repeated message field into `first` if it is the first one.
+template <typename Read>
+bool ReadEntry(WireReader& reader, Read read, uint64_t* entries, InferTensor* first) {
+  if ((*entries)++ == 0) return read(reader, first);
+  InferTensor other;
+  return read(reader, &other);
+}
+
+bool ReadRawInput(WireReader& reader, InferMessage* message) {
+  if (message->raw_inputs++ > 0) return reader.Skip(Delimited(7));
+  return reader.ReadBytes(&message->raw_input, &message->raw_input_bytes);
+}
+
+bool ReadRequest(WireReader& reader, InferMessage* message) {
+  return reader.ReadTopLevel([&](uint32_t tag) {
+    switch (tag) {
+      case Delimited(1):
+        return reader.ReadString(&message->model_name);
+      case Delimited(2):
+        return reader.ReadString(&message->model_version);
+      case Delimited(3):
+        return reader.ReadString(&message->id);
+      case Delimited(4):
+        return ReadRequestParameter(reader, message);
+      case Delimited(5):
+        return ReadEntry(reader, ReadInput, &message->inputs, &message->input);
+      case Delimited(6):
+        return ReadEntry(reader, ReadOutput, &message->outputs, &message->output);
+      case Delimited(7):
+        return ReadRawInput(reader, message);
+      default:
+        return reader.Skip(tag);
+    }
+  });
+}
+
+}  // namespace
+
+std::string_view Name(ParameterValue::Kind kind) {
+  switch (kind) {
+    case ParameterValue::Kind::kAbsent:
+      return "absent";
+    case ParameterValue::Kind::kUnset:
+      return "no value";
+    case ParameterValue::Kind::kBool:
+      return "bool";
+    case ParameterValue::Kind::kInt64:
+      return "int64";
+    case ParameterValue::Kind::kString:
+      return "string";
+    case ParameterValue::Kind::kDouble:
+      return "double";
+    case ParameterValue::Kind::kUint64:
+      return "uint64";
+  }
+  return "unknown";
+}
+
+void InferTensor::Clear() {
+  name = datatype = other_contents = shared_memory_parameter = {};
+  rank = 0;
+  has_contents = false;
+  fp32_contents.clear();
+}
+
+void InferMessage::Clear() {
+  model_name = model_version = id = refused_parameter = {};
+  timeout = priority = {};
+  inputs = outputs = raw_inputs = raw_input_bytes = 0;
+  input.Clear();
+  typed_input = {};
+  output.Clear();
+  raw_input.clear();
+  joined.clear();
+}
+
+absl::Status ParseInferMessage(std::span<const Bytes> pieces, InferMessage* message) {
+  message->Clear();
+  WireReader reader(pieces, message->joined);
+  if (ReadRequest(reader, message)) {
+    message->typed_input = message->input.fp32_contents;
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("malformed ModelInferRequest: ",
+                   absl::string_view(reader.error().data(), reader.error().size()), " (near byte ",
+                   reader.position(), ")"));
+}
+
+}  // namespace mlpserve

@@ -1,0 +1,77 @@
+// A ModelInferRequest (proto/open_inference.proto) as the server needs it: the small fields, and
+// where the tensor's bytes lie. Equal to what the generated class reads from the same bytes.
+//
+// A block has one input and one output, so only the first tensor of each list is kept; of the rest
+// it is enough to know that they are there. What a client can make this object hold is bounded by
+// that: typed contents are the only part that grows, and never beyond the message's own size.
+//
+// Not here: whether the request suits its block (infer_check.h).
+// Ownership: views point into the message's bytes or into this object, which must not be moved.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "server/transport/wire_reader.h"
+
+namespace mlpserve {
+
+struct ParameterValue {
+  enum class Kind : uint8_t { kAbsent, kUnset, kBool, kInt64, kString, kDouble, kUint64 };
+  Kind kind = Kind::kAbsent;
+  uint64_t bits = 0;  // kInt64: two's complement; kBool: 0 or 1
+};
+
+// "int64", as error messages name what came.
+std::string_view Name(ParameterValue::Kind kind);
+
+struct InferTensor {
+  static constexpr size_t kKeptDims = 8;
+
+  std::string_view name;
+  std::string_view datatype;
+  std::array<int64_t, kKeptDims> shape{};
+  uint64_t rank = 0;  // may exceed what is kept
+  bool has_contents = false;
+  std::vector<std::byte> fp32_contents;  // little-endian; copied, since elements may lie apart
+  std::string_view other_contents;       // the last typed field but fp32_contents that has elements
+  std::string_view shared_memory_parameter;  // the last parameter of that family
+
+  void Clear();
+};
+
+struct InferMessage {
+  std::string_view model_name;
+  std::string_view model_version;
+  std::string_view id;
+
+  ParameterValue timeout;
+  ParameterValue priority;
+  // The last parameter that asks for what no block does (sequences, Triton's own extensions).
+  std::string_view refused_parameter;
+
+  uint64_t inputs = 0;
+  InferTensor input;  // the first
+  Bytes typed_input;  // its fp32_contents
+  uint64_t outputs = 0;
+  InferTensor output;  // the first; only its name and parameters
+  uint64_t raw_inputs = 0;
+  std::vector<Bytes> raw_input;  // the first, in the pieces in which it lies
+  uint64_t raw_input_bytes = 0;
+
+  void Clear();
+
+  std::deque<std::string> joined;  // strings that straddled two pieces
+};
+
+// Replaces what `message` holds; its memory is used again. Errors: INVALID_ARGUMENT, the bytes are
+// no ModelInferRequest; the message says where and why.
+absl::Status ParseInferMessage(std::span<const Bytes> pieces, InferMessage* message);
+
+}  // namespace mlpserve

@@ -1,0 +1,74 @@
+// A unary call that is answered at once from what the server knows: everything but ModelInfer.
+//
+// One call per method and queue is asked for ahead; each asks for the next when it is accepted.
+#pragma once
+
+#include <functional>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/async_unary_call.h"
+#include "server/transport/call_queue.h"
+#include "server/transport/event.h"
+#include "server/transport/status.h"
+
+namespace mlpserve {
+
+// What a method's calls share; must outlive them.
+template <typename Request, typename Response>
+struct UnaryMethod {
+  using Writer = grpc::ServerAsyncResponseWriter<Response>;
+
+  // A generated Request<Method> function.
+  std::function<void(grpc::ServerContext*, Request*, Writer*, grpc::CompletionQueue*,
+                     grpc::ServerCompletionQueue*, void* tag)>
+      accept;
+  std::function<absl::Status(const Request&, Response*)> answer;
+};
+
+// Owns itself: lives until its last event.
+template <typename Request, typename Response>
+class UnaryCall final : private Event {
+ public:
+  using Method = UnaryMethod<Request, Response>;
+
+  static void Accept(const Method& method, CallQueue& queue) {
+    auto* call = new UnaryCall(method, queue);
+    method.accept(&call->context_, &call->request_, &call->writer_, queue.get(), queue.get(),
+                  static_cast<Event*>(call));
+  }
+
+ private:
+  UnaryCall(const Method& method, CallQueue& queue) : method_(method), queue_(queue) {
+    queue_.Enter();
+  }
+  ~UnaryCall() = default;
+
+  void OnEvent(bool ok) override {
+    if (!ok || answered_) {
+      CallQueue& queue = queue_;
+      delete this;
+      queue.Leave();
+      return;
+    }
+    Accept(method_, queue_);
+    answered_ = true;
+    const absl::Status status = method_.answer(request_, &response_);
+    if (status.ok()) {
+      writer_.Finish(response_, grpc::Status::OK, static_cast<Event*>(this));
+    } else {
+      writer_.FinishWithError(ToGrpcStatus(status), static_cast<Event*>(this));
+    }
+  }
+
+  const Method& method_;
+  CallQueue& queue_;
+  grpc::ServerContext context_;
+  Request request_;
+  Response response_;
+  grpc::ServerAsyncResponseWriter<Response> writer_{&context_};
+  bool answered_ = false;
+};
+
+}  // namespace mlpserve

@@ -1,0 +1,74 @@
+#include "server/transport/unary_methods.h"
+
+#include <utility>
+
+namespace mlpserve {
+namespace {
+
+// The generated function as what UnaryMethod::accept holds.
+template <typename Request>
+auto Bind(InferenceService& service, Request request) {
+  return [&service, request](auto*... arguments) { (service.*request)(arguments...); };
+}
+
+template <typename Request, typename Response>
+void AcceptOn(CallQueue& queue, const UnaryMethod<Request, Response>& method) {
+  UnaryCall<Request, Response>::Accept(method, queue);
+}
+
+}  // namespace
+
+UnaryMethods::UnaryMethods(InferenceService& service, ServerInfo server, const Catalog& catalog,
+                           const ServingState& state)
+    : server_(std::move(server)) {
+  using Service = InferenceService;
+  live_.accept = Bind(service, &Service::RequestServerLive);
+  live_.answer = [](const auto&, auto* response) {
+    response->set_live(true);
+    return absl::OkStatus();
+  };
+  ready_.accept = Bind(service, &Service::RequestServerReady);
+  ready_.answer = [&state](const auto&, auto* response) {
+    response->set_ready(state.ready());
+    return absl::OkStatus();
+  };
+  metadata_.accept = Bind(service, &Service::RequestServerMetadata);
+  metadata_.answer = [this](const auto&, auto* response) {
+    FillServerMetadata(server_, response);
+    return absl::OkStatus();
+  };
+  model_ready_.accept = Bind(service, &Service::RequestModelReady);
+  model_ready_.answer = [&catalog](const auto& request, auto* response) {
+    return FillModelReady(catalog, request, response);
+  };
+  model_metadata_.accept = Bind(service, &Service::RequestModelMetadata);
+  model_metadata_.answer = [&catalog](const auto& request, auto* response) {
+    return FillModelMetadata(catalog, request, response);
+  };
+  model_config_.accept = Bind(service, &Service::RequestModelConfig);
+  model_config_.answer = [this, &catalog](const auto& request, auto* response) {
+    return FillModelConfig(server_, catalog, request, response);
+  };
+  model_statistics_.accept = Bind(service, &Service::RequestModelStatistics);
+  model_statistics_.answer = [&catalog](const auto& request, auto* response) {
+    return FillModelStatistics(catalog, request, response);
+  };
+  repository_index_.accept = Bind(service, &Service::RequestRepositoryIndex);
+  repository_index_.answer = [&catalog](const auto& request, auto* response) {
+    FillRepositoryIndex(catalog, request, response);
+    return absl::OkStatus();
+  };
+}
+
+void UnaryMethods::Accept(CallQueue& queue) const {
+  AcceptOn(queue, live_);
+  AcceptOn(queue, ready_);
+  AcceptOn(queue, metadata_);
+  AcceptOn(queue, model_ready_);
+  AcceptOn(queue, model_metadata_);
+  AcceptOn(queue, model_config_);
+  AcceptOn(queue, model_statistics_);
+  AcceptOn(queue, repository_index_);
+}
+
+}  // namespace mlpserve

@@ -1,0 +1,36 @@
+// The protocol's methods besides ModelInfer, each bound to what answers it.
+#pragma once
+
+#include "proto/open_inference.grpc.pb.h"
+#include "server/catalog.h"
+#include "server/serving_state.h"
+#include "server/transport/inference_service.h"
+#include "server/transport/model_info.h"
+#include "server/transport/unary_call.h"
+
+namespace mlpserve {
+
+class UnaryMethods {
+ public:
+  // Everything must outlive this, and this every call.
+  UnaryMethods(InferenceService& service, ServerInfo server, const Catalog& catalog,
+               const ServingState& state);
+
+  // Begins to take calls of every method on the queue.
+  void Accept(CallQueue& queue) const;
+
+ private:
+  const ServerInfo server_;
+  UnaryMethod<inference::ServerLiveRequest, inference::ServerLiveResponse> live_;
+  UnaryMethod<inference::ServerReadyRequest, inference::ServerReadyResponse> ready_;
+  UnaryMethod<inference::ServerMetadataRequest, inference::ServerMetadataResponse> metadata_;
+  UnaryMethod<inference::ModelReadyRequest, inference::ModelReadyResponse> model_ready_;
+  UnaryMethod<inference::ModelMetadataRequest, inference::ModelMetadataResponse> model_metadata_;
+  UnaryMethod<inference::ModelConfigRequest, inference::ModelConfigResponse> model_config_;
+  UnaryMethod<inference::ModelStatisticsRequest, inference::ModelStatisticsResponse>
+      model_statistics_;
+  UnaryMethod<inference::RepositoryIndexRequest, inference::RepositoryIndexResponse>
+      repository_index_;
+};
+
+}  // namespace mlpserve

@@ -1,0 +1,57 @@
+// One stream of grpc.health.v1.Health/Watch.
+//
+//   requested -> accepted: [write -> written]* -> finish -> finished and done
+#pragma once
+
+#include <optional>
+
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/async_stream.h"
+#include "proto/health.grpc.pb.h"
+#include "server/transport/call_queue.h"
+#include "server/transport/event.h"
+#include "server/transport/health.h"
+
+namespace mlpserve {
+
+// Owns itself: lives until its last event. Everything that changes is guarded by Health::mutex_.
+class WatchCall {
+ public:
+  static void Accept(Health& health, CallQueue& queue);
+
+  // Both are called with Health::mutex_ held, for a call in Health::watches_.
+  void SendCurrent();
+  // The call leaves Health::watches_ by it.
+  void Finish(const grpc::Status& status);
+
+ private:
+  WatchCall(Health& health, CallQueue& queue);
+  ~WatchCall() = default;
+
+  void OnAccepted(bool ok);
+  void OnWritten(bool ok);
+  void OnFinished(bool ok);
+  void OnCallDone(bool ok);
+
+  void Open();
+  void Unref();
+  void Destroy();
+
+  Health& health_;
+  CallQueue& queue_;
+  MemberEvent<WatchCall, &WatchCall::OnAccepted> accepted_event_{this};
+  MemberEvent<WatchCall, &WatchCall::OnWritten> written_event_{this};
+  MemberEvent<WatchCall, &WatchCall::OnFinished> finished_event_{this};
+  MemberEvent<WatchCall, &WatchCall::OnCallDone> done_event_{this};
+
+  grpc::ServerContext context_;
+  grpc::health::v1::HealthCheckRequest request_;
+  grpc::ServerAsyncWriter<grpc::health::v1::HealthCheckResponse> writer_{&context_};
+
+  bool writing_ = false;
+  std::optional<grpc::health::v1::HealthCheckResponse::ServingStatus> sent_;  // the last one
+  std::optional<grpc::Status> finish_;  // to finish with, once nothing is being written
+  int references_ = 2;                  // OnFinished, OnCallDone
+};
+
+}  // namespace mlpserve

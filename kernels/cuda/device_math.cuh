@@ -57,7 +57,9 @@ __device__ inline float Elu(float z, float alpha) {
 // which keeps small t.
 __device__ inline float Softplus(float z) {
   const float t = Exp2(-kLog2E * fabsf(z));
-  const float s = t * Reciprocal(2.0f + t);
+  const float reciprocal = Reciprocal(2.0f + t);
+  const float quotient = t * reciprocal;
+  const float s = fmaf(fmaf(-quotient, 2.0f + t, t), reciprocal, quotient);
   const float square = s * s;
   float series = fmaf(0x1.1fab60p-3f, square, 0x1.1e9460p-3f);
   series = fmaf(series, square, 0x1.99d45cp-3f);

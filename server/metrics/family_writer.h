@@ -3,13 +3,14 @@
 // Not thread-safe: one scrape makes one.
 #pragma once
 
+#include <prometheus/metric_family.h>
+
 #include <array>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "prometheus/metric_family.h"
 #include "server/metrics/metric_table.h"
 
 namespace mlpserve {

@@ -1,14 +1,18 @@
 #include "server/metrics/http_server.h"
 
+#include <civetweb.h>
+
+#include <atomic>
 #include <charconv>
+#include <chrono>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "civetweb.h"
 #include "server/metrics/metrics.h"
 #include "server/sync/mutex.h"
 
@@ -150,16 +154,32 @@ struct HttpServer::Listener {
   }
 };
 
-HttpServer::HttpServer() : listener_(std::make_unique<Listener>()) {}
+HttpServer::HttpServer(std::string address)
+    : listener_(std::make_unique<Listener>()), address_(std::move(address)) {}
 
+// civetweb's accepting thread looks up every two seconds, or when a connection comes: it is sent
+// some, so that a server that was told to stop does not dawdle.
 HttpServer::~HttpServer() {
-  if (listener_->context != nullptr) mg_stop(listener_->context);
+  if (listener_->context == nullptr) return;
+  std::atomic<bool> stopped = false;
+  std::thread stopping([&] {
+    mg_stop(listener_->context);
+    stopped = true;
+  });
+  const std::string host = address_.substr(0, address_.rfind(':'));
+  char error[64];
+  while (!stopped) {
+    mg_connection* nudge = mg_connect_client(host.c_str(), port_, 0, error, sizeof(error));
+    if (nudge != nullptr) mg_close_connection(nudge);
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  stopping.join();
 }
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(HttpOptions options,
                                                               HttpPages pages) {
   if (absl::Status address = CheckAddress(options.address); !address.ok()) return address;
-  std::unique_ptr<HttpServer> server(new HttpServer());
+  std::unique_ptr<HttpServer> server(new HttpServer(options.address));
   server->listener_->pages = std::move(pages);
   const std::string threads = absl::StrCat(options.threads);
   const std::string timeout = absl::StrCat(options.request_timeout_ms);

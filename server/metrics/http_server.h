@@ -30,7 +30,7 @@ struct HttpPages {
 };
 
 struct HttpOptions {
-  std::string address = "127.0.0.1:8002";  // host:port; [host]:port for IPv6; port 0: any free one
+  std::string address = "127.0.0.1:8002";  // host:port, IPv4; port 0: any free one
   int threads = 8;                // connections served at once; more wait, a few are queued
   int request_timeout_ms = 2000;  // for the request to arrive and for the answer to leave
 };
@@ -42,7 +42,8 @@ class HttpServer {
   // listened on (in use, not an address of this host, no permission).
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(HttpOptions options, HttpPages pages);
 
-  // Stops listening, waits for the pages being served.
+  // Stops listening, waits for the pages being served; an idle connection delays it by up to two
+  // seconds, civetweb's polling interval.
   ~HttpServer();
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
@@ -52,9 +53,10 @@ class HttpServer {
  private:
   struct Listener;
 
-  HttpServer();
+  explicit HttpServer(std::string address);
 
   std::unique_ptr<Listener> listener_;
+  const std::string address_;
   int port_ = 0;
 };
 

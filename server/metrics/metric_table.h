@@ -3,12 +3,12 @@
 // To add a metric: an entry in MetricId, a row at the same place in metric_table.cc, and a writer.
 #pragma once
 
+#include <prometheus/metric_type.h>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
-
-#include "prometheus/metric_type.h"
 
 namespace mlpserve {
 

@@ -1,9 +1,10 @@
 #include "server/metrics/metrics.h"
 
+#include <prometheus/text_serializer.h>
+
 #include <sstream>
 #include <utility>
 
-#include "prometheus/text_serializer.h"
 #include "server/metrics/family_writer.h"
 #include "server/metrics/metric_table.h"
 

@@ -35,19 +35,26 @@
 // batch fails, its requests get its status, and no others.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <span>
+#include <thread>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/batch.h"
 #include "server/batching/observer.h"
 #include "server/batching/options.h"
+#include "server/batching/policy.h"
 #include "server/request.h"
+#include "server/sync/mutex.h"
 
 namespace mlpserve {
 
@@ -105,10 +112,79 @@ class Batcher final : public InferSink {
   BatcherStats stats() const;
 
  private:
-  class Shell;
-  explicit Batcher(std::unique_ptr<Shell> shell);
+  struct Turn;
+  struct Ended;
+  struct Report;
 
-  std::unique_ptr<Shell> shell_;
+  // A request that is with the batcher, by its ticket.
+  struct Pending {
+    InferRequest* request = nullptr;  // null: none, or completed
+    // What is delivered so far, by first row.
+    absl::InlinedVector<OutputRows, 1> outputs;
+    absl::InlinedVector<int64_t, 1> first_rows;
+    BatchTiming timing;
+  };
+
+  Batcher(const BatchingOptions& options, const BatchPolicy::Options& policy, BatchBuffers buffers,
+          RunBatch run, BatchObserver* observer);
+
+  static size_t Index(int i) { return static_cast<size_t>(i); }
+  static void ReleaseOutput(void* batcher, int output);
+
+  absl::Status CheckInput(const InferRequest& request) const;
+  std::span<const std::byte> ResultsOf(int output, const BatchPolicy::Piece& piece) const;
+  void OwnThread();
+
+  // Outside of the lock.
+  void Work(Turn& turn) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Run(Turn& turn);
+  void OnBatchDone(int lane, const absl::Status& status, const BatchTiming& timing);
+  void Deliver(Turn& turn);
+  void CopyIn(Turn& turn);
+  void CopyOut(Turn& turn);
+
+  // Under the lock.
+  void Enter(Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool Advance(Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndBatch(Turn& turn, TimePoint now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void HandOut(Ended& ended) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FindSources(Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Resolve(Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeRun(Turn& turn, TimePoint now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CollectReleased() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WakeOwnThreadIfEarlier() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void HandOver() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const BatchingOptions options_;
+  const BatchBuffers buffers_;
+  const RunBatch run_;
+  BatchObserver* const observer_;
+  std::vector<BatchDone> done_;  // by lane; made once, so that a batch allocates nothing
+
+  mutable Mutex mutex_;
+  BatchPolicy policy_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Pending> pending_ ABSL_GUARDED_BY(mutex_);  // by ticket
+  std::vector<int64_t> lane_rows_ ABSL_GUARDED_BY(mutex_);
+  // True until a batch was still running when `run` returned.
+  bool runs_inline_ ABSL_GUARDED_BY(mutex_) = true;
+  int inside_ ABSL_GUARDED_BY(mutex_) = 0;  // threads between Enter and the Advance that ends them
+  int drain_waiters_ ABSL_GUARDED_BY(mutex_) = 0;
+  CondVar drained_;
+
+  // The own thread. It sleeps exactly while asleep_; then it wakes at wake_at_ at the latest.
+  bool asleep_ ABSL_GUARDED_BY(mutex_) = false;
+  bool handed_over_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stop_ ABSL_GUARDED_BY(mutex_) = false;
+  TimePoint wake_at_ ABSL_GUARDED_BY(mutex_) = TimePoint::max();
+  CondVar wake_;
+
+  // Results that are out. A count of leases per output; a bit for each output that nobody reads any
+  // more and that the policy has not been told of.
+  std::unique_ptr<std::atomic<int>[]> leases_;
+  std::atomic<uint64_t> released_{0};
+  std::atomic<int64_t> copied_bytes_{0};
+
+  std::thread own_thread_;
 };
 
 }  // namespace mlpserve

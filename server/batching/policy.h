@@ -1,0 +1,293 @@
+// What is batched with what, when it runs, and what is refused: a state machine without threads,
+// locks, clocks or memory of its own. Time is an argument; events go in, actions come out.
+//
+// Words. A request asks for rows. A slot is an input buffer of `max_rows` rows (B below); requests
+// get row ranges ("pieces") of it. A lane runs one batch at a time, into an output buffer.
+//
+//   request: waiting -> reserved -> running -> delivered     (a long one is in several places)
+//   slot:    free -> open -> sealed -> running -> free
+//   output:  free -> running -> lent -> free, or running -> copied out -> free
+//
+// Rules.
+// 1. At most one slot is open. Rows go into it as they come; when it is full it is sealed and a
+// free
+//    one is opened. A request that does not fit is split over slots.
+// 2. Rows that find no slot wait, in one queue per priority level, first in, first out. Slots are
+//    filled from the highest level down; but of any 8 slots that are begun while rows wait, at
+//    least one begins with the request that has waited longest, whatever its level: nothing
+//    starves.
+// 3. Work-conserving: a lane that is idle takes the open slot. It is sealed at once, so that rows
+//    which are still being copied are not joined by others for ever, or, with a max_queue_delay,
+//    once its oldest row is that old. While the lanes are busy the slot fills.
+// 4. A sealed slot runs when its copies are done and a lane is idle, the earliest sealed first.
+// 5. A request is refused if the rows that would have to wait go over max_queued_rows.
+// 6. A request that is cancelled or has expired while rows of it wait leaves at once. Rows of it
+//    that lie in slots are computed and dropped. One whose rows all lie in slots is served.
+// 7. If one_request_per_batch, every request has a slot to itself, which is sealed at once.
+// 8. Results are lent where they lie while at most outputs - lanes buffers are: a lane always finds
+//    an output, however slow the readers. Beyond that they must be copied out.
+//
+// The longest wait. With S slots, L lanes, T the longest run of a batch, D = max_queue_delay, and H
+// what the threads take to copy rows in and to notice a result: a request of R rows that finds A
+// rows waiting before it (and counting those that come later at a higher level) has its last row
+// running no later than
+//
+//     max(D, (S - 1 + ceil((A + R) / B)) * T / L) + H
+//
+// after it was submitted. For while it waits, no lane idles and every batch that is formed from the
+// queue is full; before its last batch, S - 1 + ceil((A + R) / B) others run, L at a time; and once
+// a lane idles, a slot is kept open only until its oldest row is D old. With A <= max_queued_rows
+// this bounds what a block without priorities answers with. With one_request_per_batch, A and R
+// count requests, and B = 1. A request at a low level waits for at most 8 batches in place of one:
+// 8 * (sum of ceil(rows / B) over the requests not younger than it) replaces the second term's.
+//
+// Tickets name requests from Submit until they complete and their last row has left its slot; then
+// they are used again. Rows are rows of the request; slot rows are rows of the slot.
+// Not thread-safe. Time must not run backwards from event to event by more than a caller's lock
+// hand-over; nothing breaks if it does, a wait is only that much longer.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/container/inlined_vector.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/batch.h"
+#include "server/batching/expiry_heap.h"
+#include "server/batching/observer.h"
+#include "server/request.h"
+
+namespace mlpserve {
+
+class BatchPolicy {
+ public:
+  using Ticket = ExpiryHeap::Ticket;
+
+  struct Options {
+    int slots = 3;                    // 1 .. 64
+    int lanes = 1;                    // 1 .. 64
+    int outputs = 6;                  // lanes .. 64
+    int64_t max_rows = 4096;          // of a slot; at least 1
+    int64_t max_queued_rows = 65536;  // at least 1
+    Duration max_queue_delay = Duration::zero();
+    Duration queue_timeout = Duration::zero();  // 0: none
+    int priority_levels = 0;                    // 0: all alike
+    int default_priority = 0;                   // 0: the lowest
+    bool one_request_per_batch = false;
+  };
+
+  // INVALID_ARGUMENT: the option, what was expected, what came.
+  static absl::Status Validate(const Options& options);
+
+  struct Ask {
+    int64_t rows = 0;
+    int priority = 0;
+    TimePoint deadline = TimePoint::max();
+    Duration queue_timeout = Duration::zero();  // 0: the options'
+  };
+
+  // Rows first_row .. first_row + rows - 1 of a request, at slot_row .. of a slot and its output.
+  struct Piece {
+    Ticket ticket;
+    int64_t first_row;
+    int64_t slot_row;
+    int64_t rows;
+  };
+
+  struct Copy {
+    int slot;
+    Piece piece;
+  };
+
+  // The request is answered with this. Look the ticket up before the next event: it may be reused.
+  struct Completion {
+    Ticket ticket;
+    absl::Status status;
+    std::optional<Eviction> eviction;
+  };
+
+  // What an event asks for; events append. Copies must each be done and reported by CopyDone.
+  struct Actions {
+    absl::InlinedVector<Copy, 4> copies;  // pieces of one slot lie side by side
+    absl::InlinedVector<Completion, 4> completions;
+  };
+
+  // A batch that ended, between BatchDone and Delivered.
+  struct Ended {
+    int output;
+    bool copy_out;  // the output must be free again after Delivered: copy what is alive
+  };
+
+  // `options` has passed Validate.
+  explicit BatchPolicy(const Options& options);
+  BatchPolicy(const BatchPolicy&) = delete;
+  BatchPolicy& operator=(const BatchPolicy&) = delete;
+
+  // --- events ---
+
+  // Errors, for a request that is refused and leaves no trace: INVALID_ARGUMENT,
+  // RESOURCE_EXHAUSTED, DEADLINE_EXCEEDED. Of others, `actions` may complete some that expired.
+  absl::StatusOr<Ticket> Submit(TimePoint now, const Ask& ask, Actions& actions);
+  // Does nothing unless rows of the request wait (rule 6).
+  void Cancel(Ticket ticket, Actions& actions);
+  // These pieces, all of one slot, lie in it now.
+  void CopyDone(std::span<const Copy> copies, Actions& actions);
+  // The next batch to run, if a slot is ready, a lane idle and an output free. Now it runs.
+  std::optional<BatchRun> Dispatch();
+  // The lane's batch has ended: lane and slot are free. Its pieces stay with the output until
+  // Delivered, which must follow, perhaps after other events.
+  Ended BatchDone(TimePoint now, int lane, Actions& actions);
+  // Completes every request that has all its rows now, or, if `status` is not OK, every request
+  // that has a row in the batch. The output is lent if it was OK and not copied out, else free.
+  void Delivered(int output, const absl::Status& status, Actions& actions);
+  // Nobody reads the lent output any more.
+  void OutputReleased(int output);
+  // Lets go of what has expired; seals the open slot if its delay is over.
+  void Tick(TimePoint now, Actions& actions);
+
+  // --- state ---
+
+  // When Tick has something to do if no other event comes; TimePoint::max(): never.
+  TimePoint NextWake() const;
+  bool CanDispatch() const { return idle_lanes_ != 0 && free_outputs_ != 0 && ReadySlot() >= 0; }
+  // The pieces of the batch in this output, from Dispatch until Delivered.
+  std::span<const Piece> Pieces(int output) const { return outputs_[Index(output)].pieces; }
+  // False if the request was completed, or is about to be, before all its rows were delivered.
+  bool Alive(Ticket ticket) const { return requests_[Index(ticket)].state == State::kAlive; }
+  // No request waits, and no rows are in a slot or in a batch. Outputs may be lent.
+  bool Idle() const { return in_use_ == 0; }
+
+  int64_t queued_rows() const { return queued_rows_; }
+  int64_t queued_requests() const { return queued_requests_; }
+  int slots_in_use() const;
+  int lent_outputs() const { return lent_; }
+  const Options& options() const { return options_; }
+
+  // A broken invariant in words, or an empty string. O(everything); for tests.
+  //   every slot row below `rows` belongs to exactly one piece, and slots do not overlap in use
+  //   0 <= delivered <= reserved <= rows of each request; copying <= in_flight
+  //   rows wait only if no slot is free and the open one is full (so: there is none)
+  //   queued_rows is the sum of rows - reserved over the queues, and at most max_queued_rows
+  //   a request is in its level's queue, and in the heap if it can expire, exactly while it waits
+  //   sealed slots hold rows; a due open slot exists only if no idle lane lacks a sealed slot
+  //   lent outputs <= outputs - lanes; the output of a running lane is running
+  //   one_request_per_batch: no open slot, one piece to a slot
+  std::string CheckInvariants(TimePoint now) const;
+
+ private:
+  enum class State : uint8_t {
+    kFree,
+    kAlive,
+    kLeaving,  // dropped, but rows are being copied from it: completes after the last copy
+    kGone,     // completed, but rows of it lie in slots
+  };
+
+  struct Request {
+    State state = State::kFree;
+    int level = 0;
+    int64_t rows = 0;
+    int64_t reserved = 0;   // rows that have got a place in a slot
+    int64_t delivered = 0;  // rows whose batch has ended
+    int copying = 0;        // pieces
+    int in_flight = 0;      // pieces reserved and not delivered; >= copying
+    uint64_t sequence = 0;  // order of arrival
+    TimePoint submitted;
+    TimePoint expiry = TimePoint::max();  // the earlier of deadline and timeout
+    bool expiry_is_deadline = false;
+    Ticket previous = -1;  // in its level's queue
+    Ticket next = -1;      // likewise; of a free one, the next free
+    absl::Status status;   // kLeaving: what to complete with
+    std::optional<Eviction> eviction;
+  };
+
+  struct Queue {
+    Ticket first = -1;
+    Ticket last = -1;
+  };
+
+  enum class SlotState : uint8_t { kFree, kOpen, kSealed, kRunning };
+
+  struct Slot {
+    SlotState state = SlotState::kFree;
+    int64_t rows = 0;
+    int copying = 0;  // pieces
+    TimePoint oldest = TimePoint::max();
+    std::vector<Piece> pieces;  // until it runs: then the output has them
+  };
+
+  enum class OutputState : uint8_t { kFree, kRunning, kEnded, kLent };
+
+  struct Output {
+    OutputState state = OutputState::kFree;
+    bool copy_out = false;
+    std::vector<Piece> pieces;
+  };
+
+  struct Lane {
+    int slot = -1;
+    int output = -1;
+  };
+
+  static size_t Index(int i) { return static_cast<size_t>(i); }
+
+  absl::Status Admit(TimePoint now, const Ask& ask) const;
+  int64_t Room() const;
+  int LevelOf(int priority) const;
+  Ticket NewRequest(TimePoint now, const Ask& ask);
+  void FreeRequest(Ticket ticket);
+
+  void Enqueue(Ticket ticket);
+  void Dequeue(Ticket ticket);
+  Ticket NextWaiting(bool begins_slot);
+  bool Waits(const Request& request) const {
+    return request.state == State::kAlive && request.reserved < request.rows;
+  }
+
+  bool HasSpace() const { return open_ >= 0 || free_slots_ != 0; }
+  void Reserve(Ticket ticket, Actions& actions);
+  void Fill(Actions& actions);
+  void Seal();
+  void SealIfDue(TimePoint now);
+  int ReadySlot() const;
+
+  void ExpireDue(TimePoint now, Actions& actions);
+  void Drop(Ticket ticket, absl::Status status, std::optional<Eviction> eviction, Actions& actions);
+  void Settle(const Piece& piece, const absl::Status& status, Actions& actions);
+
+  std::string CheckQueues() const;
+  std::string CheckSlots(TimePoint now) const;
+  std::string CheckBuffers() const;
+
+  const Options options_;
+
+  std::deque<Request> requests_;  // by ticket; grows to the most that were in use at a time
+  Ticket free_request_ = -1;
+  int64_t in_use_ = 0;  // tickets that are not free
+  uint64_t next_sequence_ = 0;
+
+  std::vector<Queue> queues_;  // by level, 0 is the highest
+  ExpiryHeap expiries_;        // of what waits and can expire
+  int64_t queued_rows_ = 0;
+  int64_t queued_requests_ = 0;
+  int begun_since_oldest_ = 0;  // slots begun since one began with the oldest that waited (rule 2)
+
+  std::vector<Slot> slots_;
+  uint64_t free_slots_ = 0;  // bit set
+  int open_ = -1;
+  absl::InlinedVector<int, 8> sealed_;  // in the order of sealing
+
+  std::vector<Lane> lanes_;
+  uint64_t idle_lanes_ = 0;  // bit set
+
+  std::vector<Output> outputs_;
+  uint64_t free_outputs_ = 0;  // bit set
+  int lent_ = 0;               // lent, or ended and about to be
+};
+
+}  // namespace mlpserve

@@ -1,0 +1,154 @@
+// BatchPolicy::CheckInvariants.
+#include <algorithm>
+#include <bit>
+
+#include "absl/strings/str_cat.h"
+#include "server/batching/policy.h"
+
+namespace mlpserve {
+
+std::string BatchPolicy::CheckInvariants(TimePoint now) const {
+  if (std::string broken = CheckQueues(); !broken.empty()) return broken;
+  if (std::string broken = CheckSlots(now); !broken.empty()) return broken;
+  return CheckBuffers();
+}
+
+std::string BatchPolicy::CheckQueues() const {
+  int64_t rows = 0;
+  int64_t requests = 0;
+  size_t can_expire = 0;
+  for (size_t level = 0; level < queues_.size(); ++level) {
+    Ticket previous = -1;
+    for (Ticket ticket = queues_[level].first; ticket >= 0;
+         ticket = requests_[Index(ticket)].next) {
+      const Request& request = requests_[Index(ticket)];
+      if (!Waits(request)) return absl::StrCat("request ", ticket, " is queued, but does not wait");
+      if (Index(request.level) != level || request.previous != previous) {
+        return absl::StrCat("request ", ticket, " is linked into the wrong queue");
+      }
+      if (previous >= 0 && requests_[Index(previous)].sequence > request.sequence) {
+        return absl::StrCat("request ", ticket, " has overtaken one of its own level");
+      }
+      if (expiries_.Contains(ticket) != (request.expiry != TimePoint::max())) {
+        return absl::StrCat("request ", ticket, " is not in the heap, or should not be");
+      }
+      can_expire += expiries_.Contains(ticket) ? 1 : 0;
+      rows += request.rows - request.reserved;
+      ++requests;
+      previous = ticket;
+    }
+    if (queues_[level].last != previous) return absl::StrCat("queue ", level, " has a wrong end");
+  }
+  if (rows != queued_rows_ || requests != queued_requests_) {
+    return absl::StrCat(requests, " requests of ", rows, " rows wait, but the counts are ",
+                        queued_requests_, " and ", queued_rows_);
+  }
+  if (rows > options_.max_queued_rows) return absl::StrCat(rows, " rows wait: over the limit");
+  if (can_expire != expiries_.size()) return "the heap holds more than what waits";
+  if (rows > 0 && HasSpace()) return "rows wait though a slot has space";
+  return "";
+}
+
+std::string BatchPolicy::CheckSlots(TimePoint now) const {
+  std::vector<int> copying(requests_.size());
+  std::vector<int> in_flight(requests_.size());
+  std::vector<int64_t> reserved(requests_.size());
+  const auto count = [&](const Piece& piece) {
+    ++in_flight[Index(piece.ticket)];
+    reserved[Index(piece.ticket)] += piece.rows;
+  };
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    const Slot& slot = slots_[i];
+    int64_t end = 0;
+    for (const Piece& piece : slot.pieces) {
+      if (piece.slot_row != end || piece.rows < 1) return absl::StrCat("slot ", i, " has a gap");
+      end += piece.rows;
+      count(piece);
+    }
+    const bool open_or_sealed = slot.state == SlotState::kOpen || slot.state == SlotState::kSealed;
+    if (open_or_sealed != (end > 0) || (open_or_sealed && end != slot.rows)) {
+      return absl::StrCat("slot ", i, " holds ", end, " rows of pieces, and counts ", slot.rows);
+    }
+    if (slot.rows > options_.max_rows) return absl::StrCat("slot ", i, " holds too many rows");
+    if (slot.copying < 0 || (slot.copying > 0 && !open_or_sealed)) {
+      return absl::StrCat("slot ", i, " runs while rows are copied into it");
+    }
+    if ((slot.state == SlotState::kOpen) != (static_cast<int>(i) == open_) ||
+        (slot.state == SlotState::kFree) != ((free_slots_ >> i & 1) != 0) ||
+        (slot.state == SlotState::kSealed) !=
+            (std::count(sealed_.begin(), sealed_.end(), static_cast<int>(i)) == 1)) {
+      return absl::StrCat("slot ", i, " is not where its state says");
+    }
+    if (options_.one_request_per_batch &&
+        (slot.pieces.size() > 1 || slot.state == SlotState::kOpen)) {
+      return absl::StrCat("slot ", i, " is open to a second request");
+    }
+  }
+  for (const Output& output : outputs_) {
+    std::for_each(output.pieces.begin(), output.pieces.end(), count);
+  }
+  for (size_t i = 0; i < requests_.size(); ++i) {
+    const Request& request = requests_[i];
+    if (request.state == State::kFree) {
+      if (in_flight[i] != 0) return absl::StrCat("free ticket ", i, " lies in a slot");
+      continue;
+    }
+    if (request.in_flight != in_flight[i] || request.copying < 0 ||
+        request.copying > request.in_flight) {
+      return absl::StrCat("request ", i, " counts ", request.in_flight, " pieces, has ",
+                          in_flight[i], ", copies ", request.copying);
+    }
+    if (request.delivered + reserved[i] != request.reserved || request.reserved > request.rows) {
+      if (request.state == State::kAlive) {
+        return absl::StrCat("request ", i, " lost rows: reserved ", request.reserved,
+                            ", delivered ", request.delivered, ", in slots ", reserved[i]);
+      }
+    }
+    if ((request.state == State::kLeaving && request.copying == 0) ||
+        (request.state == State::kGone && request.in_flight == 0)) {
+      return absl::StrCat("request ", i, " should have left");
+    }
+  }
+  const bool lacks = static_cast<size_t>(std::popcount(idle_lanes_)) > sealed_.size();
+  if (open_ >= 0 && lacks && now - slots_[Index(open_)].oldest >= options_.max_queue_delay) {
+    return "a lane idles beside an open slot that is due";
+  }
+  return "";
+}
+
+std::string BatchPolicy::CheckBuffers() const {
+  int lent = 0;
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    const Output& output = outputs_[i];
+    lent += output.state == OutputState::kLent ||
+                    (output.state == OutputState::kEnded && !output.copy_out)
+                ? 1
+                : 0;
+    if ((output.state == OutputState::kFree) != ((free_outputs_ >> i & 1) != 0)) {
+      return absl::StrCat("output ", i, " is not where its state says");
+    }
+    const bool has_pieces =
+        output.state == OutputState::kRunning || output.state == OutputState::kEnded;
+    if (has_pieces == output.pieces.empty()) {
+      return absl::StrCat("output ", i, " has pieces it should not have, or lacks them");
+    }
+  }
+  if (lent != lent_ || lent > options_.outputs - options_.lanes) {
+    return absl::StrCat(lent, " outputs are lent, counted as ", lent_, ", of ", options_.outputs,
+                        " for ", options_.lanes, " lanes");
+  }
+  for (size_t i = 0; i < lanes_.size(); ++i) {
+    const Lane& lane = lanes_[i];
+    const bool idle = (idle_lanes_ >> i & 1) != 0;
+    if (idle != (lane.slot < 0) || idle != (lane.output < 0)) {
+      return absl::StrCat("lane ", i, " is not as idle as it seems");
+    }
+    if (!idle && (slots_[Index(lane.slot)].state != SlotState::kRunning ||
+                  outputs_[Index(lane.output)].state != OutputState::kRunning)) {
+      return absl::StrCat("lane ", i, " runs a buffer that is not running");
+    }
+  }
+  return "";
+}
+
+}  // namespace mlpserve

@@ -1,0 +1,229 @@
+#include "server/model/model_reader.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "server/model/safetensors_writer.h"
+#include "tests/server/model/temporary_folder.h"
+
+namespace mlpserve {
+namespace {
+
+using testing::AllOf;
+using testing::Each;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::IsNan;
+using testing::SizeIs;
+
+// x [rows, 3] -> hidden 4 -> y [rows, 2]
+constexpr char kModel[] = R"({
+  "input": {"name": "x", "features": 3, "datatype": "BF16"},
+  "output": {"name": "y", "features": 2, "datatype": "FP16"},
+  "compute": "BF16",
+  "layers": [
+    {"name": "up", "weight": "up.weight", "bias": "up.bias",
+     "epilogue": [{"scale": {"tensor": "up.scale"}}, {"relu": {}}]},
+    {"name": "down", "weight": "down.weight",
+     "epilogue": [{"batch_norm": {"running_mean": "bn.mean", "running_var": "bn.var"}}]}],
+  "batching": {"batch_invariant": true}
+})";
+
+using Shape = std::vector<int64_t>;
+
+class ModelReaderTest : public testing::Test {
+ protected:
+  ModelReaderTest() {
+    folder_.Write("m/model.json", kModel);
+    folder_.Write("m/1/readme", "");
+    Set("up.weight", {4, 3});
+    Set("up.bias", {4});
+    Set("up.scale", {4});
+    Set("down.weight", {2, 4});
+    Set("bn.mean", {2});
+    Set("bn.var", {2});
+  }
+
+  void Set(const std::string& name, const Shape& shape) {
+    size_t elements = 1;
+    for (const int64_t dimension : shape) elements *= static_cast<size_t>(dimension);
+    Set(name, shape, std::vector<float>(elements, 1.0f));
+  }
+
+  template <typename T>
+  void Set(const std::string& name, const Shape& shape, const std::vector<T>& values,
+           TensorType type = TensorType::kF32) {
+    const std::span<const std::byte> bytes = std::as_bytes(std::span(values));
+    tensors_[name] = {type, shape, std::vector<std::byte>(bytes.begin(), bytes.end())};
+  }
+
+  absl::StatusOr<BlockSpec> Read() {
+    std::vector<TensorToWrite> tensors;
+    for (const auto& [name, tensor] : tensors_) {
+      tensors.push_back({name, tensor.type, tensor.shape, tensor.data});
+    }
+    const absl::Status status = WriteSafetensors(weights(), tensors);
+    return status.ok() ? ReadBlock(folder_.path("m"), 1) : status;
+  }
+
+  std::string ErrorOfRead() {
+    const absl::Status status = Read().status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()), HasSubstr(folder_.path("m")));
+    return std::string(status.message());
+  }
+
+  std::string weights() const { return folder_.path("m/1/weights.safetensors"); }
+
+  struct Tensor {
+    TensorType type;
+    Shape shape;
+    std::vector<std::byte> data;
+  };
+  TemporaryFolder folder_;
+  std::map<std::string, Tensor> tensors_;
+};
+
+TEST_F(ModelReaderTest, GivesTheBlockAsItIsWritten) {
+  Set("up.weight", {4, 3}, std::vector<float>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12});
+  const absl::StatusOr<BlockSpec> block = Read();
+  ASSERT_TRUE(block.ok()) << block.status();
+  EXPECT_EQ(block->name, "m");
+  EXPECT_EQ(block->input_type, DataType::kBf16);
+  EXPECT_EQ(block->output_type, DataType::kFp16);
+  EXPECT_EQ(block->compute, ComputeType::kBf16);
+  EXPECT_TRUE(block->batch_invariant);
+  ASSERT_THAT(block->layers, SizeIs(2));
+  const LayerSpec& up = block->layers[0];
+  EXPECT_EQ(up.name, "up");
+  EXPECT_EQ(up.inputs, 3);
+  EXPECT_EQ(up.outputs, 4);
+  EXPECT_THAT(up.weight, ElementsAre(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12));
+  EXPECT_THAT(up.bias, SizeIs(4));
+  EXPECT_THAT(up.epilogue.columns, ElementsAre(SizeIs(4)));
+  EXPECT_THAT(block->layers[1].bias, IsEmpty());
+  EXPECT_THAT(block->layers[1].epilogue.columns, ElementsAre(SizeIs(2), SizeIs(2)));
+}
+
+TEST_F(ModelReaderTest, ConvertsWeightsOfEveryFloatType) {
+  Set("up.weight", {4, 3}, std::vector<double>(12, 1.0 / 3), TensorType::kF64);
+  Set("up.bias", {4}, std::vector<uint16_t>(4, 0x3555), TensorType::kF16);
+  Set("up.scale", {4}, std::vector<uint16_t>(4, 0x3EAB), TensorType::kBf16);
+  const absl::StatusOr<BlockSpec> block = Read();
+  ASSERT_TRUE(block.ok()) << block.status();
+  EXPECT_THAT(block->layers[0].weight, Each(1.0f / 3));
+  EXPECT_THAT(block->layers[0].bias, Each(0x1.554p-2f));
+  EXPECT_THAT(block->layers[0].epilogue.columns[0], Each(0x1.56p-2f));
+}
+
+TEST_F(ModelReaderTest, LetsNanAndInfinityOfWeightsPass) {
+  Set("up.bias", {4}, std::vector<float>{NAN, INFINITY, -INFINITY, 0});
+  Set("up.scale", {1}, std::vector<float>{NAN});
+  const absl::StatusOr<BlockSpec> block = Read();
+  ASSERT_TRUE(block.ok()) << block.status();
+  EXPECT_THAT(block->layers[0].bias, ElementsAre(IsNan(), INFINITY, -INFINITY, 0));
+  EXPECT_THAT(block->layers[0].epilogue.columns[0], AllOf(SizeIs(4), Each(IsNan())));
+}
+
+TEST_F(ModelReaderTest, LeavesTensorsUnreadThatNobodyNames) {
+  Set("optimiser.state", {7}, std::vector<int64_t>(7), TensorType::kI64);
+  EXPECT_TRUE(Read().ok());
+}
+
+TEST_F(ModelReaderTest, NamesFileLayerAndTensorOfAWrongWeight) {
+  Set("up.weight", {3, 4});
+  EXPECT_EQ(ErrorOfRead(), weights() +
+                               ": layer \"up\": tensor \"up.weight\" (layers[0].weight): "
+                               "expected shape [N, 3], found [3, 4]");
+  Set("up.weight", {12});
+  EXPECT_THAT(ErrorOfRead(), HasSubstr("expected shape [N, 3], found [12]"));
+  Set("up.weight", {0, 3});
+  EXPECT_THAT(ErrorOfRead(), HasSubstr("expected shape [N, 3], found [0, 3]"));
+}
+
+TEST_F(ModelReaderTest, ChecksEachLayerAgainstTheOneBefore) {
+  Set("down.weight", {2, 5});
+  EXPECT_THAT(ErrorOfRead(), HasSubstr("layer \"down\": tensor \"down.weight\" (layers[1].weight): "
+                                       "expected shape [2, 4], found [2, 5]"));
+}
+
+TEST_F(ModelReaderTest, ChecksTheLastLayerAgainstTheOutput) {
+  Set("down.weight", {3, 4});
+  EXPECT_THAT(ErrorOfRead(), HasSubstr("expected shape [2, 4], found [3, 4]"));
+}
+
+TEST_F(ModelReaderTest, ChecksBiasAndColumns) {
+  Set("up.bias", {1});
+  EXPECT_THAT(ErrorOfRead(), HasSubstr("tensor \"up.bias\" (layers[0].bias): expected shape [4], "
+                                       "found [1]"));
+  Set("up.bias", {4});
+  Set("up.scale", {3});
+  EXPECT_THAT(ErrorOfRead(),
+              HasSubstr("tensor \"up.scale\" (layers[0].epilogue[0].scale.tensor): expected shape "
+                        "[4] or [1], found [3]"));
+  Set("up.scale", {4, 1});
+  EXPECT_THAT(ErrorOfRead(), HasSubstr("expected shape [4] or [1], found [4, 1]"));
+  Set("up.scale", {1});
+  Set("bn.var", {0});
+  EXPECT_THAT(ErrorOfRead(),
+              HasSubstr("layer \"down\": tensor \"bn.var\" (layers[1].epilogue[0].batch_norm."
+                        "running_var): expected shape [2] or [1], found [0]"));
+}
+
+TEST_F(ModelReaderTest, NamesAMissingTensor) {
+  tensors_.erase("bn.mean");
+  EXPECT_THAT(ErrorOfRead(),
+              HasSubstr("layer \"down\": tensor \"bn.mean\" (layers[1].epilogue[0].batch_norm."
+                        "running_mean): expected in the file, found none of that name"));
+}
+
+TEST_F(ModelReaderTest, RefusesWeightsOfIntegers) {
+  Set("up.weight", {4, 3}, std::vector<int8_t>(12), TensorType::kI8);
+  EXPECT_THAT(ErrorOfRead(), HasSubstr("tensor \"up.weight\" (layers[0].weight): expected F64, "
+                                       "F32, F16 or BF16, found I8"));
+}
+
+TEST_F(ModelReaderTest, RefusesWhatTheSpecRefuses) {
+  Set("bn.var", {2}, std::vector<float>{1, -1});
+  EXPECT_THAT(ErrorOfRead(), AllOf(HasSubstr("m version 1: "), HasSubstr("down"),
+                                   HasSubstr("epilogue[0]"), HasSubstr("-1")));
+}
+
+TEST_F(ModelReaderTest, NamesAMissingVersionAndAMissingFile) {
+  ASSERT_TRUE(Read().ok());
+  const absl::Status missing = ReadBlock(folder_.path("m"), 2).status();
+  EXPECT_EQ(missing.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(missing.message()), HasSubstr("m/2/weights.safetensors"));
+  const absl::Status no_config = ReadBlock(folder_.path("n"), 1).status();
+  EXPECT_EQ(no_config.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(no_config.message()), HasSubstr("n/model.json"));
+}
+
+TEST_F(ModelReaderTest, NamesTheFileOfABadModelJson) {
+  const std::string path = folder_.Write("n/model.json", "{\"compute\": \"FP64\"}");
+  EXPECT_THAT(std::string(ReadConfig(folder_.path("n")).status().message()),
+              AllOf(HasSubstr(path + ": "), HasSubstr("FP64")));
+}
+
+TEST_F(ModelReaderTest, RefusesAModelJsonOver16MiB) {
+  folder_.Write("n/model.json", std::string((size_t{16} << 20) + 1, ' '));
+  EXPECT_THAT(std::string(ReadConfig(folder_.path("n")).status().message()),
+              HasSubstr("expected at most 16777216 bytes, found 16777217"));
+}
+
+TEST_F(ModelReaderTest, NamesAnAddInputThatDoesNotFit) {
+  folder_.Write("m/model.json", R"({"input": {"name": "x", "features": 3},
+    "output": {"name": "y", "features": 4},
+    "layers": [{"name": "up", "weight": "up.weight", "epilogue": [{"add_input": {}}]}]})");
+  EXPECT_THAT(ErrorOfRead(), AllOf(HasSubstr("epilogue[0]"), HasSubstr("found 4")));
+}
+
+}  // namespace
+}  // namespace mlpserve

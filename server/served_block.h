@@ -1,6 +1,10 @@
 // A loaded block with its batcher in front: what main.cc makes one of per block version.
 //
 // The one place where batching, engine and metrics meet. Thread-safe as Batcher is.
+//
+// Its end waits for requests in flight and for the last lease, so for readers: whoever retires a
+// block keeps a reference until nobody else has one, and drops it on a thread that may block. A
+// request's OnDone must never drop the last one.
 #pragma once
 
 #include <memory>

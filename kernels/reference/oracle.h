@@ -1,0 +1,54 @@
+// The oracle: a block evaluated as written, in float64, slowly and plainly, with a bound on the
+// error that a backend may make in each value. What every backend is tested against.
+//
+// x and the weights are rounded to the block's compute type first; activations between layers are
+// not (their rounding is part of the bound), so that the values are those of exact arithmetic on
+// rounded inputs. Batch statistics are taken over all rows given: they are one request.
+//
+// Threads: free functions without state. Cost: rows * sum(inputs * outputs) multiply-adds.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/spec/block.h"
+
+namespace mlpserve {
+
+struct OracleResult {
+  int64_t rows = 0;
+  int64_t columns = 0;
+  std::vector<double> values;  // [rows, columns]
+  std::vector<double> bounds;  // [rows, columns], of |actual - value| as read back from the wire's
+                               // output type; infinity: FP32 may overflow, nothing is claimed
+};
+
+// `x` is [rows, input features] as it stands on the wire: rounded to the input type already.
+// The block has passed Validate. The tolerance is defined in tests/goldens/README.md.
+OracleResult EvaluateOracle(const BlockSpec& block, std::span<const float> x, int64_t rows);
+
+// The block in plain FP32 loops, whatever its compute type: the measure for the second gate, the
+// 2-norm of the error.
+std::vector<float> EvaluatePlainFp32(const BlockSpec& block, std::span<const float> x,
+                                     int64_t rows);
+
+// Where `actual` is furthest out of bounds. An expected NaN must be NaN, an infinity the same one.
+struct WorstValue {
+  int64_t row = 0;
+  int64_t column = 0;
+  double expected = 0;
+  double actual = 0;
+  double bound = 0;
+  double ratio = 0;  // |actual - expected| / bound; infinity where NaN or infinity is misplaced
+
+  bool ok() const { return ratio <= 1; }
+};
+WorstValue FindWorst(const OracleResult& expected, std::span<const float> actual);
+std::string ToString(const WorstValue& worst);
+
+// |actual - expected| / |expected| in the 2-norm, over the values that are finite in float64.
+double RelativeError(const OracleResult& expected, std::span<const float> actual);
+
+}  // namespace mlpserve

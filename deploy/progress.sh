@@ -28,7 +28,7 @@ run_with_progress() {
   else
     [[ -t 2 ]] && printf '\r\033[K' >&2
     printf '%s failed after %d s; the end of %s:\n' "$label" "$elapsed" "$log" >&2
-    tail -n 25 "$log" >&2
+    grep -vE '^(dl|pm)status:' "$log" | tail -n 25 >&2
   fi
   return "$status"
 }

@@ -54,7 +54,8 @@ uint64_t LastInferenceMs(int64_t done_ns) {
 }
 
 double Microseconds(const CountAndTime& duration) {
-  return static_cast<double>(duration.ns / 1000);
+  const uint64_t whole = duration.ns / 1000;  // Triton's counters are integers
+  return static_cast<double>(whole);
 }
 
 }  // namespace

@@ -176,7 +176,7 @@ HttpServer::~HttpServer() {
   stopping.join();
 }
 
-absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(HttpOptions options,
+absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpOptions& options,
                                                               HttpPages pages) {
   if (absl::Status address = CheckAddress(options.address); !address.ok()) return address;
   std::unique_ptr<HttpServer> server(new HttpServer(options.address));

@@ -40,7 +40,8 @@ class HttpServer {
   // Listens when it returns.
   // Errors, naming the address: INVALID_ARGUMENT, it is not host:port; UNAVAILABLE, it cannot be
   // listened on (in use, not an address of this host, no permission).
-  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(HttpOptions options, HttpPages pages);
+  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const HttpOptions& options,
+                                                           HttpPages pages);
 
   // Stops listening, waits for the pages being served; an idle connection delays it by up to two
   // seconds, civetweb's polling interval.

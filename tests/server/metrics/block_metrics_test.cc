@@ -240,6 +240,7 @@ void RecordFrom(int threads, int per_thread) {
   BlockMetrics block("m", 1);
   std::barrier start(threads);
   std::vector<std::thread> recorders;
+  recorders.reserve(static_cast<size_t>(threads));
   for (int t = 0; t < threads; ++t) {
     recorders.emplace_back([&, t] {
       start.arrive_and_wait();
@@ -280,6 +281,7 @@ TEST(BlockMetrics, ScrapesWhileThreadsRecordNeverGoDownAndEndExact) {
   BlockMetrics block("m", 1);
   std::atomic<int> running = kThreads;
   std::vector<std::thread> recorders;
+  recorders.reserve(kThreads);
   for (int t = 0; t < kThreads; ++t) {
     recorders.emplace_back([&] {
       for (uint64_t i = 0; i < kPerThread; ++i) block.RecordRequest(Sample());

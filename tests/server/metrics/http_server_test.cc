@@ -21,6 +21,14 @@ HttpPages Pages() {
           .readiness = [] { return absl::OkStatus(); }};
 }
 
+constexpr size_t kLarge = 20'000'000;
+
+std::string LargePage() {
+  std::string page;
+  page.resize(kLarge, 'x');
+  return page;
+}
+
 std::unique_ptr<HttpServer> Started(HttpPages pages, HttpOptions options = {}) {
   options.address = "127.0.0.1:0";
   auto server = HttpServer::Start(std::move(options), std::move(pages));
@@ -102,15 +110,16 @@ TEST(HttpServer, AnswersBytesThatAreNoHttpAndServesOn) {
 
 TEST(HttpServer, SendsALargePageWhole) {
   HttpPages pages = Pages();
-  pages.metrics = [] { return std::string(20'000'000, 'x'); };
+  pages.metrics = &LargePage;
   const auto server = Started(std::move(pages));
-  EXPECT_EQ(Get(server->port(), "/metrics").body.size(), 20'000'000);
+  EXPECT_EQ(Get(server->port(), "/metrics").body.size(), kLarge);
 }
 
 TEST(HttpServer, ServesManyScrapersAtOnce) {
   const auto server = Started(Pages());
   std::atomic<int> good = 0;
   std::vector<std::thread> scrapers;
+  scrapers.reserve(16);
   for (int t = 0; t < 16; ++t) {
     scrapers.emplace_back([&] {
       for (int i = 0; i < 20; ++i) good += Get(server->port(), "/metrics").body == "up 1\n";
@@ -124,6 +133,7 @@ TEST(HttpServer, ServesManyScrapersAtOnce) {
 TEST(HttpServer, IdleConnectionsDoNotBlockScrapes) {
   const auto server = Started(Pages(), {.request_timeout_ms = 120'000});
   std::vector<HttpConnection> idle;
+  idle.reserve(7);
   for (int i = 0; i < 7; ++i) idle.emplace_back(server->port());
   idle.front().Send("GET /metrics HT");
   EXPECT_EQ(Get(server->port(), "/metrics").code, 200);
@@ -132,13 +142,14 @@ TEST(HttpServer, IdleConnectionsDoNotBlockScrapes) {
 TEST(HttpServer, MoreIdleConnectionsThanThreadsAreClosedAfterTheTimeout) {
   const auto server = Started(Pages(), {.threads = 2, .request_timeout_ms = 200});
   std::vector<HttpConnection> idle;
+  idle.reserve(10);
   for (int i = 0; i < 10; ++i) idle.emplace_back(server->port());
   EXPECT_EQ(Get(server->port(), "/metrics").code, 200);
 }
 
 TEST(HttpServer, AClientThatLeavesOrDoesNotReadDisturbsNobody) {
   HttpPages pages = Pages();
-  pages.metrics = [] { return std::string(20'000'000, 'x'); };
+  pages.metrics = &LargePage;
   const auto server = Started(std::move(pages), {.threads = 2, .request_timeout_ms = 200});
   HttpConnection does_not_read(server->port());
   does_not_read.Send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");

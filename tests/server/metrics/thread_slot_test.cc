@@ -16,6 +16,7 @@ std::vector<int> SlotsOfThreads(int count) {
   std::vector<int> slots(static_cast<size_t>(count), -1);
   std::barrier all_have_theirs(count);
   std::vector<std::thread> threads;
+  threads.reserve(slots.size());
   for (int& slot : slots) {
     threads.emplace_back([&] {
       slot = ThreadSlot();

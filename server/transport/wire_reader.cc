@@ -4,7 +4,7 @@
 #include <bit>
 #include <cstring>
 
-#include "server/transport/utf8.h"
+#include "server/model/utf8.h"
 
 namespace mlpserve {
 namespace {

@@ -10,6 +10,8 @@ run_with_progress() {
   shift 2
   "$@" >"$log" 2>&1 </dev/null &
   local pid=$!
+  # shellcheck disable=SC2064  # a background process ignores Ctrl-C: this one is told by name
+  trap "kill $pid 2>/dev/null; exit 130" INT TERM
   while kill -0 "$pid" 2>/dev/null; do
     elapsed=$((SECONDS - started))
     if [[ -t 2 ]]; then
@@ -21,6 +23,7 @@ run_with_progress() {
     sleep 0.5
   done
   wait "$pid" || status=$?
+  trap - INT TERM
   elapsed=$((SECONDS - started))
   if ((status == 0)); then
     [[ -t 2 ]] && printf '\r\033[K' >&2

@@ -76,7 +76,7 @@ absl::Status CheckBuckets(const std::vector<int64_t>& buckets, int64_t max_rows)
   int64_t previous = 0;
   for (size_t i = 0; i < buckets.size(); ++i) {
     const std::string path = absl::StrCat("batching.buckets[", i, "]");
-    const absl::Status status = CheckRange(path, buckets[i], 1, max_rows);
+    absl::Status status = CheckRange(path, buckets[i], 1, max_rows);
     if (!status.ok()) return status;
     if (buckets[i] <= previous) {
       return Error(path, absl::StrCat("ascending values, so over ", previous),
@@ -88,7 +88,7 @@ absl::Status CheckBuckets(const std::vector<int64_t>& buckets, int64_t max_rows)
 }
 
 absl::Status CheckPriorities(const BatchingConfig& batching) {
-  const absl::Status status =
+  absl::Status status =
       CheckRange("batching.priority_levels", batching.priority_levels, 0, kMaxPriorityLevels);
   if (!status.ok()) return status;
   return CheckRange("batching.default_priority", batching.default_priority,

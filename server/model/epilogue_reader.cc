@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "proto/mlp_model.pb.h"
 #include "server/model/strict_json.h"
 
 namespace mlpserve {

@@ -76,7 +76,7 @@ absl::Status ReadLayers(const schema::MlpModel& model, std::vector<LayerConfig>&
   for (int i = 0; i < model.layers_size(); ++i) {
     const schema::Layer& source = model.layers(i);
     LayerConfig layer{.name = source.name(), .weight = source.weight(), .bias = source.bias()};
-    const absl::Status status = ReadEpilogue(source, absl::StrCat("layers[", i, "]"), layer);
+    absl::Status status = ReadEpilogue(source, absl::StrCat("layers[", i, "]"), layer);
     if (!status.ok()) return status;
     layers.push_back(std::move(layer));
   }

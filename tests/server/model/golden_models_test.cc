@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "server/model/model_reader.h"
 #include "server/model/safetensors.h"
@@ -45,7 +47,9 @@ TEST(GoldenModels, HaveTheEpiloguesThatTheirFilesSay) {
   const auto ops = [](const std::string& name, size_t layer) {
     return ToString(ReadBlock(GoldenFolder(name), 1).value().layers[layer].epilogue);
   };
-  const auto written = [](std::vector<Op> list) { return ToString(EpilogueSpec{list, {}}); };
+  const auto written = [](std::vector<Op> list) {
+    return ToString(EpilogueSpec{std::move(list), {}});
+  };
   const Op sigmoid{Pointwise{Function::kSigmoid}};
   EXPECT_EQ(ops("scale_hardtanh_gelu", 0), written({{MultiplyAdd{.scale = {.value = 0.5}}},
                                                     {Clamp{-2, 2}},

@@ -153,7 +153,7 @@ TEST(SafetensorsHeader, OfAFileThatIsTooShortIsRefused) {
     return std::string(ParseFile(file, "w").status().message());
   };
   EXPECT_THAT(message(""), HasSubstr("8 bytes of header length, found a file of 0 bytes"));
-  EXPECT_THAT(message("\2\0\0\0{}"), HasSubstr("found a file of "));
+  EXPECT_THAT(message("\2{}"), HasSubstr("found a file of 3 bytes"));
   EXPECT_THAT(message(File("{}", 0).substr(0, 9)),
               HasSubstr("expected a header of 2 bytes, found only 1 in the file"));
 }

@@ -31,7 +31,7 @@ std::string LargePage() {
 
 std::unique_ptr<HttpServer> Started(HttpPages pages, HttpOptions options = {}) {
   options.address = "127.0.0.1:0";
-  auto server = HttpServer::Start(std::move(options), std::move(pages));
+  auto server = HttpServer::Start(options, std::move(pages));
   EXPECT_TRUE(server.ok()) << server.status();
   return server.ok() ? *std::move(server) : nullptr;
 }

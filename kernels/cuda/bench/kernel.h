@@ -1,0 +1,82 @@
+// A kernel under test: one of the main loops with one epilogue and one config, compiled from the
+// same .cuh text that the service compiles.
+#pragma once
+
+#include <cuda.h>
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <string>
+
+#include "kernels/cuda/bench/arithmetic.h"
+#include "kernels/cuda/gemm_args.cuh"
+#include "kernels/cuda/wgmma_launch.h"
+
+namespace mlpserve::bench {
+
+enum class Compute { kBf16, kFp16, kTf32 };
+
+// "g:tm=128,tn=256,s=4,cm=2,cn=1,pp=0,g=8,sb=1,tma=1" is wgmma.cuh, "r:tr=64,b=16,s=5,bs=4,sh=1,
+// sk=1" wgmma_rows.cuh; what is left out has the default of wgmma_launch.h. Both take `pdl=1`
+// (programmatic launch).
+struct Variant {
+  std::string text;
+  bool rows = false;
+  cuda::WgmmaConfig tiles;
+  cuda::WgmmaRowsConfig few;
+  bool programmatic = false;
+
+  std::string Label() const;
+};
+
+Variant ParseVariant(const std::string& text);
+
+struct Problem {
+  int m, n, k;
+  Compute compute;
+  EpilogueName epilogue;
+  int pad = 0;  // elements from each row's end to the next row
+
+  int64_t x_stride() const { return k + pad; }
+  int64_t y_stride() const { return n + pad; }
+  int element_bytes() const { return compute == Compute::kTf32 ? 4 : 2; }
+  Format format() const {
+    return compute == Compute::kBf16   ? Format::kBf16
+           : compute == Compute::kFp16 ? Format::kFp16
+                                       : Format::kFp32;
+  }
+};
+
+// The whole translation unit. `root` is the checkout.
+std::string KernelText(const std::string& root, const Variant& variant, Compute compute,
+                       EpilogueName epilogue);
+
+// A cubin for sm_90a, by NVRTC; ends the program with the log where the text is wrong. Threads:
+// any.
+std::string CompileText(const std::string& text, const std::string& label);
+
+class Kernel {
+ public:
+  Kernel(const std::string& cubin, const Variant& variant, Compute compute, EpilogueName epilogue);
+
+  struct Launch {  // everything that a launch needs, prepared once
+    cuda::GemmArgs args;
+    CUtensorMap x_map, w_map, y_map;
+    cuda::WgmmaLaunch shape;
+  };
+  Launch Prepare(const Problem& problem, const cuda::GemmArgs& args) const;
+  void Run(const Launch& launch, cudaStream_t stream) const;
+
+  int registers() const { return registers_; }
+  int local_bytes() const { return local_bytes_; }
+
+ private:
+  Variant variant_;
+  cuda::KernelTypes types_;
+  cudaLibrary_t library_;
+  cudaKernel_t kernel_;
+  int registers_ = 0, local_bytes_ = 0;
+  int clusters_ = 0;
+};
+
+}  // namespace mlpserve::bench

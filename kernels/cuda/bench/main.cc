@@ -1,0 +1,421 @@
+// Kernel-only benchmark of the CUDA main loops: needs nvcc's toolkit and nothing else, and runs the
+// same .cuh text that the service compiles. Every kernel is held against the float64 oracle, on
+// poisoned outputs, before it is timed.
+//
+//   gemm_bench ROOT PLAN [RECORDS]
+// Each line of PLAN is a mode, a problem, and variants (kernel.h); lists are products:
+//   check m=1,33 n=520 k=264 type=bf16,tf32 epilogue=gelu pad=8 g:tm=128 r:b=16
+//   sweep ...   the same, then bursts of all variants in turn beside cuBLASLt's best plain product
+//   time ...    the same, then bursts and sustained (seconds=0.3)
+// RECORDS gets one JSON record for each figure. Exit code 1 where any output was wrong.
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "kernels/cuda/bench/arithmetic.h"
+#include "kernels/cuda/bench/check.h"
+#include "kernels/cuda/bench/kernel.h"
+#include "kernels/cuda/bench/library.h"
+#include "kernels/cuda/bench/timing.h"
+
+namespace mlpserve::bench {
+namespace {
+
+const std::map<std::string, Compute> kComputes{
+    {"bf16", Compute::kBf16}, {"fp16", Compute::kFp16}, {"tf32", Compute::kTf32}};
+const std::map<std::string, EpilogueName> kEpilogues{{"identity", EpilogueName::kIdentity},
+                                                     {"gelu", EpilogueName::kGelu},
+                                                     {"sigmoid", EpilogueName::kSigmoid},
+                                                     {"affine", EpilogueName::kAffine},
+                                                     {"input", EpilogueName::kInput}};
+
+template <typename Value>
+std::string NameOf(const std::map<std::string, Value>& names, Value value) {
+  for (const auto& [name, v] : names) {
+    if (v == value) return name;
+  }
+  return "?";
+}
+
+std::vector<std::string> Split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, separator);) parts.push_back(part);
+  return parts;
+}
+
+struct Step {
+  std::string mode;
+  Problem problem;
+  double seconds = 0.3;
+  std::vector<Variant> variants;
+};
+
+std::vector<Step> ReadPlan(const std::string& path) {
+  std::vector<Step> steps;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line.substr(0, line.find('#')));
+    std::string mode;
+    if (!(words >> mode)) continue;
+    std::map<std::string, std::string> fields{
+        {"type", "bf16"}, {"epilogue", "gelu"}, {"pad", "0"}, {"seconds", "0.3"}};
+    std::vector<Variant> variants;
+    for (std::string word; words >> word;) {
+      if (word[1] == ':') {
+        variants.push_back(ParseVariant(word));
+      } else {
+        fields[word.substr(0, word.find('='))] = word.substr(word.find('=') + 1);
+      }
+    }
+    for (const auto& type : Split(fields["type"], ','))
+      for (const auto& epilogue : Split(fields["epilogue"], ','))
+        for (const auto& m : Split(fields["m"], ','))
+          for (const auto& n : Split(fields["n"], ','))
+            for (const auto& k : Split(fields["k"], ','))
+              steps.push_back({mode,
+                               {std::stoi(m), std::stoi(n), std::stoi(k), kComputes.at(type),
+                                kEpilogues.at(epilogue), std::stoi(fields["pad"])},
+                               std::stod(fields["seconds"]),
+                               variants});
+  }
+  return steps;
+}
+
+// Every kernel of a plan, compiled on all cores.
+class Kernels {
+ public:
+  Kernels(const std::string& root, const std::vector<Step>& steps) {
+    std::map<std::string, Source> sources;
+    for (const Step& step : steps) {
+      for (const Variant& variant : step.variants) {
+        sources[Key(variant, step.problem)] = {
+            variant, step.problem.compute, step.problem.epilogue,
+            KernelText(root, variant, step.problem.compute, step.problem.epilogue)};
+      }
+    }
+    std::vector<std::pair<std::string, Source>> list(sources.begin(), sources.end());
+    std::vector<std::string> cubins(list.size());
+    std::atomic<size_t> next = 0;
+    std::vector<std::thread> threads;
+    for (unsigned i = 0; i < std::thread::hardware_concurrency(); i++) {
+      threads.emplace_back([&] {
+        for (size_t j; (j = next++) < list.size();) {
+          cubins[j] = CompileText(list[j].second.text, list[j].first);
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    for (size_t i = 0; i < list.size(); i++) {
+      const Source& source = list[i].second;
+      if (cubins[i].empty()) continue;
+      kernels_[list[i].first] =
+          std::make_unique<Kernel>(cubins[i], source.variant, source.compute, source.epilogue);
+    }
+    std::printf("%zu kernels of %zu compiled\n", kernels_.size(), list.size());
+  }
+
+  // Null where it did not compile.
+  const Kernel* Find(const Variant& variant, const Problem& problem) const {
+    const auto found = kernels_.find(Key(variant, problem));
+    return found == kernels_.end() ? nullptr : found->second.get();
+  }
+
+ private:
+  struct Source {
+    Variant variant;
+    Compute compute;
+    EpilogueName epilogue;
+    std::string text;
+  };
+  static std::string Key(const Variant& variant, const Problem& p) {
+    return variant.text + " " + NameOf(kComputes, p.compute) + " " + NameOf(kEpilogues, p.epilogue);
+  }
+  std::map<std::string, std::unique_ptr<Kernel>> kernels_;
+};
+
+constexpr size_t kGuardBytes = 1 << 16;
+constexpr size_t kColdBytes = 300u << 20;  // weights rotate over at least this much: 5 x L2
+
+// Device memory of one problem. y is followed by a guard that nothing may write.
+class Data {
+ public:
+  explicit Data(const Problem& p) : problem_(p) {
+    const size_t bytes = p.element_bytes();
+    const size_t w_bytes = size_t(p.n) * p.x_stride() * bytes;
+    const int copies = std::clamp<int>(kColdBytes / w_bytes + 1, 3, 96);
+    x_ = Allocate(size_t(p.m) * p.x_stride() * bytes);
+    FillNormal(x_, p.format(), p.m, p.k, p.x_stride(), 9, 1);
+    for (int i = 0; i < copies; i++) {
+      weights_.push_back(Allocate(w_bytes));
+      FillNormal(weights_.back(), p.format(), p.n, p.k, p.x_stride(), i + 1,
+                 1 / std::sqrt(float(p.k)));
+    }
+    y_bytes_ = size_t(p.m) * p.y_stride() * bytes;
+    y_ = Allocate(y_bytes_ + kGuardBytes);
+    input_ = Allocate(y_bytes_);
+    FillNormal(input_, p.format(), p.m, p.n, p.y_stride(), 77, 1);
+    columns_stride_ = (p.n + 7) / 8 * 8;
+    columns_ = static_cast<float*>(Allocate(2 * columns_stride_ * sizeof(float)));
+    FillNormal(columns_, Format::kFp32, 1, p.n, columns_stride_, 50, 0.2f, 1);
+    FillNormal(columns_ + columns_stride_, Format::kFp32, 1, p.n, columns_stride_, 51, 0.5f);
+    BENCH_CHECK(cudaDeviceSynchronize());
+  }
+  ~Data() {
+    for (void* p : allocated_) cudaFree(p);
+  }
+
+  const std::vector<void*>& weights() const { return weights_; }
+  void* x() const { return x_; }
+  void* y() const { return y_; }
+
+  cuda::GemmArgs Args(int weight) const {
+    cuda::GemmArgs args;
+    args.x = x_;
+    args.w = weights_[weight];
+    args.y = y_;
+    args.block_input = input_;
+    args.x_stride = args.w_stride = problem_.x_stride();
+    args.y_stride = args.block_input_stride = problem_.y_stride();
+    args.m = problem_.m;
+    args.n = problem_.n;
+    args.k = problem_.k;
+    args.epilogue = {columns_, columns_stride_};
+    return args;
+  }
+
+  void Poison() const { BENCH_CHECK(cudaMemset(y_, 0xFF, y_bytes_ + kGuardBytes)); }
+
+  // Bytes after y, or between its rows, that no longer hold the poison.
+  size_t Trespasses() const {
+    std::vector<unsigned char> bytes(y_bytes_ + kGuardBytes);
+    BENCH_CHECK(cudaMemcpy(bytes.data(), y_, bytes.size(), cudaMemcpyDeviceToHost));
+    const size_t row = problem_.y_stride() * problem_.element_bytes();
+    const size_t used = size_t(problem_.n) * problem_.element_bytes();
+    size_t count = 0;
+    for (size_t i = 0; i < bytes.size(); i++) {
+      if ((i >= y_bytes_ || i % row >= used) && bytes[i] != 0xFF) count++;
+    }
+    return count;
+  }
+
+  Difference Compare(Oracle& oracle) const {
+    const Problem& p = problem_;
+    return oracle.Compare({x_, p.format(), p.m, p.k, p.x_stride()},
+                          {weights_[0], p.format(), p.n, p.k, p.x_stride()},
+                          {y_, p.format(), p.m, p.n, p.y_stride()}, p.epilogue, columns_,
+                          columns_ + columns_stride_, {input_, p.format(), p.m, p.n, p.y_stride()});
+  }
+
+ private:
+  void* Allocate(size_t bytes) {
+    void* p;
+    BENCH_CHECK(cudaMalloc(&p, bytes));
+    allocated_.push_back(p);
+    return p;
+  }
+
+  Problem problem_;
+  std::vector<void*> allocated_, weights_;
+  void *x_, *y_, *input_;
+  float* columns_;
+  int64_t columns_stride_;
+  size_t y_bytes_;
+};
+
+// 2-norm of the rounding of a kernel's output and inputs (README of the targets), with headroom.
+double ErrorBound(Compute compute) {
+  switch (compute) {
+    case Compute::kBf16:
+      return 1.75e-3;
+    case Compute::kFp16:
+      return 2.5e-4;
+    case Compute::kTf32:
+      return 3.2e-4;
+  }
+  return 0;
+}
+
+class Runner {
+ public:
+  Runner(const std::string& root, const std::vector<Step>& steps, const std::string& records)
+      : kernels_(root, steps), records_(records) {
+    BENCH_CHECK(cublasLtCreate(&lt_));
+    oracle_ = std::make_unique<Oracle>(lt_);
+  }
+
+  void MeasureReading() {
+    constexpr size_t kBytes = 128u << 20;
+    std::vector<void*> buffers(8);
+    for (void*& buffer : buffers) {
+      BENCH_CHECK(cudaMalloc(&buffer, kBytes));
+      FillNormal(buffer, Format::kFp32, 1, kBytes / 4, kBytes / 4, 3, 1);
+    }
+    const Launch read = [&](int turn, cudaStream_t stream) {
+      ReadAll(buffers[turn % 8], kBytes, stream);
+    };
+    read(0, nullptr);
+    const double sustained = SustainedMs({read}, 16, 0.1, 2)[0];
+    void* large;
+    BENCH_CHECK(cudaMalloc(&large, 8 * kBytes * 4));
+    BENCH_CHECK(cudaMemset(large, 1, 8 * kBytes * 4));
+    const Launch read_large = [&](int, cudaStream_t stream) {
+      ReadAll(large, 8 * kBytes * 4, stream);
+    };
+    const double burst = BurstMs({read_large}, 8)[0];
+    BENCH_CHECK(cudaFree(large));
+    for (void* buffer : buffers) BENCH_CHECK(cudaFree(buffer));
+    read_gbps_ = 8 * kBytes * 4 / burst / 1e6;
+    std::printf("read: %.0f GB/s over 4 GiB, %.0f GB/s over 128 MiB back to back\n", read_gbps_,
+                kBytes / sustained / 1e6);
+    records_ << "{\"op\": \"read\", \"gbps\": " << read_gbps_
+             << ", \"gbps_128mib_back_to_back\": " << kBytes / sustained / 1e6 << "}\n";
+  }
+
+  void Run(const Step& step) {
+    const Problem& p = step.problem;
+    const Data data(p);
+    std::vector<Entry> entries;
+    for (const Variant& variant : step.variants) {
+      const Kernel* kernel = kernels_.Find(variant, p);
+      if (kernel == nullptr) {
+        wrong_++;
+        continue;
+      }
+      Entry entry{variant.Label(), kernel, {}, {}};
+      for (size_t i = 0; i < data.weights().size(); i++) {
+        entry.launches.push_back(kernel->Prepare(p, data.Args(i)));
+      }
+      entry.relative = CheckOutput(step, entry, data);
+      entries.push_back(entry);
+    }
+    if (step.mode != "check") Time(step, entries, data);
+  }
+
+  int wrong() const { return wrong_; }
+
+ private:
+  struct Entry {
+    std::string label;
+    const Kernel* kernel;
+    std::vector<Kernel::Launch> launches;  // one for each copy of the weights
+    double relative;
+  };
+
+  static std::string Describe(const Problem& p) {
+    return NameOf(kComputes, p.compute) + " " + NameOf(kEpilogues, p.epilogue) + " " +
+           std::to_string(p.m) + "x" + std::to_string(p.n) + "x" + std::to_string(p.k) +
+           (p.pad ? "+" + std::to_string(p.pad) : "");
+  }
+
+  // Twice, to see races: the same bits must come.
+  double CheckOutput(const Step& step, const Entry& entry, const Data& data) {
+    data.Poison();
+    entry.kernel->Run(entry.launches[0], nullptr);
+    const cudaError_t error = cudaDeviceSynchronize();
+    if (error != cudaSuccess) {
+      std::printf("FAILED %s %s: %s\n", Describe(step.problem).c_str(), entry.label.c_str(),
+                  cudaGetErrorString(error));
+      std::exit(2);
+    }
+    const Difference d = data.Compare(*oracle_);
+    const size_t trespasses = step.mode == "check" ? data.Trespasses() : 0;
+    const bool good =
+        d.not_finite == 0 && trespasses == 0 && d.relative <= ErrorBound(step.problem.compute);
+    if (!good || step.mode == "check") {
+      std::printf(
+          "%s %s %s: relative %.3g, worst %.3g at (%ld, %ld), %ld not finite, %zu bytes "
+          "outside, %d registers, %d local\n",
+          good ? "ok   " : "WRONG", Describe(step.problem).c_str(), entry.label.c_str(), d.relative,
+          d.worst, long(d.worst_row), long(d.worst_column), long(d.not_finite), trespasses,
+          entry.kernel->registers(), entry.kernel->local_bytes());
+      std::fflush(stdout);
+    }
+    if (!good) wrong_++;
+    return d.relative;
+  }
+
+  void Time(const Step& step, const std::vector<Entry>& entries, const Data& data) {
+    const Problem& p = step.problem;
+    std::vector<Launch> launches{BestOfLibrary(lt_, p, data.x(), data.y(), data.weights())};
+    for (const Entry& entry : entries) {
+      launches.push_back([&entry](int turn, cudaStream_t stream) {
+        entry.kernel->Run(entry.launches[turn % entry.launches.size()], stream);
+      });
+    }
+    const std::vector<double> burst = BurstMs(launches, step.mode == "time" ? 40 : 15);
+    std::vector<double> sustained(launches.size());
+    if (step.mode == "time") {
+      const int copies = static_cast<int>(data.weights().size());
+      const int count = copies * std::max(1, 24 / copies);
+      sustained = SustainedMs(launches, count, step.seconds, 2);
+    }
+    for (size_t i = 0; i < launches.size(); i++) {
+      Report(step, i == 0 ? nullptr : &entries[i - 1], burst[i], sustained[i], burst[0],
+             sustained[0]);
+    }
+    std::fflush(stdout);
+  }
+
+  void Report(const Step& step, const Entry* entry, double burst, double sustained,
+              double library_burst, double library_sustained) {
+    const Problem& p = step.problem;
+    const double ms = sustained > 0 ? sustained : burst;
+    const double flop = 2.0 * p.m * p.n * p.k;
+    const double bytes =
+        (double(p.n) * p.k + double(p.m) * p.k + double(p.m) * p.n) * p.element_bytes();
+    const std::string label = entry ? entry->label : "cublaslt plain";
+    std::printf(
+        "%-28s %-36s burst %.4f (%.3fx) sustained %.4f (%.3fx) %4.0f TFLOP/s %5.0f GB/s "
+        "%.2f of read\n",
+        Describe(p).c_str(), label.c_str(), burst, library_burst / burst, sustained,
+        sustained > 0 ? library_sustained / sustained : 0, flop / ms / 1e9, bytes / ms / 1e6,
+        bytes / ms / 1e6 / read_gbps_);
+    records_ << "{\"op\": \"" << (entry ? NameOf(kEpilogues, p.epilogue) : "gemm_only")
+             << "\", \"m\": " << p.m << ", \"n\": " << p.n << ", \"k\": " << p.k
+             << ", \"dtype\": \"" << NameOf(kComputes, p.compute) << "\", \"variant\": \"" << label
+             << "\", \"burst_ms\": " << burst << ", \"ms\": " << ms
+             << ", \"sustained\": " << (sustained > 0) << ", \"tflops\": " << flop / ms / 1e9
+             << ", \"gbps\": " << bytes / ms / 1e6;
+    if (entry) {
+      records_ << ", \"relerr\": " << entry->relative
+               << ", \"regs\": " << entry->kernel->registers()
+               << ", \"local\": " << entry->kernel->local_bytes()
+               << ", \"smem\": " << entry->launches[0].shape.shared_bytes;
+    }
+    records_ << "}" << std::endl;
+  }
+
+  Kernels kernels_;
+  std::ofstream records_;
+  cublasLtHandle_t lt_;
+  std::unique_ptr<Oracle> oracle_;
+  double read_gbps_ = 0;
+  int wrong_ = 0;
+};
+
+}  // namespace
+}  // namespace mlpserve::bench
+
+int main(int argc, char** argv) {
+  using namespace mlpserve::bench;
+  if (argc < 3) {
+    std::fprintf(stderr, "usage: gemm_bench ROOT PLAN [RECORDS]\n");
+    return 2;
+  }
+  const std::vector<Step> steps = ReadPlan(argv[2]);
+  Runner runner(argv[1], steps, argc > 3 ? argv[3] : "/dev/null");
+  const bool timed = std::any_of(steps.begin(), steps.end(),
+                                 [](const Step& step) { return step.mode != "check"; });
+  if (timed) runner.MeasureReading();
+  for (const Step& step : steps) runner.Run(step);
+  std::printf("%d wrong\n", runner.wrong());
+  return runner.wrong() > 0;
+}

@@ -1,0 +1,410 @@
+// y = epilogue(x·wᵀ) for many rows on sm_90a: a persistent grid, one producer warp that feeds a
+// ring of shared-memory stages by tensor copies, and two consumer warpgroups that multiply out of
+// them with wgmma and store through shared memory.
+//
+//   cooperative (kPingPong = 0): the warpgroups share a tile, each has half of its rows. One may
+//     run ahead of the other by up to a ring, so that epilogues overlap the other's products.
+//   ping-pong   (kPingPong = 1): each has tiles of its own, in turn; one's whole epilogue overlaps
+//     the other's main loop. Best where k is short.
+//   A cluster of kClusterM x kClusterN blocks works on neighbouring tiles: what two blocks both
+//   need is read from L2 once and multicast.
+//
+// Config: kIn, kOut, kTileM, kTileN, kStages, kClusterM, kClusterN, kPingPong, kGroupM,
+// kStoreBuffers, kStoreByTma; wgmma_launch.h says the launch that fits. Any m, n and k: copies fill
+// with zeros what lies outside, and stores drop it.
+#pragma once
+
+#include "kernels/cuda/device_prelude.cuh"
+#include "kernels/cuda/device_primitives.cuh"
+#include "kernels/cuda/gemm_args.cuh"
+#include "kernels/cuda/hopper_primitives.cuh"
+#include "kernels/cuda/wgmma_instruction.cuh"
+
+namespace mlpserve::cuda {
+
+using In = Stored<Config::kIn>;
+using Out = Stored<Config::kOut>;
+
+constexpr int kRowBytes = 128;  // of k in a stage, and of y in a store buffer: one swizzled row
+constexpr int kTileK = kRowBytes / sizeof(In);
+constexpr int kStepBytes = 32;  // of k in one wgmma
+constexpr int kBlockRows = 64;  // of one wgmma
+constexpr int kWarpgroupThreads = 128;
+constexpr int kConsumers = 2;
+constexpr int kThreads = (kConsumers + 1) * kWarpgroupThreads;
+constexpr int kProducerRegisters = 40;
+constexpr int kConsumerRegisters = 232;
+
+constexpr int kTileRows = Config::kPingPong ? Config::kTileM : Config::kTileM / kConsumers;
+constexpr int kBlocks = kTileRows / kBlockRows;
+constexpr int kAccumulators = Config::kTileN / 2;  // of a thread, for each block
+constexpr int kClusterBlocks = Config::kClusterM * Config::kClusterN;
+
+constexpr int kXBytes = Config::kTileM * kRowBytes;
+constexpr int kWBytes = Config::kTileN * kRowBytes;
+constexpr int kStageBytes = kXBytes + kWBytes;
+constexpr int kStoreBytes = kBlockRows * kRowBytes;
+constexpr int kStoreColumns = kRowBytes / sizeof(Out);
+constexpr int kColumnBytes = Epilogue::kColumns * Config::kTileN * sizeof(float);
+constexpr int kStoreOffset = Config::kStages * kStageBytes;
+constexpr int kColumnOffset = kStoreOffset + kConsumers * Config::kStoreBuffers * kStoreBytes;
+constexpr int kBarrierOffset = kColumnOffset + kConsumers * kColumnBytes;
+constexpr int kSharedBytes = kBarrierOffset + 2 * Config::kStages * 8;
+
+static_assert(sizeof(In) == 2 || Config::kIn == Type::kTf32, "wgmma has no FP32 operands");
+static_assert(Config::kTileM % (kBlockRows * (Config::kPingPong ? 1 : kConsumers)) == 0,
+              "each warpgroup needs whole blocks of 64 rows");
+static_assert(kBlocks * kAccumulators <= 128,
+              "more accumulators than a consumer has registers for");
+static_assert(Config::kTileN % kStoreColumns == 0, "a store buffer holds 128 bytes of each row");
+static_assert(Config::kTileM / Config::kClusterN % 8 == 0 &&
+                  Config::kTileN / Config::kClusterM % 8 == 0,
+              "a multicast slice is whole swizzle groups of 8 rows");
+static_assert(kSharedBytes <= 227 * 1024, "the ring does not fit: fewer stages or store buffers");
+
+// A place in the ring and the parity of its round.
+struct Cursor {
+  int stage = 0;
+  uint32_t parity = 0;
+
+  __device__ __forceinline__ void Advance() {
+    if (++stage == Config::kStages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+  __device__ __forceinline__ void Skip(int count) {
+    const int ahead = stage + count;
+    parity ^= ahead / Config::kStages & 1;
+    stage = ahead % Config::kStages;
+  }
+};
+
+// Addresses of the block's shared memory.
+struct Shared {
+  uint32_t base;
+
+  __device__ __forceinline__ uint32_t X(int stage) const { return base + stage * kStageBytes; }
+  __device__ __forceinline__ uint32_t W(int stage) const { return X(stage) + kXBytes; }
+  __device__ __forceinline__ uint32_t Store(int consumer, int buffer) const {
+    return base + kStoreOffset + (consumer * Config::kStoreBuffers + buffer) * kStoreBytes;
+  }
+  __device__ __forceinline__ uint32_t Full(int stage) const {
+    return base + kBarrierOffset + stage * 16;
+  }
+  __device__ __forceinline__ uint32_t Empty(int stage) const { return Full(stage) + 8; }
+};
+
+// The order in which clusters take tiles: groups of kGroupM cluster rows, in a group row by row
+// first, so that what runs at one time shares its x and w in L2.
+struct Tiles {
+  int rows, columns;  // of cluster tiles
+
+  __device__ __forceinline__ explicit Tiles(const GemmArgs& args)
+      : rows((args.m + Config::kTileM * Config::kClusterM - 1) /
+             (Config::kTileM * Config::kClusterM)),
+        columns((args.n + Config::kTileN * Config::kClusterN - 1) /
+                (Config::kTileN * Config::kClusterN)) {}
+
+  __device__ __forceinline__ int count() const { return rows * columns; }
+
+  // First row and column of block `rank`'s part of a cluster tile.
+  __device__ __forceinline__ int2 Origin(int tile, uint32_t rank) const {
+    const int group = tile / (Config::kGroupM * columns);
+    const int first = group * Config::kGroupM;
+    const int height = min(rows - first, Config::kGroupM);
+    const int inside = tile - first * columns;
+    const int row = (first + inside % height) * Config::kClusterM + rank % Config::kClusterM;
+    const int column = inside / height * Config::kClusterN + rank / Config::kClusterM;
+    return {row * Config::kTileM, column * Config::kTileN};
+  }
+};
+
+__device__ __forceinline__ int ClusterIndex() { return blockIdx.x / kClusterBlocks; }
+__device__ __forceinline__ int ClusterCount() { return gridDim.x / kClusterBlocks; }
+
+// Blocks of a cluster that need the same x (one row of it), or the same w (one column of it).
+__device__ __forceinline__ uint16_t SameRow(uint32_t rank) {
+  uint16_t ranks = 0;
+  for (int i = 0; i < Config::kClusterN; i++) {
+    ranks |= 1 << (i * Config::kClusterM + rank % Config::kClusterM);
+  }
+  return ranks;
+}
+__device__ __forceinline__ uint16_t SameColumn(uint32_t rank) {
+  return ((1 << Config::kClusterM) - 1) << (rank / Config::kClusterM * Config::kClusterM);
+}
+
+// ---- producer -----------------------------------------------------------------------------------
+
+// This block's slice of a tile that `peers` blocks share, multicast to `ranks`.
+template <int rows, int peers>
+__device__ __forceinline__ void LoadSlice(const TensorMap& map, uint32_t slot, uint32_t barrier,
+                                          int k, int row, int peer, uint16_t ranks) {
+  constexpr int kSlice = rows / peers;
+  slot += peer * kSlice * kRowBytes;
+  row += peer * kSlice;
+  if constexpr (peers == 1) {
+    LoadBox(map, slot, barrier, k, row, kEvictNormal);
+  } else {
+    LoadBoxTo(ranks, map, slot, barrier, k, row, kEvictNormal);
+  }
+}
+
+// One thread: every stage of every tile, in the order in which consumers take them.
+__device__ __forceinline__ void Produce(const GemmArgs& args, const TensorMap& x_map,
+                                        const TensorMap& w_map, Shared shared, uint32_t rank) {
+  const Tiles tiles(args);
+  const uint16_t x_ranks = SameRow(rank), w_ranks = SameColumn(rank);
+  Cursor at;
+  for (int tile = ClusterIndex(); tile < tiles.count(); tile += ClusterCount()) {
+    const int2 origin = tiles.Origin(tile, rank);
+    for (int k = 0; k < args.k; k += kTileK) {
+      Wait(shared.Empty(at.stage), at.parity ^ 1);
+      const uint32_t full = shared.Full(at.stage);
+      ArriveExpectingBytes(full, kStageBytes);
+      LoadSlice<Config::kTileM, Config::kClusterN>(x_map, shared.X(at.stage), full, k, origin.x,
+                                                   rank / Config::kClusterM, x_ranks);
+      LoadSlice<Config::kTileN, Config::kClusterM>(w_map, shared.W(at.stage), full, k, origin.y,
+                                                   rank % Config::kClusterM, w_ranks);
+      at.Advance();
+    }
+  }
+}
+
+// ---- consumers ----------------------------------------------------------------------------------
+
+// Ping-pong: a warpgroup may look at the ring only when the other's products are issued, because a
+// barrier tells apart but two rounds. These hand the ring over.
+__device__ __forceinline__ void TakeRing(int consumer) {
+  SyncThreads(1 + kConsumers + consumer, kConsumers * kWarpgroupThreads);
+}
+__device__ __forceinline__ void PassRing(int consumer) {
+  ArriveThreads(1 + kConsumers + (1 - consumer), kConsumers * kWarpgroupThreads);
+}
+
+// Tells every block that writes into this one's stage that this warpgroup is done with it.
+__device__ __forceinline__ void Release(Shared shared, int stage, int thread, uint32_t rank) {
+  if (thread < kClusterBlocks && ((SameRow(rank) | SameColumn(rank)) >> thread & 1)) {
+    ArriveAtRank(shared.Empty(stage), thread);
+  }
+}
+
+// All of k for this warpgroup's rows; a stage is released when the products after it are issued.
+__device__ __forceinline__ void Multiply(float (&sums)[kBlocks][kAccumulators], Shared shared,
+                                         Cursor& at, int k_tiles, int first_row, int thread,
+                                         uint32_t rank, bool pass_ring, int consumer) {
+  int previous = 0;
+  for (int i = 0; i < k_tiles; i++) {
+    Wait(shared.Full(at.stage), at.parity);
+    const uint64_t x = MatrixDescriptor(shared.X(at.stage) + first_row * kRowBytes);
+    const uint64_t w = MatrixDescriptor(shared.W(at.stage));
+    BeginWgmma();
+#pragma unroll
+    for (int step = 0; step < kRowBytes / kStepBytes; step++) {
+#pragma unroll
+      for (int block = 0; block < kBlocks; block++) {
+        Wgmma<Config::kIn, Config::kTileN>::Run(
+            sums[block], x + (block * kBlockRows * kRowBytes + step * kStepBytes >> 4),
+            w + (step * kStepBytes >> 4), i + step > 0);
+      }
+    }
+    CommitWgmma();
+    if (i > 0) {
+      WaitWgmma<1>();
+      Release(shared, previous, thread, rank);
+    }
+    previous = at.stage;
+    at.Advance();
+  }
+  if (pass_ring) PassRing(consumer);
+  WaitWgmma<0>();
+  Release(shared, previous, thread, rank);
+}
+
+// Starts to bring the tile's part of every column vector into this warpgroup's shared memory.
+__device__ __forceinline__ void FetchColumns(const EpilogueArgs& from, Shared shared, int consumer,
+                                             int thread, int first_column) {
+  constexpr int kPieces = Config::kTileN / 4;  // of 16 bytes in a vector
+  const uint32_t slot = shared.base + kColumnOffset + consumer * kColumnBytes;
+  for (int i = thread; i < Epilogue::kColumns * kPieces; i += kWarpgroupThreads) {
+    const int64_t column = first_column + i % kPieces * 4;
+    if (column < from.columns_stride) {
+      CopyAsync16(slot + i * 16, from.columns + i / kPieces * from.columns_stride + column);
+    }
+  }
+}
+
+// The block's input at (row, column), 0 outside.
+__device__ __forceinline__ float BlockInput(const GemmArgs& args, int row, int column) {
+  if (!Epilogue::kUsesInput || row >= args.m || column >= args.n) return 0;
+  return ToFloat(static_cast<const In*>(args.block_input)[row * args.block_input_stride + column]);
+}
+
+// Writes 16 columns (eight accumulators) of a warp's 16 rows into a swizzled store buffer.
+template <typename T>
+__device__ __forceinline__ void Stage(uint32_t buffer, const float (&v)[8], int group, int warp,
+                                      int lane) {
+  if constexpr (sizeof(T) == 2) {
+    const int row = warp * 16 + lane % 16;
+    const int piece = group * 2 + lane / 16;  // of 16 bytes
+    StoreMatrices(buffer + row * kRowBytes + ((piece ^ row % 8) << 4), Pack<T>(v[0], v[1]),
+                  Pack<T>(v[2], v[3]), Pack<T>(v[4], v[5]), Pack<T>(v[6], v[7]));
+  } else {
+#pragma unroll
+    for (int pair = 0; pair < 2; pair++) {
+      const int row = warp * 16 + lane / 4;
+      const int piece = (group * 2 + pair) * 2 + lane % 4 / 2;
+      const uint32_t address = buffer + row * kRowBytes + ((piece ^ row % 8) << 4) + lane % 2 * 8;
+      StorePair(address, v[pair * 4], v[pair * 4 + 1]);
+      StorePair(address + 8 * kRowBytes, v[pair * 4 + 2], v[pair * 4 + 3]);
+    }
+  }
+}
+
+// The epilogue of 16 columns: v holds what `sums` holds, finished.
+__device__ __forceinline__ void ApplyEpilogue(float (&v)[8], const float* sums,
+                                              const GemmArgs& args, const EpilogueArgs& columns,
+                                              int row, int2 origin, int first_column, int lane) {
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    const int pair = i / 2, side = i % 2;
+    const int column = first_column + pair * 8 + lane % 4 * 2 + side;
+    const Epilogue::Column c = Epilogue::Load(columns, column);
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      const int at = pair * 4 + half * 2 + side;
+      v[at] = Epilogue::Apply(sums[at], c, BlockInput(args, row + half * 8, origin.y + column));
+    }
+  }
+}
+
+// Two columns of one row straight to y, where y is not aligned for tensor stores.
+__device__ __forceinline__ void StoreDirect(const GemmArgs& args, int row, int column, float left,
+                                            float right) {
+  if (row >= args.m) return;
+  Out* y = static_cast<Out*>(args.y) + row * args.y_stride;
+  if (column < args.n) y[column] = FromFloat<Out>(left);
+  if (column + 1 < args.n) y[column + 1] = FromFloat<Out>(right);
+}
+
+// Epilogue and store of this warpgroup's rows, which begin at `origin`, a store buffer at a time:
+// the values of the next are computed while the copy engine reads the last.
+__device__ __forceinline__ void Finish(const float (&sums)[kBlocks][kAccumulators],
+                                       const GemmArgs& args, const EpilogueArgs& columns,
+                                       const TensorMap& y_map, Shared shared, int consumer,
+                                       int thread, int2 origin) {
+  constexpr int kGroups = kStoreColumns / 16;
+  constexpr int kParts = Config::kTileN / kStoreColumns;
+  const int warp = thread / 32, lane = thread % 32;
+#pragma unroll
+  for (int turn = 0; turn < kBlocks * kParts; turn++) {
+    const int block = turn / kParts, part = turn % kParts;
+    const int row = origin.x + block * kBlockRows + warp * 16 + lane / 4;
+    float out[kGroups][8];
+#pragma unroll
+    for (int group = 0; group < kGroups; group++) {
+      const int column = part * kStoreColumns + group * 16;
+      ApplyEpilogue(out[group], &sums[block][column / 2], args, columns, row, origin, column, lane);
+      if constexpr (!Config::kStoreByTma) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+          StoreDirect(args, row + i % 2 * 8, origin.y + column + i / 2 * 8 + lane % 4 * 2,
+                      out[group][i * 2], out[group][i * 2 + 1]);
+        }
+      }
+    }
+    if constexpr (Config::kStoreByTma) {
+      const uint32_t buffer = shared.Store(consumer, turn % Config::kStoreBuffers);
+      if (thread == 0) WaitStoresRead<Config::kStoreBuffers - 1>();
+      SyncThreads(1 + consumer, kWarpgroupThreads);
+#pragma unroll
+      for (int group = 0; group < kGroups; group++)
+        Stage<Out>(buffer, out[group], group, warp, lane);
+      FenceSharedWrites();
+      SyncThreads(1 + consumer, kWarpgroupThreads);
+      if (thread == 0) {
+        StoreBox(y_map, buffer, origin.y + part * kStoreColumns, origin.x + block * kBlockRows);
+        CommitStores();
+      }
+    }
+  }
+}
+
+// Every tile of this warpgroup, as Produce brings them.
+__device__ __forceinline__ void Consume(const GemmArgs& args, const TensorMap& y_map, Shared shared,
+                                        uint32_t rank, int consumer, int thread) {
+  const Tiles tiles(args);
+  const int k_tiles = (args.k + kTileK - 1) / kTileK;
+  Cursor at;
+  int tile = ClusterIndex();
+  if (Config::kPingPong && consumer == 1) {
+    tile += ClusterCount();
+    at.Skip(k_tiles);
+  }
+  EpilogueArgs columns;
+  columns.columns = reinterpret_cast<const float*>(
+      __cvta_shared_to_generic(shared.base + kColumnOffset + consumer * kColumnBytes));
+  columns.columns_stride = Config::kTileN;
+
+  while (tile < tiles.count()) {
+    int2 origin = tiles.Origin(tile, rank);
+    if constexpr (Epilogue::kColumns > 0) {
+      SyncThreads(1 + consumer, kWarpgroupThreads);  // the last tile's columns have been read
+      FetchColumns(args.epilogue, shared, consumer, thread, origin.y);
+    }
+    float sums[kBlocks][kAccumulators];
+    const int first_row = Config::kPingPong ? 0 : consumer * kTileRows;
+    if (Config::kPingPong && tile >= ClusterCount()) TakeRing(consumer);
+    const bool pass_ring = Config::kPingPong && tile + ClusterCount() < tiles.count();
+    Multiply(sums, shared, at, k_tiles, first_row, thread, rank, pass_ring, consumer);
+    if constexpr (Epilogue::kColumns > 0) {
+      WaitCopies();
+      SyncThreads(1 + consumer, kWarpgroupThreads);
+    }
+    origin.x += first_row;
+    Finish(sums, args, columns, y_map, shared, consumer, thread, origin);
+    if (Config::kPingPong) at.Skip(k_tiles);
+    tile += ClusterCount() * (Config::kPingPong ? kConsumers : 1);
+  }
+  if (thread == 0) WaitStoresRead<0>();
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads, 1) __cluster_dims__(kClusterBlocks, 1, 1)
+    mlpserve_gemm(const __grid_constant__ GemmArgs args, const __grid_constant__ TensorMap x_map,
+                  const __grid_constant__ TensorMap w_map,
+                  const __grid_constant__ TensorMap y_map) {
+  extern __shared__ __align__(1024) uint8_t memory[];
+  const Shared shared{SharedAddress(memory)};
+  const uint32_t rank = ClusterRank();
+  const int warpgroup = threadIdx.x / kWarpgroupThreads;
+  if (threadIdx.x == 0) {
+    constexpr int kReaders = Config::kClusterM + Config::kClusterN - 1;  // of what a block loads
+    for (int stage = 0; stage < Config::kStages; stage++) {
+      InitBarrier(shared.Full(stage), 1);
+      InitBarrier(shared.Empty(stage), kReaders * (Config::kPingPong ? 1 : kConsumers));
+    }
+    FenceBarrierInit();
+    PrefetchMap(x_map);
+    PrefetchMap(w_map);
+    PrefetchMap(y_map);
+  }
+  ClusterArrive();
+  ClusterWait();
+  LetNextKernelStart();
+  WaitForPreviousKernel();
+
+  if (warpgroup == kConsumers) {
+    ShrinkRegisters<kProducerRegisters>();
+    if (threadIdx.x == kConsumers * kWarpgroupThreads) Produce(args, x_map, w_map, shared, rank);
+  } else {
+    GrowRegisters<kConsumerRegisters>();
+    Consume(args, y_map, shared, rank, warpgroup, threadIdx.x % kWarpgroupThreads);
+  }
+  // Others may still arrive at this block's barriers: it leaves with the cluster.
+  __syncwarp();
+  ClusterArrive();
+  ClusterWait();
+}
+
+}  // namespace mlpserve::cuda

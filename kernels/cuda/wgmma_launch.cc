@@ -1,0 +1,79 @@
+#include "kernels/cuda/wgmma_launch.h"
+
+#include <algorithm>
+
+namespace mlpserve::cuda {
+namespace {
+
+constexpr int kRowBytes = 128;
+constexpr int kStoreBytes = 64 * kRowBytes;
+constexpr int kConsumers = 2;  // warpgroups of wgmma.cuh
+constexpr int kBarrierBytes = 8;
+
+int CeilDivide(int a, int b) { return (a + b - 1) / b; }
+
+std::string Constant(const char* name, int value) {
+  return std::string("  static constexpr int ") + name + " = " + std::to_string(value) + ";\n";
+}
+
+}  // namespace
+
+std::string Constants(const WgmmaConfig& c) {
+  return Constant("kTileM", c.tile_m) + Constant("kTileN", c.tile_n) +
+         Constant("kStages", c.stages) + Constant("kClusterM", c.cluster_m) +
+         Constant("kClusterN", c.cluster_n) + Constant("kPingPong", c.ping_pong) +
+         Constant("kGroupM", c.group_m) + Constant("kStoreBuffers", c.store_buffers) +
+         Constant("kStoreByTma", c.store_by_tma);
+}
+
+std::string Constants(const WgmmaRowsConfig& c) {
+  return Constant("kTileRows", c.tile_rows) + Constant("kBatch", c.batch) +
+         Constant("kStages", c.stages) + Constant("kBlocksPerStage", c.blocks_per_stage) +
+         Constant("kShare", c.share) + Constant("kSplitK", c.split_k);
+}
+
+std::string Name(const WgmmaConfig& c) {
+  std::string name = std::to_string(c.tile_m) + "x" + std::to_string(c.tile_n) + ".s" +
+                     std::to_string(c.stages) + ".c" + std::to_string(c.cluster_m) + "x" +
+                     std::to_string(c.cluster_n) + ".g" + std::to_string(c.group_m) + ".b" +
+                     std::to_string(c.store_buffers);
+  if (c.ping_pong) name += ".pp";
+  if (!c.store_by_tma) name += ".direct";
+  return name;
+}
+
+std::string Name(const WgmmaRowsConfig& c) {
+  std::string name = "r" + std::to_string(c.tile_rows) + "x" + std::to_string(c.batch) + ".s" +
+                     std::to_string(c.stages) + "x" + std::to_string(c.blocks_per_stage);
+  if (c.share > 1) name += ".x" + std::to_string(c.share);
+  if (c.split_k > 1) name += ".k" + std::to_string(c.split_k);
+  return name;
+}
+
+WgmmaLaunch Launch(const WgmmaConfig& c, const KernelTypes& types, int m, int n, int clusters) {
+  WgmmaLaunch launch;
+  launch.cluster = c.cluster_m * c.cluster_n;
+  const int tiles = CeilDivide(m, c.tile_m * c.cluster_m) * CeilDivide(n, c.tile_n * c.cluster_n);
+  launch.grid_x = std::min(tiles, clusters) * launch.cluster;
+  launch.threads = (kConsumers + 1) * 128;
+  launch.shared_bytes = c.stages * ((c.tile_m + c.tile_n) * kRowBytes + 2 * kBarrierBytes) +
+                        kConsumers * (c.store_buffers * kStoreBytes + types.columns * c.tile_n * 4);
+  launch.x_box_rows = c.tile_m / c.cluster_n;
+  launch.w_box_rows = c.tile_n / c.cluster_m;
+  return launch;
+}
+
+WgmmaLaunch Launch(const WgmmaRowsConfig& c, const KernelTypes&, int m, int n) {
+  WgmmaLaunch launch;
+  launch.cluster = c.share * c.split_k;
+  launch.grid_x = CeilDivide(n, c.tile_rows * c.share) * launch.cluster;
+  launch.grid_y = CeilDivide(m, c.batch);
+  launch.threads = c.tile_rows / 64 * 128 + 32;
+  launch.shared_bytes =
+      c.stages * ((c.tile_rows + c.batch) * kRowBytes * c.blocks_per_stage + 2 * kBarrierBytes);
+  launch.x_box_rows = c.batch;
+  launch.w_box_rows = c.tile_rows;
+  return launch;
+}
+
+}  // namespace mlpserve::cuda

@@ -1,0 +1,62 @@
+// The choices of the two sm_90a main loops as data, and the launch that fits them: what their
+// sources compute at compile time, for the host. No CUDA in here.
+#pragma once
+
+#include <string>
+
+namespace mlpserve::cuda {
+
+// wgmma.cuh. A cooperative kernel halves tile_m between its warpgroups.
+struct WgmmaConfig {
+  int tile_m = 128;       // 64 (ping-pong only), 128 or 256
+  int tile_n = 256;       // 64, 128, 192 or 256
+  int stages = 4;         // of the ring
+  int cluster_m = 2;      // blocks of a cluster along m, which share w
+  int cluster_n = 1;      // and along n, which share x
+  int ping_pong = 0;      // 1: a tile for each warpgroup
+  int group_m = 8;        // rows of cluster tiles that are taken together
+  int store_buffers = 1;  // 1 or 2 for each warpgroup
+  int store_by_tma = 1;   // 0 where y or its stride is not a multiple of 16 bytes
+};
+
+// wgmma_rows.cuh.
+struct WgmmaRowsConfig {
+  int tile_rows = 64;        // of w: 64 for each consumer warpgroup
+  int batch = 16;            // 8, 16, 32, 64, 128 or 256
+  int stages = 5;            // of the ring
+  int blocks_per_stage = 4;  // of 128 bytes of k
+  int share = 1;             // blocks that multicast x to one another
+  int split_k = 1;           // blocks that share a sum
+};
+
+// Of one kernel: bytes of an element of x and w, of y, and Epilogue::kColumns.
+struct KernelTypes {
+  int in_bytes = 2;
+  int out_bytes = 2;
+  int columns = 0;
+};
+
+// A launch. Every tensor map is of boxes of 128 bytes of a row, with 128-byte swizzle.
+struct WgmmaLaunch {
+  int grid_x = 0, grid_y = 1;
+  int threads = 0;
+  int shared_bytes = 0;
+  int cluster = 1;
+  int x_box_rows = 0, w_box_rows = 0;
+  int y_box_rows = 64;  // used by wgmma.cuh alone
+};
+
+// The definitions of struct Config that the main loop reads besides kIn and kOut.
+std::string Constants(const WgmmaConfig& config);
+std::string Constants(const WgmmaRowsConfig& config);
+
+// "128x256.s4.c2x1", with ".pp" for ping-pong; "r64x16.s5x4", with ".x4" for share, ".k2" for
+// split.
+std::string Name(const WgmmaConfig& config);
+std::string Name(const WgmmaRowsConfig& config);
+
+// `clusters` is how many clusters the device holds at a time.
+WgmmaLaunch Launch(const WgmmaConfig& config, const KernelTypes& types, int m, int n, int clusters);
+WgmmaLaunch Launch(const WgmmaRowsConfig& config, const KernelTypes& types, int m, int n);
+
+}  // namespace mlpserve::cuda

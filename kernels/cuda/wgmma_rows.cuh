@@ -1,0 +1,326 @@
+// y = epilogue(x·wᵀ) for few rows on sm_90a, where the time is that of reading w: the rows of w are
+// wgmma's wide operand and the batch its narrow one, so that no product is wasted on padding.
+//
+//   A block has kTileRows rows of w (64 for each consumer warpgroup) and kBatch rows of x, and
+//   streams w through a deep ring of stages, 128 · kBlocksPerStage bytes of k in each.
+//   A cluster is kShare · kSplitK blocks. kShare neighbours along n read the same x: each brings a
+//   part and multicasts it. kSplitK blocks have parts of k: their sums meet in shared memory, are
+//   added in the order of k whatever finished first, and pass the epilogue once.
+//   w is fetched before the kernel waits for the one before it, x after.
+//
+// Config: kIn, kOut, kTileRows, kBatch, kStages, kBlocksPerStage, kShare, kSplitK; wgmma_launch.h
+// says the launch that fits. Any m (a grid row for each kBatch rows), n and k.
+#pragma once
+
+#include "kernels/cuda/device_prelude.cuh"
+#include "kernels/cuda/device_primitives.cuh"
+#include "kernels/cuda/gemm_args.cuh"
+#include "kernels/cuda/hopper_primitives.cuh"
+#include "kernels/cuda/wgmma_instruction.cuh"
+
+namespace mlpserve::cuda {
+
+using In = Stored<Config::kIn>;
+using Out = Stored<Config::kOut>;
+
+constexpr int kRowBytes = 128;  // of k in a block of a stage: one swizzled row
+constexpr int kBlockK = kRowBytes / sizeof(In);
+constexpr int kStageK = kBlockK * Config::kBlocksPerStage;
+constexpr int kStepBytes = 32;  // of k in one wgmma
+constexpr int kWgmmaRows = 64;
+constexpr int kConsumers = Config::kTileRows / kWgmmaRows;
+constexpr int kConsumerThreads = kConsumers * 128;
+constexpr int kThreads = kConsumerThreads + 32;  // the last warp is the producer
+constexpr int kClusterBlocks = Config::kShare * Config::kSplitK;
+
+constexpr int kWBytes = Config::kTileRows * kRowBytes;  // of a block of a stage
+constexpr int kXBytes = Config::kBatch * kRowBytes;
+constexpr int kStageBytes = (kWBytes + kXBytes) * Config::kBlocksPerStage;
+constexpr int kBarrierOffset = Config::kStages * kStageBytes;
+constexpr int kSharedBytes = kBarrierOffset + 2 * Config::kStages * 8;
+
+// Sums in shared memory, [kBatch][kTileRows] with rows padded against bank conflicts.
+constexpr int kSumsStride = Config::kTileRows + 4;
+constexpr int kVector = 4;  // columns of y that a thread finishes at a time
+constexpr int kVectors = Config::kTileRows / kVector;
+constexpr int kBatchPart = Config::kBatch / Config::kSplitK;  // rows of y that a block finishes
+
+static_assert(sizeof(In) == 2 || Config::kIn == Type::kTf32, "wgmma has no FP32 operands");
+static_assert(Config::kTileRows % kWgmmaRows == 0, "each warpgroup has 64 rows of w");
+static_assert(Config::kBlocksPerStage % Config::kShare == 0,
+              "blocks that share x bring whole blocks of a stage");
+static_assert(Config::kBatch % Config::kSplitK == 0,
+              "blocks that share a sum finish equal parts of its rows");
+static_assert(kClusterBlocks <= 8, "larger clusters are not portable");
+static_assert(Config::kBatch * kSumsStride * sizeof(float) <= kBarrierOffset,
+              "the sums do not fit into the ring's memory: more stages");
+static_assert(kSharedBytes <= 227 * 1024, "the ring does not fit: fewer stages");
+
+// Addresses of the block's shared memory.
+struct Shared {
+  uint32_t base;
+
+  __device__ __forceinline__ uint32_t W(int stage, int block) const {
+    return base + stage * kStageBytes + block * kWBytes;
+  }
+  __device__ __forceinline__ uint32_t X(int stage, int block) const {
+    return W(stage, Config::kBlocksPerStage) + block * kXBytes;
+  }
+  __device__ __forceinline__ uint32_t Full(int stage) const {
+    return base + kBarrierOffset + stage * 16;
+  }
+  __device__ __forceinline__ uint32_t Empty(int stage) const { return Full(stage) + 8; }
+};
+
+// What part of the product a block has. Ranks in a cluster: share + kShare * split.
+struct Part {
+  uint32_t share, split;
+  int first_column;            // of y: a row of w
+  int first_row;               // of y and x
+  int first_stage, end_stage;  // of k, in units of kStageK
+
+  __device__ __forceinline__ Part(const GemmArgs& args, uint32_t rank)
+      : share(rank % Config::kShare), split(rank / Config::kShare) {
+    const int cluster = blockIdx.x / kClusterBlocks;
+    first_column = (cluster * Config::kShare + share) * Config::kTileRows;
+    first_row = blockIdx.y * Config::kBatch;
+    const int stages = (args.k + kStageK - 1) / kStageK;
+    first_stage = static_cast<int64_t>(stages) * split / Config::kSplitK;
+    end_stage = static_cast<int64_t>(stages) * (split + 1) / Config::kSplitK;
+  }
+  __device__ __forceinline__ int stages() const { return end_stage - first_stage; }
+};
+
+// ---- producer -----------------------------------------------------------------------------------
+
+__device__ __forceinline__ void LoadW(const TensorMap& map, Shared shared, const Part& part,
+                                      int slot, int stage) {
+#pragma unroll
+  for (int block = 0; block < Config::kBlocksPerStage; block++) {
+    LoadBox(map, shared.W(slot, block), shared.Full(slot), stage * kStageK + block * kBlockK,
+            part.first_column, kEvictFirst);
+  }
+}
+
+__device__ __forceinline__ void LoadX(const TensorMap& map, Shared shared, const Part& part,
+                                      int slot, int stage) {
+#pragma unroll
+  for (int i = 0; i < Config::kBlocksPerStage / Config::kShare; i++) {
+    const int block = i * Config::kShare + part.share;
+    const uint32_t to = shared.X(slot, block);
+    const int k = stage * kStageK + block * kBlockK;
+    if constexpr (Config::kShare == 1) {
+      LoadBox(map, to, shared.Full(slot), k, part.first_row, kEvictLast);
+    } else {
+      const uint16_t ranks = ((1 << Config::kShare) - 1) << (part.split * Config::kShare);
+      LoadBoxTo(ranks, map, to, shared.Full(slot), k, part.first_row, kEvictLast);
+    }
+  }
+}
+
+// One thread. The first round of w does not wait for the kernel before this one: w is no result.
+__device__ __forceinline__ void Produce(const TensorMap& x_map, const TensorMap& w_map,
+                                        Shared shared, const Part& part) {
+  const int first_round = min(part.stages(), Config::kStages);
+  for (int i = 0; i < first_round; i++) {
+    ArriveExpectingBytes(shared.Full(i), kStageBytes);
+    LoadW(w_map, shared, part, i, part.first_stage + i);
+  }
+  WaitForPreviousKernel();
+  for (int i = 0; i < first_round; i++) {
+    LoadX(x_map, shared, part, i, part.first_stage + i);
+  }
+  int slot = 0;
+  uint32_t parity = 0;
+  for (int stage = part.first_stage + Config::kStages; stage < part.end_stage; stage++) {
+    Wait(shared.Empty(slot), parity);
+    ArriveExpectingBytes(shared.Full(slot), kStageBytes);
+    LoadW(w_map, shared, part, slot, stage);
+    LoadX(x_map, shared, part, slot, stage);
+    if (++slot == Config::kStages) {
+      slot = 0;
+      parity ^= 1;
+    }
+  }
+}
+
+// ---- consumers ----------------------------------------------------------------------------------
+
+// Tells every block that brings a part of this one's x that this warpgroup is done with a stage.
+__device__ __forceinline__ void Release(Shared shared, const Part& part, int slot, int thread) {
+  if (thread < Config::kShare) {
+    ArriveAtRank(shared.Empty(slot), part.split * Config::kShare + thread);
+  }
+}
+
+// This warpgroup's 64 rows of w times the batch, over the block's part of k.
+__device__ __forceinline__ void Multiply(float (&sums)[Config::kBatch / 2], Shared shared,
+                                         const Part& part, int consumer, int thread) {
+#pragma unroll
+  for (float& sum : sums) sum = 0;  // a part of k may be empty
+  int slot = 0, previous = 0;
+  uint32_t parity = 0;
+  for (int i = 0; i < part.stages(); i++) {
+    Wait(shared.Full(slot), parity);
+    BeginWgmma();
+#pragma unroll
+    for (int block = 0; block < Config::kBlocksPerStage; block++) {
+      const uint64_t w =
+          MatrixDescriptor(shared.W(slot, block) + consumer * kWgmmaRows * kRowBytes);
+      const uint64_t x = MatrixDescriptor(shared.X(slot, block));
+#pragma unroll
+      for (int step = 0; step < kRowBytes / kStepBytes; step++) {
+        Wgmma<Config::kIn, Config::kBatch>::Run(sums, w + (step * kStepBytes >> 4),
+                                                x + (step * kStepBytes >> 4), 1);
+      }
+    }
+    CommitWgmma();
+    if (i > 0) {
+      WaitWgmma<1>();
+      Release(shared, part, previous, thread);
+    }
+    previous = slot;
+    if (++slot == Config::kStages) {
+      slot = 0;
+      parity ^= 1;
+    }
+  }
+  WaitWgmma<0>();
+}
+
+// Lays the accumulators out as rows of y, over the ring, which nothing reads or fills any more.
+__device__ __forceinline__ void StageSums(const float (&sums)[Config::kBatch / 2], float* staged,
+                                          int consumer, int thread) {
+  const int row = consumer * kWgmmaRows + thread / 32 * 16 + thread % 32 / 4;
+#pragma unroll
+  for (int i = 0; i < Config::kBatch / 2; i++) {
+    const int batch = i / 4 * 8 + thread % 4 * 2 + i % 2;
+    staged[batch * kSumsStride + row + i % 4 / 2 * 8] = sums[i];
+  }
+}
+
+// The sum of four neighbours over all parts of k, in the order of k.
+__device__ __forceinline__ float4 AddParts(uint32_t staged, const Part& part, int batch,
+                                           int vector) {
+  const uint32_t at = staged + (batch * kSumsStride + vector * kVector) * sizeof(float);
+  float4 sum = LoadAtRank(AddressAtRank(at, part.share));
+#pragma unroll
+  for (int split = 1; split < Config::kSplitK; split++) {
+    const float4 v = LoadAtRank(AddressAtRank(at, part.share + split * Config::kShare));
+    sum = {sum.x + v.x, sum.y + v.y, sum.z + v.z, sum.w + v.w};
+  }
+  return sum;
+}
+
+// Stores up to four neighbours of a row, in one piece where y is aligned for it.
+template <typename T>
+__device__ __forceinline__ void Store(const GemmArgs& args, int row, int column,
+                                      const float (&v)[kVector]) {
+  T* y = static_cast<T*>(args.y) + row * args.y_stride + column;
+  constexpr int kBytes = kVector * sizeof(T);
+  if (column + kVector <= args.n && reinterpret_cast<uint64_t>(y) % kBytes == 0) {
+    if constexpr (sizeof(T) == 2) {
+      *reinterpret_cast<uint2*>(y) = {Pack<T>(v[0], v[1]), Pack<T>(v[2], v[3])};
+    } else {
+      *reinterpret_cast<float4*>(y) = {v[0], v[1], v[2], v[3]};
+    }
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < kVector; i++) {
+    if (column + i < args.n) y[i] = FromFloat<T>(v[i]);
+  }
+}
+
+__device__ __forceinline__ float BlockInput(const GemmArgs& args, int row, int column) {
+  if (!Epilogue::kUsesInput || column >= args.n) return 0;
+  return ToFloat(static_cast<const In*>(args.block_input)[row * args.block_input_stride + column]);
+}
+
+// The epilogue's operands of a thread's four columns, which stay its columns throughout.
+struct Columns {
+  Epilogue::Column of[kVector];
+
+  __device__ __forceinline__ Columns(const GemmArgs& args, int first_column) {
+#pragma unroll
+    for (int i = 0; i < kVector; i++) {
+      of[i] = Epilogue::Load(args.epilogue, min(first_column + i, args.n - 1));
+    }
+  }
+};
+
+// Adds the parts of k and finishes this block's rows of y.
+__device__ __forceinline__ void Finish(const GemmArgs& args, const Columns& columns,
+                                       uint32_t staged, const Part& part, int thread) {
+  static_assert(kConsumerThreads % kVectors == 0, "a thread's columns change from row to row");
+  constexpr int kRowsAtOnce = kConsumerThreads / kVectors;
+  const int vector = thread % kVectors;
+  const int column = part.first_column + vector * kVector;
+  if (column >= args.n) return;
+#pragma unroll 1
+  for (int i = thread / kVectors; i < kBatchPart; i += kRowsAtOnce) {
+    const int batch = part.split * kBatchPart + i;
+    const int row = part.first_row + batch;
+    if (row >= args.m) return;
+    const float4 sum = AddParts(staged, part, batch, vector);
+    float v[kVector] = {sum.x, sum.y, sum.z, sum.w};
+#pragma unroll
+    for (int j = 0; j < kVector; j++) {
+      v[j] = Epilogue::Apply(v[j], columns.of[j], BlockInput(args, row, column + j));
+    }
+    Store<Out>(args, row, column, v);
+  }
+}
+
+// ---- the kernel ---------------------------------------------------------------------------------
+
+__device__ __forceinline__ void SyncCluster() {
+  if constexpr (kClusterBlocks > 1) {
+    ClusterArrive();
+    ClusterWait();
+  } else {
+    __syncthreads();
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads, 1) __cluster_dims__(kClusterBlocks, 1, 1)
+    mlpserve_gemm(const __grid_constant__ GemmArgs args, const __grid_constant__ TensorMap x_map,
+                  const __grid_constant__ TensorMap w_map, const __grid_constant__ TensorMap) {
+  extern __shared__ __align__(1024) uint8_t memory[];
+  const Shared shared{SharedAddress(memory)};
+  const Part part(args, ClusterRank());
+  const int thread = threadIdx.x;
+  if (thread == kConsumerThreads) {
+    PrefetchMap(w_map);
+    PrefetchMap(x_map);
+    for (int stage = 0; stage < Config::kStages; stage++) {
+      InitBarrier(shared.Full(stage), 1);
+      InitBarrier(shared.Empty(stage), kConsumers * Config::kShare);
+    }
+    FenceBarrierInit();
+  }
+  SyncCluster();
+  LetNextKernelStart();
+
+  if (thread >= kConsumerThreads) {
+    if (thread == kConsumerThreads) Produce(x_map, w_map, shared, part);
+    __syncwarp();
+    SyncCluster();
+  } else {
+    float* staged = reinterpret_cast<float*>(memory);
+    const Columns columns(args, part.first_column + thread % kVectors * kVector);
+    float sums[Config::kBatch / 2];
+    Multiply(sums, shared, part, thread / 128, thread % 128);
+    SyncThreads(1, kConsumerThreads);
+    StageSums(sums, staged, thread / 128, thread % 128);
+    SyncCluster();
+    Finish(args, columns, shared.base, part, thread);
+  }
+  // Others may still read this block's sums: it leaves with the cluster.
+  if constexpr (kClusterBlocks > 1) {
+    ClusterArrive();
+    ClusterWait();
+  }
+}
+
+}  // namespace mlpserve::cuda

@@ -19,77 +19,67 @@ std::string DeviceType(T type) {
   return absl::StrCat("Type::k", name);
 }
 
-std::vector<Constant> Constants(const Tile& tile) {
-  return std::visit([](const auto& t) { return t.Constants(); }, tile);
+std::string Constant(const char* name, int value) {
+  return absl::StrCat("  static constexpr int ", name, " = ", value, ";\n");
+}
+
+std::string Name(const FfmaTile& t) {
+  return absl::StrCat(t.tile_m, "x", t.tile_n, "x", t.tile_k, ".t", t.threads_m, "x", t.threads_n);
+}
+
+std::string Name(const MmaTile& t) {
+  return absl::StrCat(t.tile_m, "x", t.tile_n, "x", t.tile_k, ".w", t.warps_m, "x", t.warps_n, ".s",
+                      t.stages, ".b", t.blocks_per_sm);
+}
+
+std::string Name(const MmaRowsTile& t) {
+  return absl::StrCat(t.tile_n, "x", t.tile_m, "x", t.tile_k, ".w", t.warps_n, ".s", t.stages, ".b",
+                      t.blocks_per_sm);
 }
 
 }  // namespace
 
-std::vector<Constant> FfmaTile::Constants() const {
-  return {{"kTileM", tile_m},
-          {"kTileN", tile_n},
-          {"kTileK", tile_k},
-          {"kThreadsM", threads_m},
-          {"kThreadsN", threads_n}};
+std::string Constants(const FfmaTile& t) {
+  return absl::StrCat(Constant("kTileM", t.tile_m), Constant("kTileN", t.tile_n),
+                      Constant("kTileK", t.tile_k), Constant("kThreadsM", t.threads_m),
+                      Constant("kThreadsN", t.threads_n));
 }
 
-std::vector<Constant> MmaTile::Constants() const {
-  return {{"kTileM", tile_m},
-          {"kTileN", tile_n},
-          {"kTileK", tile_k},
-          {"kWarpsM", warps_m},
-          {"kWarpsN", warps_n},
-          {"kStages", stages},
-          {"kBlocksPerSm", blocks_per_sm}};
+std::string Constants(const MmaTile& t) {
+  return absl::StrCat(Constant("kTileM", t.tile_m), Constant("kTileN", t.tile_n),
+                      Constant("kTileK", t.tile_k), Constant("kWarpsM", t.warps_m)) +
+         absl::StrCat(Constant("kWarpsN", t.warps_n), Constant("kStages", t.stages),
+                      Constant("kBlocksPerSm", t.blocks_per_sm));
 }
 
-std::vector<Constant> MmaRowsTile::Constants() const {
-  return {{"kTileN", tile_n},   {"kTileM", tile_m},  {"kTileK", tile_k},
-          {"kWarpsN", warps_n}, {"kStages", stages}, {"kBlocksPerSm", blocks_per_sm}};
-}
-
-std::vector<Constant> WgmmaGemmTile::Constants() const {
-  return {{"kTileM", tile_m},           {"kTileN", tile_n},
-          {"kStages", stages},          {"kClusterM", cluster_m},
-          {"kClusterN", cluster_n},     {"kPingPong", ping_pong},
-          {"kGroupM", group_m},         {"kStoreBuffers", store_buffers},
-          {"kStoreByTma", store_by_tma}};
-}
-
-std::vector<Constant> WgmmaRowsTile::Constants() const {
-  return {{"kTileRows", tile_rows}, {"kBatch", batch},
-          {"kStages", stages},      {"kBlocksPerStage", blocks_per_stage},
-          {"kShare", share},        {"kSplitK", split_k}};
+std::string Constants(const MmaRowsTile& t) {
+  return absl::StrCat(Constant("kTileN", t.tile_n), Constant("kTileM", t.tile_m),
+                      Constant("kTileK", t.tile_k), Constant("kWarpsN", t.warps_n),
+                      Constant("kStages", t.stages)) +
+         Constant("kBlocksPerSm", t.blocks_per_sm);
 }
 
 std::string_view MainLoopName(const Tile& tile) {
-  constexpr std::string_view kNames[] = {"ffma", "mma", "mma_rows", "wgmma_gemm", "wgmma_rows"};
+  constexpr std::string_view kNames[] = {"ffma", "mma", "mma_rows", "wgmma", "wgmma_rows"};
   static_assert(std::size(kNames) == std::variant_size_v<Tile>);
   return kNames[tile.index()];
 }
 
 std::string CodeName(const KernelConfig& config) {
-  std::string name = absl::StrCat(std::string(MainLoopName(config.tile)), " ",
-                                  LowerName(config.compute), " ", LowerName(config.output));
-  for (const Constant& c : Constants(config.tile)) {
-    absl::StrAppend(&name, " ", std::string(c.name.substr(1)), c.value);
-  }
-  return name;
+  const std::string tile = std::visit([](const auto& t) { return Name(t); }, config.tile);
+  return absl::StrCat(std::string(MainLoopName(config.tile)), ".", tile, ".",
+                      LowerName(config.compute), ".", LowerName(config.output));
 }
 
 std::string Name(const KernelConfig& config) {
   const std::string name = CodeName(config);
-  return config.split_k == 1 ? name : absl::StrCat(name, " Split", config.split_k);
+  return config.split_k == 1 ? name : absl::StrCat(name, ".k", config.split_k);
 }
 
 std::string EmitConfig(const KernelConfig& config) {
-  std::string text =
-      absl::StrCat("struct Config {\n  static constexpr Type kIn = ", DeviceType(config.compute),
-                   ";\n  static constexpr Type kOut = ", DeviceType(config.output), ";\n");
-  for (const Constant& c : Constants(config.tile)) {
-    absl::StrAppend(&text, "  static constexpr int ", std::string(c.name), " = ", c.value, ";\n");
-  }
-  return absl::StrCat(text, "};\n");
+  return absl::StrCat("struct Config {\n  static constexpr Type kIn = ", DeviceType(config.compute),
+                      ";\n  static constexpr Type kOut = ", DeviceType(config.output), ";\n") +
+         std::visit([](const auto& t) { return Constants(t); }, config.tile) + "};\n";
 }
 
 }  // namespace mlpserve::cuda

@@ -1,5 +1,6 @@
 #include "server/model/model_json.h"
 
+#include <google/protobuf/descriptor.h>
 #include <google/protobuf/util/json_util.h>
 
 #include <algorithm>
@@ -20,6 +21,22 @@ absl::Status Error(const std::string& path, const std::string& expected, const s
   return absl::InvalidArgumentError(absl::StrCat(path, ": expected ", expected, ", found ", found));
 }
 
+// Protobuf's message about an unknown word names the enumeration's type, but not its words. These
+// are they, or nothing if the message is about something else.
+std::string ExpectedWords(const std::string& message) {
+  constexpr char kPrefix[] = "type.googleapis.com/";
+  const size_t at = message.rfind(kPrefix);
+  if (at == std::string::npos) return "";
+  const auto* type = google::protobuf::DescriptorPool::generated_pool()->FindEnumTypeByName(
+      message.substr(at + sizeof(kPrefix) - 1));
+  if (type == nullptr) return "";
+  std::string words = ", expected";
+  for (int i = 0; i < type->value_count(); ++i) {
+    absl::StrAppend(&words, i > 0 ? ", " : " ", type->value(i)->name());
+  }
+  return words;
+}
+
 absl::StatusOr<schema::MlpModel> ParseMessage(std::string_view json) {
   // Protobuf's parser takes single quotes and trailing commas, keeps the last of two values of one
   // key, and drops a null from a list: all of them mistakes that must not pass.
@@ -29,8 +46,8 @@ absl::StatusOr<schema::MlpModel> ParseMessage(std::string_view json) {
   const auto status = google::protobuf::util::JsonStringToMessage(
       google::protobuf::StringPiece(json.data(), json.size()), &model);
   if (status.ok()) return model;
-  return absl::InvalidArgumentError(
-      absl::StrCat(std::string(status.message().data(), status.message().size())));
+  const std::string message(status.message().data(), status.message().size());
+  return absl::InvalidArgumentError(absl::StrCat(message, ExpectedWords(message)));
 }
 
 absl::Status ReadTensor(const schema::Tensor& source, const std::string& path,

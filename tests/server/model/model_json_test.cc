@@ -67,7 +67,9 @@ const BadModel kNotJson[] = {
      "(layers[0].epilogue[1]): invalid value oneof field 'op' is already set"},
     {"ValueAndTensor", Epilogue(R"({"scale": {"value": 1, "tensor": "s"}})"),
      "(layers[0].epilogue[0].scale): invalid value oneof field 'of' is already set"},
-    {"UnknownEnum", Model(R"("compute": "FP64")"), "(compute): invalid value \"FP64\""},
+    {"UnknownEnum", Model(R"("compute": "FP64")"),
+     "(compute): invalid value \"FP64\" for type "
+     "type.googleapis.com/mlpserve.schema.MlpModel.Compute, expected FP32, TF32, FP16, BF16"},
     {"Fraction", Batching(R"("max_rows": 1.5)"), "(batching.max_rows): invalid value 1.5"},
     {"Over64Bits", Batching(R"("max_rows": 9223372036854775808)"), "(batching.max_rows)"},
     {"WordForANumber", Epilogue(R"({"scale": {"value": "two"}})"),

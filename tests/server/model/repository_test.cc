@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "tests/server/model/temporary_folder.h"
 
 namespace mlpserve {
@@ -29,7 +30,7 @@ class RepositoryTest : public testing::Test {
       "output": {"name": "y", "features": 1}, "layers": [{"name": "fc", "weight": "w"}])";
     if (!more.empty()) json.append(", ").append(more);
     folder_.Write(name + "/model.json", json.append("}"));
-    for (const std::string& version : versions) AddFolder(name + "/" + version);
+    for (const std::string& version : versions) AddFolder(absl::StrCat(name, "/", version));
   }
 
   void AddFolder(const std::string& name) {

@@ -7,12 +7,13 @@
 #include "client/cli/commands.h"
 
 int main(int argc, char** argv) {
-  using namespace mlpserve::client;
-  const std::variant<Arguments, Exit> parsed = ParseArguments(argc, argv);
+  using mlpserve::client::Arguments;
+  using mlpserve::client::Exit;
+  const std::variant<Arguments, Exit> parsed = mlpserve::client::ParseArguments(argc, argv);
   if (const Exit* exit = std::get_if<Exit>(&parsed)) {
     (exit->code == 0 ? std::cout : std::cerr) << exit->text;
     return exit->code;
   }
-  return RunCommand(std::get<Arguments>(parsed),
-                    {std::cout, std::cerr, ::isatty(STDERR_FILENO) == 1});
+  return mlpserve::client::RunCommand(std::get<Arguments>(parsed),
+                                      {std::cout, std::cerr, ::isatty(STDERR_FILENO) == 1});
 }

@@ -37,7 +37,7 @@ absl::StatusOr<std::vector<int64_t>> ReadLabels(const TensorPath& path, int64_t 
   if (path.file.empty()) return std::vector<int64_t>();
   const absl::StatusOr<Tensor> tensor = ReadTensor(path, "label");
   if (!tensor.ok()) return tensor.status();
-  const absl::StatusOr<std::vector<int64_t>> classes = ClassesOf(*tensor);
+  absl::StatusOr<std::vector<int64_t>> classes = ClassesOf(*tensor);
   if (!classes.ok()) {
     return absl::Status(classes.status().code(),
                         absl::StrCat(Shown(path), ": ", classes.status().message()));
@@ -93,7 +93,7 @@ absl::Status RunInfer(const InferCommand& command, Client& client,
   streams.out << absl::StrFormat("%d rows in %.3f s (%.0f rows/s)\n", count, seconds,
                                  static_cast<double>(count) / seconds);
   if (!command.output.empty()) {
-    const absl::Status written =
+    absl::Status written =
         WriteTensor(command.output, block->output_name(),
                     FromFloats(*results, {count, block->output_features()}, block->output_type()));
     if (!written.ok()) return written;

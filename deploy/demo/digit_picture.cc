@@ -1,6 +1,7 @@
 #include "deploy/demo/digit_picture.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string_view>
 
 #include "absl/strings/str_format.h"
@@ -9,11 +10,12 @@ namespace mlpserve::demo {
 namespace {
 
 constexpr std::string_view kInk = " .:-=+*#%@";
-constexpr size_t kCellWidth = 2 * kDigitSide + 2;  // a pixel is two characters wide: about square
+constexpr size_t kGap = 2;
+constexpr size_t kCellWidth = 2 * size_t{kDigitSide} + kGap;  // square: a pixel is two characters
 
 char InkOf(float pixel) {
   const float share = std::clamp((pixel + 1) / 2, 0.0f, 1.0f);
-  return kInk[static_cast<size_t>(share * static_cast<float>(kInk.size() - 1) + 0.5f)];
+  return kInk[static_cast<size_t>(std::lround(share * static_cast<float>(kInk.size() - 1)))];
 }
 
 std::string Caption(const LabelledDigit& digit) {
@@ -27,14 +29,13 @@ std::string Caption(const LabelledDigit& digit) {
 
 std::string Pictures(const std::vector<LabelledDigit>& digits) {
   std::string text;
-  for (int y = 0; y < kDigitSide; ++y) {
+  for (size_t y = 0; y < kDigitSide; ++y) {
     std::string line;
     for (const LabelledDigit& digit : digits) {
-      for (const float pixel :
-           digit.pixels.subspan(static_cast<size_t>(y * kDigitSide), kDigitSide)) {
+      for (const float pixel : digit.pixels.subspan(y * kDigitSide, kDigitSide)) {
         line.append(2, InkOf(pixel));
       }
-      line.append(kCellWidth - 2 * kDigitSide, ' ');
+      line.append(kGap, ' ');
     }
     text += line.substr(0, line.find_last_not_of(' ') + 1) + '\n';
   }

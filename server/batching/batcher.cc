@@ -515,7 +515,7 @@ void Batcher::TakeRun(Turn& turn, TimePoint now) {
     }
     if (turn.HasWork()) return;  // results do not wait for a run, nor do rows
     const bool long_enough = turn.runs > 0 && now - turn.entered >= options_.help_limit;
-    if (long_enough && !turn.own_thread && asleep_) {
+    if (long_enough && !turn.own_thread && asleep_ && !handed_over_) {
       HandOver();
       return;
     }
@@ -526,9 +526,9 @@ void Batcher::TakeRun(Turn& turn, TimePoint now) {
 }
 
 void Batcher::HandOver() {
-  if (!asleep_ || handed_over_) return;
+  if (handed_over_) return;
   handed_over_ = true;
-  wake_.NotifyOne();
+  if (asleep_) wake_.NotifyOne();  // else it looks before it sleeps
 }
 
 void Batcher::WakeOwnThreadIfEarlier() {

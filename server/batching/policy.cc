@@ -71,7 +71,7 @@ BatchPolicy::BatchPolicy(const Options& options)
 
 absl::StatusOr<BatchPolicy::Ticket> BatchPolicy::Submit(TimePoint now, const Ask& ask,
                                                         Actions& actions) {
-  ExpireDue(now, actions);
+  Tick(now, actions);
   if (absl::Status status = Admit(now, ask); !status.ok()) return status;
   const Ticket ticket = NewRequest(now, ask);
   Request& request = requests_[Index(ticket)];

@@ -169,7 +169,8 @@ class BatchPolicy {
   int lent_outputs() const { return lent_; }
   const Options& options() const { return options_; }
 
-  // A broken invariant in words, or an empty string. O(everything); for tests.
+  // A broken invariant in words, or an empty string. O(everything); for tests. `now` is that of the
+  // last event that had one.
   //   every slot row below `rows` belongs to exactly one piece, and slots do not overlap in use
   //   0 <= delivered <= reserved <= rows of each request; copying <= in_flight
   //   rows wait only if no slot is free and the open one is full (so: there is none)

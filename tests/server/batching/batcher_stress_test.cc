@@ -1,0 +1,150 @@
+// Eight producers, cancellations and expiring deadlines: every request is answered exactly once,
+// and whatever is answered with OK is its own rows. Run under ThreadSanitizer too.
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "server/batching/batcher.h"
+#include "tests/server/batching/test_request.h"
+
+namespace mlpserve {
+namespace {
+
+using std::chrono::microseconds;
+
+constexpr int kProducers = 8;
+constexpr int kRequests = 1'500;  // of each producer
+constexpr size_t kInFlight = 16;  // of each producer, at most
+
+struct Tally {
+  std::atomic<int64_t> submitted{0}, answered{0}, served{0}, refused{0}, expired{0}, cancelled{0},
+      failed{0}, foreign{0};
+
+  void Count(const TestRequest& request) {
+    ++answered;
+    switch (request.status.code()) {
+      case absl::StatusCode::kOk:
+        ++served;
+        if (!request.own_rows) ++foreign;
+        break;
+      case absl::StatusCode::kResourceExhausted:
+        ++refused;
+        break;
+      case absl::StatusCode::kDeadlineExceeded:
+        ++expired;
+        break;
+      case absl::StatusCode::kCancelled:
+        ++cancelled;
+        break;
+      default:
+        ++failed;
+    }
+  }
+};
+
+void Produce(Batcher& batcher, Tally& tally, unsigned seed) {
+  std::mt19937 random(seed);
+  const auto below = [&](unsigned n) { return static_cast<int>(random() % n); };
+  std::vector<std::unique_ptr<TestRequest>> mine;
+  for (int i = 0; i < kRequests; ++i) {
+    auto request = std::make_unique<TestRequest>(1 + below(below(8) == 0 ? 60 : 6), below(1000));
+    request->priority = below(4);
+    if (below(4) == 0) request->deadline = Clock::now() + microseconds(below(400));
+    if (below(4) == 0) request->queue_timeout = microseconds(1 + below(400));
+    request->keep_outputs = below(4) == 0;  // a slow reader
+    ++tally.submitted;
+    mine.push_back(std::move(request));
+    batcher.Submit(*mine.back());
+    if (below(4) == 0) batcher.Cancel(*mine[static_cast<size_t>(below(mine.size()))]);
+    while (mine.size() > kInFlight) {
+      const auto at = static_cast<size_t>(below(mine.size()));
+      if (below(2) == 0) batcher.Cancel(*mine[at]);
+      ASSERT_TRUE(mine[at]->WaitUntilDone());
+      tally.Count(*mine[at]);
+      mine.erase(mine.begin() + static_cast<long>(at));
+    }
+  }
+  for (const auto& request : mine) {
+    ASSERT_TRUE(request->WaitUntilDone());
+    tally.Count(*request);
+  }
+}
+
+void Stress(FakeBackend::Options fake, BatchingOptions options, Served::Shape shape) {
+  Tally tally;
+  Served served(fake, options, shape);
+  std::atomic<bool> stop{false};
+  std::thread scraper([&] {
+    for (bool fail = false; !stop; fail = !fail) {
+      const BatcherStats stats = served.batcher->stats();
+      EXPECT_LE(stats.queued_rows, stats.queued_rows_limit);
+      EXPECT_LE(stats.slots_in_use, stats.slots);
+      served.backend.FailRuns(fail ? absl::InternalError("now and then") : absl::OkStatus());
+      std::this_thread::sleep_for(fail ? microseconds(50) : microseconds(2000));
+    }
+  });
+  std::vector<std::thread> producers;
+  for (unsigned i = 0; i < kProducers; ++i) {
+    producers.emplace_back([&, i] { Produce(*served.batcher, tally, 100 + i); });
+  }
+  for (std::thread& producer : producers) producer.join();
+  stop = true;
+  scraper.join();
+  served.batcher->Drain();
+  EXPECT_EQ(tally.submitted, kProducers * kRequests);
+  EXPECT_EQ(tally.answered, tally.submitted);
+  EXPECT_EQ(tally.foreign, 0);
+  EXPECT_GT(tally.served, kProducers * kRequests / 10);
+  const BatcherStats stats = served.batcher->stats();
+  EXPECT_EQ(stats.queued_rows, 0);
+  EXPECT_EQ(stats.slots_in_use, 0);
+  EXPECT_EQ(stats.copied_bytes, 0);
+  testing::Test::RecordProperty("served", static_cast<int>(tally.served));
+  testing::Test::RecordProperty("refused", static_cast<int>(tally.refused));
+  testing::Test::RecordProperty("expired", static_cast<int>(tally.expired));
+  testing::Test::RecordProperty("cancelled", static_cast<int>(tally.cancelled));
+  testing::Test::RecordProperty("failed", static_cast<int>(tally.failed));
+}
+
+BatchingOptions StressOptions() {
+  return {.max_rows = 16,
+          .max_queued_rows = 200,
+          .queue_timeout = microseconds(5000),
+          .priority_levels = 3,
+          .help_limit = microseconds(200)};
+}
+
+TEST(BatcherStressTest, AnInlineBackendWithOneLane) {
+  Stress({.mode = FakeMode::kInline, .lanes = 1, .run_time = microseconds(20)}, StressOptions(),
+         {.slots = 3, .outputs = 4});
+}
+
+TEST(BatcherStressTest, AnInlineBackendWithTwoLanesAndAQueueDelay) {
+  BatchingOptions options = StressOptions();
+  options.max_queue_delay = microseconds(100);
+  Stress({.mode = FakeMode::kInline, .lanes = 2, .run_time = microseconds(20)}, options,
+         {.slots = 3, .outputs = 3});
+}
+
+TEST(BatcherStressTest, AnAsynchronousBackendWithThreeLanes) {
+  Stress({.mode = FakeMode::kThreads, .lanes = 3, .run_time = microseconds(50)}, StressOptions(),
+         {.slots = 5, .outputs = 6});
+}
+
+TEST(BatcherStressTest, AnAsynchronousBackendWithOneSlot) {
+  Stress({.mode = FakeMode::kThreads, .lanes = 1}, StressOptions(), {.slots = 1, .outputs = 1});
+}
+
+TEST(BatcherStressTest, BatchStatisticsRequestsAlone) {
+  BatchingOptions options = StressOptions();
+  options.max_rows = 60;
+  options.one_request_per_batch = true;
+  Stress({.mode = FakeMode::kThreads, .lanes = 2}, options, {.slots = 4, .outputs = 4});
+}
+
+}  // namespace
+}  // namespace mlpserve

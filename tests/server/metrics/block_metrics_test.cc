@@ -265,7 +265,9 @@ void RecordFrom(int threads, int per_thread) {
 
 TEST(BlockMetrics, TotalsAreExactForThreadsWithAShardOfTheirOwn) { RecordFrom(8, 20'000); }
 
-TEST(BlockMetrics, TotalsAreExactForMoreThreadsThanShards) { RecordFrom(kThreadSlots + 16, 2'000); }
+TEST(BlockMetrics, TotalsAreExactForMoreThreadsThanShards) {
+  RecordFrom(kThreadSlots + 16, 50'000);
+}
 
 TEST(BlockMetrics, TotalsAreExactForThreadsThatComeAndGo) {
   BlockMetrics block("m", 1);

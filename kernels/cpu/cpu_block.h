@@ -1,0 +1,56 @@
+// A block on the CPU: weights packed and memory allocated once at load, batches run on the calling
+// thread, which workers join where a batch is worth waking them.
+//
+// A product's tile passes through its epilogue while it is in cache. Two plans, chosen for each
+// batch by its size (cpu_plan.h): many rows are cut into chunks that pass through all layers
+// without waiting for one another; few rows of wide layers are cut by columns, layer after layer.
+// Batch statistics need whole columns and so the second plan.
+//
+// The products are our own (product.h), not oneDNN's: measured beside it on one core (AVX-512,
+// oneDNN 2.6.3, FP32, 256 and 1024 wide) they are 5 to 15% faster for 1 to 64 rows, need no
+// primitive for each number of rows, allocate nothing, leave OpenMP alone, and give a row the same
+// bits in every batch, so that batch_invariant costs nothing. oneDNN computes BF16 blocks where it
+// is measured faster (bf16_product.h).
+//
+// Threads: Run, one call at a time. Memory: the packed weights, and for each thread three buffers
+// of kChunkRows rows of the widest layer; a block with batch statistics three of max_rows. After
+// load nothing is allocated here (oneDNN allocates inside each of its calls).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "kernels/cpu/worker_team.h"
+#include "kernels/spec/block.h"
+
+namespace mlpserve::cpu {
+
+struct CpuBlockOptions {
+  int64_t max_rows = 4096;
+  WorkerTeam* team = nullptr;  // shared by blocks; must outlive them. Null: the calling thread only
+};
+
+class CpuBlock {
+ public:
+  // `block` has passed Validate; nothing of it is kept.
+  CpuBlock(const BlockSpec& block, const CpuBlockOptions& options);
+  ~CpuBlock();
+  CpuBlock(const CpuBlock&) = delete;
+  CpuBlock& operator=(const CpuBlock&) = delete;
+
+  // `input` is [rows, input features], `output` [rows, output features], in the block's formats,
+  // aligned to their elements. 1 <= rows <= max_rows. Batch statistics are over all the rows.
+  void Run(const std::byte* input, std::byte* output, int64_t rows);
+
+  // What computes a layer, for logs: "fp32 avx512 panels".
+  std::string Variant(int layer) const;
+
+ private:
+  class State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace mlpserve::cpu

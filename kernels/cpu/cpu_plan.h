@@ -1,0 +1,29 @@
+// How a batch is cut up, as a pure function of its size. A plan is a plain struct; the choice needs
+// no block and no threads to test.
+#pragma once
+
+#include <cstdint>
+
+namespace mlpserve::cpu {
+
+inline constexpr int64_t kChunkRows = 48;  // at most; a multiple of the kernels' six rows
+
+struct BlockShape {
+  int64_t weights = 0;       // of all layers
+  int64_t weight_bytes = 0;  // as packed
+  bool batch_statistics = false;
+};
+
+struct Plan {
+  bool by_chunks = true;   // chunks of rows pass through all layers; else layer after layer
+  int64_t chunk_rows = 0;  // rows of a chunk, or of a layer's task
+  int threads = 1;         // worth using; 1: the calling thread alone
+};
+
+// Rows below which `threads` threads cut a layer by its columns. Also the rows that such a batch
+// has at most, batch statistics apart.
+int64_t FewRows(int threads);
+
+Plan ChoosePlan(const BlockShape& shape, int64_t rows, int threads);
+
+}  // namespace mlpserve::cpu

@@ -1,0 +1,42 @@
+// A layer's weights packed for the product x·Wᵀ: panels of 64 outputs, and in a panel the 64
+// weights of one input after those of another, so that a product reads them once, in order.
+//
+// The layouts are oneDNN's own blocked ones (BA16a64b for FP32, BA16a64b2a for BF16, which it also
+// chooses when asked), so that one copy serves our kernels and oneDNN's.
+//   FP32 [panels][inputs, padded][64]          BF16 [panels][inputs, padded, / 2][64][2]
+// Padding is zero. Immutable once built.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/cpu/aligned_buffer.h"
+#include "kernels/spec/block.h"
+
+namespace mlpserve::cpu {
+
+inline constexpr int64_t kPanelColumns = 64;
+
+enum class WeightFormat : uint8_t { kFp32, kBf16 };
+
+class Panels {
+ public:
+  // Rounds the weights to `compute` first; kBf16 is for ComputeType::kBf16 alone.
+  Panels(const LayerSpec& layer, ComputeType compute, WeightFormat format);
+
+  WeightFormat format() const { return format_; }
+  int64_t inputs() const { return inputs_; }
+  int64_t outputs() const { return outputs_; }
+  int64_t count() const { return (outputs_ + kPanelColumns - 1) / kPanelColumns; }
+  const std::byte* panel(int64_t index) const { return data_.get() + index * panel_bytes_; }
+  int64_t bytes() const { return data_.size(); }
+
+ private:
+  WeightFormat format_;
+  int64_t inputs_;
+  int64_t outputs_;
+  int64_t panel_bytes_;
+  AlignedBuffer<std::byte> data_;
+};
+
+}  // namespace mlpserve::cpu

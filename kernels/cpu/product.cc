@@ -1,0 +1,172 @@
+#include "kernels/cpu/product.h"
+
+#include <algorithm>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/product.cc"
+#include "hwy/foreach_target.h"  // compiles the rest of this file once for each instruction set
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mlpserve::cpu {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Float = hn::ScalableTag<float>;
+using Bits = hn::RebindToUnsigned<Float>;
+using Vector = hn::Vec<Float>;
+
+// Vectors that a full tile is wide: with six rows, AVX-512's 32 registers hold 24 sums, the 16 of
+// older instruction sets 12.
+constexpr int kLanes = HWY_LANES(float);
+constexpr int kWidest = kLanes >= 16 ? 4 : 2;
+constexpr int64_t kTallest = 6;
+// Inputs whose weights are used for all rows before the next ones are read: 64 KiB of a panel,
+// which stay in the L2 cache beside the rows. Sums wait in z meanwhile. Even, for pairs of BF16.
+constexpr int64_t kBlockInputs = 256;
+
+// Adds x[row][k] * w[v] to every sum.
+template <int kRows, int kVectors>
+HWY_INLINE void AddOuterProduct(const float* HWY_RESTRICT x, int64_t x_stride,
+                                const Vector (&w)[kVectors], Vector (&sums)[kRows][kVectors]) {
+  const Float f;
+  for (int row = 0; row < kRows; ++row) {
+    const Vector value = hn::Set(f, x[row * x_stride]);
+    for (int v = 0; v < kVectors; ++v) sums[row][v] = hn::MulAdd(value, w[v], sums[row][v]);
+  }
+}
+
+template <int kRows, int kVectors>
+HWY_INLINE void SumFp32(const float* HWY_RESTRICT x, int64_t x_stride,
+                        const float* HWY_RESTRICT weights, int64_t inputs,
+                        Vector (&sums)[kRows][kVectors]) {
+  const Float f;
+  for (int64_t k = 0; k < inputs; ++k) {
+    Vector w[kVectors];
+    for (int v = 0; v < kVectors; ++v) {
+      w[v] = hn::Load(f, weights + k * kPanelColumns + v * kLanes);
+    }
+    AddOuterProduct<kRows, kVectors>(x + k, x_stride, w, sums);
+  }
+}
+
+// A 32-bit lane holds the weights of two inputs; the lower half is the first's.
+template <int kRows, int kVectors>
+HWY_INLINE void SumBf16(const float* HWY_RESTRICT x, int64_t x_stride,
+                        const uint32_t* HWY_RESTRICT weights, int64_t inputs,
+                        Vector (&sums)[kRows][kVectors]) {
+  const Float f;
+  const Bits u;
+  for (int64_t k = 0; k < inputs; k += 2) {
+    Vector even[kVectors];
+    Vector odd[kVectors];
+    for (int v = 0; v < kVectors; ++v) {
+      const auto pair = hn::Load(u, weights + k / 2 * kPanelColumns + v * kLanes);
+      even[v] = hn::BitCast(f, hn::ShiftLeft<16>(pair));
+      odd[v] = hn::BitCast(f, hn::And(pair, hn::Set(u, 0xffff0000u)));
+    }
+    AddOuterProduct<kRows, kVectors>(x + k, x_stride, even, sums);
+    if (k + 1 < inputs) AddOuterProduct<kRows, kVectors>(x + k + 1, x_stride, odd, sums);
+  }
+}
+
+// The inputs first .. last of one panel.
+struct Slice {
+  WeightFormat format;
+  const std::byte* weights;  // of input `first`
+  int64_t first;
+  int64_t last;
+};
+
+Slice SliceOf(const Panels& weights, int64_t panel, int64_t first) {
+  const int64_t bytes = kPanelColumns * (weights.format() == WeightFormat::kFp32 ? 4 : 2);
+  return {.format = weights.format(),
+          .weights = weights.panel(panel) + first * bytes,
+          .first = first,
+          .last = std::min(first + kBlockInputs, weights.inputs())};
+}
+
+// `x` and `z` point to the tile's first row, `column` counts within the panel.
+template <int kRows, int kVectors>
+HWY_INLINE void Tile(const Slice& slice, int64_t column, const float* x, int64_t x_stride, float* z,
+                     int64_t z_stride) {
+  const Float f;
+  Vector sums[kRows][kVectors];
+  for (int row = 0; row < kRows; ++row) {
+    for (int v = 0; v < kVectors; ++v) {
+      sums[row][v] = slice.first == 0 ? hn::Zero(f) : hn::LoadU(f, z + row * z_stride + v * kLanes);
+    }
+  }
+  const int64_t inputs = slice.last - slice.first;
+  if (slice.format == WeightFormat::kFp32) {
+    const float* weights = reinterpret_cast<const float*>(slice.weights) + column;
+    SumFp32<kRows, kVectors>(x + slice.first, x_stride, weights, inputs, sums);
+  } else {
+    const uint32_t* weights = reinterpret_cast<const uint32_t*>(slice.weights) + column;
+    SumBf16<kRows, kVectors>(x + slice.first, x_stride, weights, inputs, sums);
+  }
+  for (int row = 0; row < kRows; ++row) {
+    for (int v = 0; v < kVectors; ++v) {
+      hn::StoreU(sums[row][v], f, z + row * z_stride + v * kLanes);
+    }
+  }
+}
+
+template <int kVectors>
+void AllRows(const Slice& slice, int64_t column, const ProductTile& tile, float* z) {
+  int64_t row = 0;
+  const auto run = [&]<int kRows>() {
+    for (; tile.rows - row >= kRows; row += kRows) {
+      Tile<kRows, kVectors>(slice, column, tile.x + row * tile.x_stride, tile.x_stride,
+                            z + row * tile.z_stride, tile.z_stride);
+    }
+  };
+  run.template operator()<kTallest>();
+  run.template operator()<4>();
+  run.template operator()<2>();
+  run.template operator()<1>();
+}
+
+// `z` is the panel's first column; `columns` of the panel exist.
+void AllColumns(const Slice& slice, int64_t columns, const ProductTile& tile, float* z) {
+  for (int64_t column = 0; column < columns;) {
+    const int64_t left = (columns - column + kLanes - 1) / kLanes;  // vectors
+    if (kWidest == 4 && left > 2) {
+      AllRows<kWidest>(slice, column, tile, z + column);
+      column += kWidest * kLanes;
+    } else if (left >= 2) {
+      AllRows<2>(slice, column, tile, z + column);
+      column += 2 * kLanes;
+    } else {
+      AllRows<1>(slice, column, tile, z + column);
+      column += kLanes;
+    }
+  }
+}
+
+void Product(const Panels& weights, const ProductTile& tile) {
+  for (int64_t panel = tile.first_panel; panel < tile.last_panel; ++panel) {
+    const int64_t columns = std::min(kPanelColumns, weights.outputs() - panel * kPanelColumns);
+    float* z = tile.z + (panel - tile.first_panel) * kPanelColumns;
+    for (int64_t k = 0; k < weights.inputs(); k += kBlockInputs) {
+      AllColumns(SliceOf(weights, panel, k), columns, tile, z);
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace mlpserve::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace mlpserve::cpu {
+
+HWY_EXPORT(Product);
+
+void Product(const Panels& weights, const ProductTile& tile) {
+  HWY_DYNAMIC_DISPATCH(Product)(weights, tile);
+}
+
+}  // namespace mlpserve::cpu
+#endif

@@ -108,7 +108,7 @@ TEST_F(ClientTest, AnAnswerThatContradictsItselfIsInternal) {
   DoubleCall request({1, 2, 3});
   const auto error_of = [&](auto spoil) {
     server_.service().infer = [spoil](const auto& message, auto& response) {
-      const grpc::Status status = FakeService::Double(message, response);
+      grpc::Status status = FakeService::Double(message, response);
       spoil(response);
       return status;
     };
@@ -150,7 +150,7 @@ TEST_F(ClientTest, ManyCallsAreInFlightAtOnceAndEachIsDoneOnce) {
   std::promise<void> all_done;
   for (int i = 0; i < kCalls; ++i) {
     DoubleCall request({static_cast<float>(i), 0, 0});  // gone before the answer comes
-    client_.InferAsync(request.call, Soon(), [&, i](absl::StatusOr<InferResult> result) {
+    client_.InferAsync(request.call, Soon(), [&, i](const absl::StatusOr<InferResult>& result) {
       ASSERT_TRUE(result.ok()) << result.status();
       EXPECT_EQ(ToFloats(result->outputs[0].tensor)[0], 2.0f * static_cast<float>(i));
       if (++right == kCalls) all_done.set_value();
@@ -165,7 +165,8 @@ TEST_F(ClientTest, DestructionWaitsForCallsInFlight) {
   {
     Client client(server_.address());
     DoubleCall request({1, 2, 3});
-    client.InferAsync(request.call, Soon(), [&](absl::StatusOr<InferResult>) { done = true; });
+    client.InferAsync(request.call, Soon(),
+                      [&](const absl::StatusOr<InferResult>&) { done = true; });
   }
   EXPECT_TRUE(done);
 }

@@ -81,7 +81,7 @@ grpc::Status FakeService::ModelInfer(grpc::ServerContext*,
   int most = most_at_once;
   while (now > most && !most_at_once.compare_exchange_weak(most, now)) {
   }
-  const grpc::Status status = infer ? infer(*request, *response) : Double(*request, *response);
+  grpc::Status status = infer ? infer(*request, *response) : Double(*request, *response);
   --at_once_;
   return status;
 }

@@ -72,7 +72,7 @@ TEST_F(ServedBlockTest, RowsThatAreNotWholeAreRefused) {
 
 TEST_F(ServedBlockTest, AnAnswerOfAnotherShapeIsInternal) {
   server_.service().infer = [](const auto& message, auto& response) {
-    const grpc::Status status = FakeService::Double(message, response);
+    grpc::Status status = FakeService::Double(message, response);
     response.mutable_outputs(0)->set_shape(0, 3);
     response.mutable_outputs(0)->set_shape(1, 1);
     return status;
@@ -84,7 +84,7 @@ TEST_F(ServedBlockTest, AnAnswerOfAnotherShapeIsInternal) {
 }
 
 TEST_F(ServedBlockTest, InferAllReturnsTheRowsInOrderWhateverTheRequestSize) {
-  std::vector<float> rows(33 * 3);
+  std::vector<float> rows(99);
   std::iota(rows.begin(), rows.end(), 0.0f);
   std::vector<float> expected(rows);
   for (float& value : expected) value *= 2;
@@ -98,13 +98,13 @@ TEST_F(ServedBlockTest, InferAllReturnsTheRowsInOrderWhateverTheRequestSize) {
 }
 
 TEST_F(ServedBlockTest, InferAllTakesMaxRowsUnlessToldOtherwise) {
-  const std::vector<float> rows(10 * 3);
+  const std::vector<float> rows(30);  // ten
   ASSERT_TRUE(InferAll(Open().value(), rows, {.deadline = std::chrono::seconds(20)}).ok());
   EXPECT_EQ(server_.service().calls, 3);  // of 4, 4 and 2 rows
 }
 
 TEST_F(ServedBlockTest, InferAllKeepsToItsRequestsInFlight) {
-  const std::vector<float> rows(60 * 3);
+  const std::vector<float> rows(180);  // sixty
   for (const int in_flight : {1, 3}) {
     server_.service().most_at_once = 0;
     ASSERT_TRUE(
@@ -125,7 +125,7 @@ TEST_F(ServedBlockTest, InferAllStopsAtTheFirstErrorAndNamesTheRows) {
     }
     return FakeService::Double(message, response);
   };
-  std::vector<float> rows(1000 * 3);
+  std::vector<float> rows(3000);
   std::iota(rows.begin(), rows.end(), 0.0f);
   const absl::Status status =
       InferAll(Open().value(), rows,

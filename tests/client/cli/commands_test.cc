@@ -27,7 +27,7 @@ class CommandsTest : public ::testing::Test {
   }
 
   std::string Write(const std::string& name, const std::string& contents) {
-    const std::string file = ::testing::TempDir() + "/" + name;
+    std::string file = ::testing::TempDir() + "/" + name;
     std::ofstream(file, std::ios::binary) << contents;
     return file;
   }
@@ -91,7 +91,7 @@ TEST_F(CommandsTest, AFailureIsOneLineThatNamesExpectedAndFound) {
   const std::string input = Write("x.csv", "1,2\n4,5\n");
   const auto error = [&](InferCommand command) {
     EXPECT_EQ(Run(std::move(command)), 1);
-    const std::string text = err_.str();
+    std::string text = err_.str();
     EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1) << text;
     EXPECT_THAT(text, StartsWith("mlpserve-client: infer (" + server_.address() + "): "));
     return text;

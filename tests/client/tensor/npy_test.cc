@@ -10,12 +10,12 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 // A file as numpy.save writes it: `header` padded to 64 bytes, then `data`.
-std::string File(std::string header, std::string data, char version = 1) {
+std::string File(std::string header, const std::string& data, int version = 1) {
   const size_t prefix = version == 1 ? 10 : 12;
   while ((prefix + header.size() + 1) % 64 != 0) header.push_back(' ');
   header.push_back('\n');
   std::string file = "\x93NUMPY";
-  file.push_back(version);
+  file.push_back(static_cast<char>(version));
   file.push_back(0);
   file.push_back(static_cast<char>(header.size() & 0xff));
   file.push_back(static_cast<char>(header.size() >> 8));
@@ -33,7 +33,7 @@ constexpr char kHeader[] = "{'descr': '<i2', 'fortran_order': False, 'shape': (2
 const std::string kData("\1\0\2\0\3\0\4\0\5\0\6\0", 12);
 
 TEST(Npy, ReadsWhatNumpyWritesInEveryVersion) {
-  for (const char version : {1, 2, 3}) {
+  for (const int version : {1, 2, 3}) {
     const absl::StatusOr<Tensor> tensor = ParseNpy(File(kHeader, kData, version));
     ASSERT_TRUE(tensor.ok()) << tensor.status();
     EXPECT_EQ(Describe(*tensor), "INT16 [2,3]");
@@ -42,7 +42,7 @@ TEST(Npy, ReadsWhatNumpyWritesInEveryVersion) {
 }
 
 TEST(Npy, ReadsAScalarAnEmptyArrayAndOneDimension) {
-  const auto shape_of = [](std::string shape, std::string data) {
+  const auto shape_of = [](const std::string& shape, const std::string& data) {
     return ParseNpy(
                File("{'descr': '|u1', 'fortran_order': False, 'shape': " + shape + ", }", data))
         .value()
@@ -87,7 +87,7 @@ TEST(Npy, AWrongFileSaysWhatWasExpected) {
 }
 
 TEST(Npy, AWrongHeaderSaysWhatWasExpected) {
-  const auto error = [](std::string header) { return ErrorOf(File(header, kData)); };
+  const auto error = [](const std::string& header) { return ErrorOf(File(header, kData)); };
   EXPECT_THAT(error("{'descr': '>i2', 'fortran_order': False, 'shape': (2, 3), }"),
               HasSubstr("little-endian bools, integers or floats ('<f4'), found '>i2'"));
   EXPECT_THAT(error("{'descr': '|O', 'fortran_order': False, 'shape': (2, 3), }"),

@@ -11,7 +11,6 @@ namespace mlpserve::client {
 namespace {
 
 using ::testing::AllOf;
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 std::string Temporary(const std::string& name) { return ::testing::TempDir() + "/" + name; }

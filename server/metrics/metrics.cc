@@ -71,16 +71,19 @@ std::shared_ptr<BlockMetrics> Metrics::AddBlock(const std::string& model, int64_
 }
 
 void Metrics::RemoveBlock(const std::string& model, int64_t version) {
+  decltype(blocks_)::node_type removed;  // goes after the lock, with all that its reader holds
   MutexLock lock(mutex_);
-  blocks_.erase({model, version});
+  removed = blocks_.extract({model, version});
   load_seconds_.erase({model, version});
 }
 
+// Readers are swapped in, not assigned: the old one goes with the argument, after the lock, since
+// it may hold the last reference to what it reads.
 void Metrics::SetQueue(const std::string& model, int64_t version,
                        std::function<QueueState()> read) {
   MutexLock lock(mutex_);
   const auto block = blocks_.find({model, version});
-  if (block != blocks_.end()) block->second.queue = std::move(read);
+  if (block != blocks_.end()) block->second.queue.swap(read);
 }
 
 void Metrics::SetVariants(const std::string& model, int64_t version,
@@ -115,17 +118,17 @@ void Metrics::RecordRefusal(absl::StatusCode code) {
 
 void Metrics::SetModelStates(std::function<std::vector<ModelStatus>()> read) {
   MutexLock lock(mutex_);
-  model_states_ = std::move(read);
+  model_states_.swap(read);
 }
 
 void Metrics::SetConnections(std::function<int64_t()> read) {
   MutexLock lock(mutex_);
-  connections_ = std::move(read);
+  connections_.swap(read);
 }
 
 void Metrics::SetDevices(std::function<std::vector<DeviceState>()> read) {
   MutexLock lock(mutex_);
-  devices_ = std::move(read);
+  devices_.swap(read);
 }
 
 void Metrics::SetBackend(const std::string& backend) {

@@ -196,6 +196,31 @@ TEST(Metrics, AnEmptyReaderEndsAGauge) {
   EXPECT_THAT(metrics.Text(), Not(HasSubstr("mlpserve_connections")));
 }
 
+// Its destructor calls back, as that of a block might that a reader kept alive.
+struct CallsBack {
+  explicit CallsBack(Metrics& called) : metrics(called) {}
+  ~CallsBack() { metrics.SetBackend("gone"); }
+  Metrics& metrics;
+};
+
+TEST(Metrics, WhatAReaderHeldIsDestroyedOutsideTheLock) {
+  Metrics metrics(kBuild);
+  const auto hold = [&metrics](auto value) {
+    return [held = std::make_shared<CallsBack>(metrics), value] { return value; };
+  };
+  metrics.AddBlock("m", 1);
+  metrics.SetQueue("m", 1, hold(QueueState{}));
+  metrics.SetQueue("m", 1, hold(QueueState{}));
+  metrics.RemoveBlock("m", 1);
+  metrics.SetConnections(hold(int64_t{1}));
+  metrics.SetConnections(nullptr);
+  metrics.SetModelStates(hold(std::vector<ModelStatus>()));
+  metrics.SetModelStates(nullptr);
+  metrics.SetDevices(hold(std::vector<DeviceState>()));
+  metrics.SetDevices(nullptr);
+  EXPECT_THAT(metrics.Text(), HasSubstr("backend=\"gone\""));
+}
+
 TEST(Metrics, ARequestForABlockThatIsNotThereCountsWithoutAModel) {
   Metrics metrics(kBuild);
   metrics.RecordRefusal(absl::StatusCode::kNotFound);

@@ -60,7 +60,7 @@ std::string Constants(const MmaRowsTile& t) {
 }
 
 std::string_view MainLoopName(const Tile& tile) {
-  constexpr std::string_view kNames[] = {"ffma", "mma", "mma_rows", "wgmma", "wgmma_rows"};
+  constexpr std::string_view kNames[] = {"ffma", "mma", "mma_rows", "wgmma_gemm", "wgmma_rows"};
   static_assert(std::size(kNames) == std::variant_size_v<Tile>);
   return kNames[tile.index()];
 }

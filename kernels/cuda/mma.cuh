@@ -11,8 +11,9 @@
 
 namespace mlpserve::cuda {
 
-using Pipeline = MmaPipeline<Config::kIn, Config::kTileM, Config::kTileN, Config::kTileK,
-                             Config::kWarpsM, Config::kWarpsN, Config::kStages, ColumnOrder::kRuns>;
+using Pipeline =
+    MmaPipeline<Config::kIn, Config::kTileM, Config::kTileN, Config::kTileK, Config::kWarpsM,
+                Config::kWarpsN, Config::kStages, Config::kBlocksPerSm, ColumnOrder::kRuns>;
 
 __device__ __forceinline__ Pipeline::Operand RowsFrom(const void* matrix, int64_t stride, int first,
                                                       int rows) {

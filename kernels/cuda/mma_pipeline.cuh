@@ -88,7 +88,7 @@ enum class ColumnOrder {
 };
 
 template <Type type, int kTileA, int kTileB, int kTileK, int kWarpsA, int kWarpsB, int kStages,
-          ColumnOrder kOrder>
+          int kBlocksPerSm, ColumnOrder kOrder>
 class MmaPipeline {
  public:
   static constexpr int kThreads = kWarpsA * kWarpsB * 32;
@@ -105,7 +105,7 @@ class MmaPipeline {
     int rows;  // that exist, at least 1
   };
 
-  // `shared` holds kSharedBytes. k_begin is a multiple of kTileK.
+  // `shared` holds kSharedBytes at a multiple of 128. k_begin is a multiple of kTileK.
   __device__ __forceinline__ MmaPipeline(void* shared, const Operand& a, const Operand& b,
                                          int k_begin, int k_end)
       : shared_(SharedAddress(shared)),
@@ -118,12 +118,8 @@ class MmaPipeline {
     const int warp = threadIdx.x / 32;
     const int row_a = warp / kWarpsB * (kTileA / kWarpsA) + lane % 16;
     const int row_b = warp % kWarpsB * (kTileB / kWarpsB) + RowOfB(lane);
-#pragma unroll
-    for (int step = 0; step < kSteps; ++step) {
-      offset_a_[step] = row_a * kRowBytes + Place<ColumnOrder::kPlain>(row_a, step * 2 + lane / 16);
-      offset_b_[step] =
-          kTileA * kRowBytes + row_b * kRowBytes + Place<kOrder>(row_b, step * 2 + lane / 8 % 2);
-    }
+    offset_a_ = row_a * kRowBytes + Place<ColumnOrder::kPlain>(row_a, lane / 16);
+    offset_b_ = (kTileA + row_b) * kRowBytes + Place<kOrder>(row_b, lane / 8 % 2);
   }
 
   // sums[i][j] is product (i, j) of this warp: rows 16i + {g, g + 8} of its part of a, and for each
@@ -131,6 +127,57 @@ class MmaPipeline {
   __device__ __forceinline__ void Run(float (&sums)[kProductsA][kProductsB][4]) {
 #pragma unroll
     for (int stage = 0; stage < kStages - 1; ++stage) CopyStage(stage);
+    if constexpr (kLoadAhead) {
+      RunAhead(sums);
+    } else {
+      RunInTurn(sums);
+    }
+    WaitForCopies<0>();
+    __syncthreads();
+  }
+
+ private:
+  static constexpr int kChunks = kRowBytes / 16;
+  static constexpr int kSteps = kChunks / 2;
+  static constexpr int kOtherRegisters = 40;  // addresses, counts, and what the compiler needs
+  static constexpr int kRowsPerPass = kThreads / kChunks;  // rows that all threads copy at once
+
+  static_assert(kRowBytes == 64 || kRowBytes == 128, "a stage's row is 64 or 128 bytes");
+  static_assert(kTileA % (kWarpsA * 16) == 0, "a warp multiplies 16 rows of a at a time");
+  static_assert(kTileB % (kWarpsB * (kOrder == ColumnOrder::kRuns ? 32 : 8)) == 0,
+                "a warp multiplies 8 rows of b at a time, 32 for runs of 8");
+  static_assert(kStages >= 2, "one stage is read while another is filled");
+
+  // Registers decide: two blocks of an SM leave each thread 128 of them.
+  static constexpr int kRegisters = 65536 / (kThreads * kBlocksPerSm);
+  static constexpr int kSumRegisters = kProductsA * kProductsB * 4;
+  static constexpr int kFragmentRegisters = kProductsA * 4 + kProductsB * 2;
+  static constexpr bool kLoadAhead =
+      kSumRegisters + 2 * kFragmentRegisters + kOtherRegisters <= kRegisters;
+
+  struct Fragments {
+    uint32_t a[kProductsA][4];
+    uint32_t b[kProductsB][2];
+  };
+
+  // Where this thread copies from: a chunk of a row, and the same chunk of every kRowsPerPass-th
+  // row after it. Rows beyond the last are never read: no bytes of them are asked for.
+  struct Source {
+    __device__ __forceinline__ Source(const Operand& operand, int k_begin)
+        : row(static_cast<int>(threadIdx.x) / kChunks),
+          rows(operand.rows - row),
+          pass_bytes(operand.stride_bytes * kRowsPerPass),
+          p(static_cast<const char*>(operand.first_row) + row * operand.stride_bytes +
+            k_begin * static_cast<int64_t>(sizeof(Stored<type>)) + threadIdx.x % kChunks * 16) {}
+    int row;
+    int rows;  // that exist from `row` on
+    int64_t pass_bytes;
+    const char* p;
+  };
+
+  // Loads the fragments of one step while it multiplies those of the step before.
+  __device__ __forceinline__ void RunAhead(float (&sums)[kProductsA][kProductsB][4]) {
+    static_assert(kSteps % 2 == 0, "fragments alternate between two sets of registers");
     WaitForCopies<kStages - 2>();
     __syncthreads();
     Fragments fragments[2];
@@ -153,41 +200,26 @@ class MmaPipeline {
         MultiplyAll(sums, fragments[step % 2]);
       }
     }
-    WaitForCopies<0>();
-    __syncthreads();
   }
 
- private:
-  static constexpr int kChunks = kRowBytes / 16;
-  static constexpr int kSteps = kChunks / 2;
-  static constexpr int kRowsPerPass = kThreads / kChunks;  // rows that all threads copy at once
-
-  static_assert(kRowBytes == 64 || kRowBytes == 128, "a stage's row is 64 or 128 bytes");
-  static_assert(kTileA % (kWarpsA * 16) == 0, "a warp multiplies 16 rows of a at a time");
-  static_assert(kTileB % (kWarpsB * (kOrder == ColumnOrder::kRuns ? 32 : 8)) == 0,
-                "a warp multiplies 8 rows of b at a time, 32 for runs of 8");
-  static_assert(kStages >= 2, "one stage is read while another is filled");
-  static_assert(kSteps % 2 == 0, "fragments alternate between two sets of registers");
-
-  struct Fragments {
-    uint32_t a[kProductsA][4];
-    uint32_t b[kProductsB][2];
-  };
-
-  // Where this thread copies from: a chunk of a row, and the same chunk of every kRowsPerPass-th
-  // row after it. Rows beyond the last are never read: no bytes of them are asked for.
-  struct Source {
-    __device__ __forceinline__ Source(const Operand& operand, int k_begin)
-        : row(static_cast<int>(threadIdx.x) / kChunks),
-          rows(operand.rows),
-          pass_bytes(operand.stride_bytes * kRowsPerPass),
-          p(static_cast<const char*>(operand.first_row) + row * operand.stride_bytes +
-            k_begin * static_cast<int64_t>(sizeof(Stored<type>)) + threadIdx.x % kChunks * 16) {}
-    int row;
-    int rows;
-    int64_t pass_bytes;
-    const char* p;
-  };
+  // One set of fragments: other warps multiply while this one loads.
+  __device__ __forceinline__ void RunInTurn(float (&sums)[kProductsA][kProductsB][4]) {
+    int read = 0;
+    int write = kStages - 1;
+    for (int k_tile = 0; k_tile < k_tiles_; ++k_tile) {
+      WaitForCopies<kStages - 2>();
+      __syncthreads();
+      CopyStage(write);
+#pragma unroll
+      for (int step = 0; step < kSteps; ++step) {
+        Fragments fragments;
+        LoadFragments(fragments, read, step);
+        MultiplyAll(sums, fragments);
+      }
+      read = Next(read);
+      write = Next(write);
+    }
+  }
 
   static __device__ __forceinline__ int RowOfB(int lane) {
     const int r = lane % 8;
@@ -214,6 +246,11 @@ class MmaPipeline {
     return (chunk ^ phase) * 16;
   }
 
+  // The place of the chunk 2·step further on: chunks lie at chunk ^ phase, and rows are aligned.
+  static __device__ __forceinline__ uint32_t AtStep(uint32_t address, int step) {
+    return address ^ (step * 32);
+  }
+
   static __device__ __forceinline__ int Next(int stage) {
     return stage + 1 == kStages ? 0 : stage + 1;
   }
@@ -226,7 +263,7 @@ class MmaPipeline {
     for (int pass = 0; pass < (kRows + kRowsPerPass - 1) / kRowsPerPass; ++pass) {
       const int row = source.row + pass * kRowsPerPass;
       if (kRows % kRowsPerPass == 0 || row < kRows) {
-        const bool exists = row < source.rows && bytes > 0;
+        const bool exists = pass * kRowsPerPass < source.rows;
         CopyChunk(to + row * kRowBytes + Place<order>(row, chunk), from, exists ? bytes : 0);
       }
       from += source.pass_bytes;
@@ -249,18 +286,17 @@ class MmaPipeline {
   }
 
   __device__ __forceinline__ void LoadFragments(Fragments& f, int stage, int step) {
-    const uint32_t base = shared_ + stage * kStageBytes;
+    const uint32_t a = AtStep(shared_ + stage * kStageBytes + offset_a_, step);
+    const uint32_t b = AtStep(shared_ + stage * kStageBytes + offset_b_, step);
 #pragma unroll
-    for (int i = 0; i < kProductsA; ++i) {
-      LoadMatrices(f.a[i], base + offset_a_[step] + i * 16 * kRowBytes);
-    }
+    for (int i = 0; i < kProductsA; ++i) LoadMatrices(f.a[i], a + i * 16 * kRowBytes);
     if constexpr (kProductsB == 1) {
-      LoadMatrices(f.b[0], base + offset_b_[step]);
+      LoadMatrices(f.b[0], b);
     } else {
 #pragma unroll
       for (int j = 0; j < kProductsB; j += 2) {
         uint32_t r[4];
-        LoadMatrices(r, base + offset_b_[step] + FirstRow(j) * kRowBytes);
+        LoadMatrices(r, b + FirstRow(j) * kRowBytes);
         f.b[j][0] = r[0];
         f.b[j][1] = r[1];
         f.b[j + 1][0] = r[2];
@@ -292,8 +328,8 @@ class MmaPipeline {
   int bytes_left_;  // of this thread's chunk from here to k_end; beyond it there are none
   int k_tiles_;
   int copied_ = 0;
-  uint32_t offset_a_[kSteps];
-  uint32_t offset_b_[kSteps];
+  uint32_t offset_a_;  // in a stage, of what this lane gives ldmatrix at step 0
+  uint32_t offset_b_;
 };
 
 }  // namespace mlpserve::cuda

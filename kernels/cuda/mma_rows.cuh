@@ -13,8 +13,9 @@
 
 namespace mlpserve::cuda {
 
-using Pipeline = MmaPipeline<Config::kIn, Config::kTileN, Config::kTileM, Config::kTileK,
-                             Config::kWarpsN, 1, Config::kStages, ColumnOrder::kPlain>;
+using Pipeline =
+    MmaPipeline<Config::kIn, Config::kTileN, Config::kTileM, Config::kTileK, Config::kWarpsN, 1,
+                Config::kStages, Config::kBlocksPerSm, ColumnOrder::kPlain>;
 
 // Sums pass through shared memory to come out in runs of a row of y. Rows are 4 floats longer than
 // the tile, so that the eight lanes that write neighbouring rows of x use different banks.

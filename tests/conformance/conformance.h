@@ -1,0 +1,56 @@
+// The one suite that every backend passes, through the seam of server/engine/backend.h. A backend's
+// own file instantiates it:
+//
+//   INSTANTIATE_TEST_SUITE_P(Cpu, BackendConformance, testing::Values(ConformanceBackend{...}),
+//                            BackendName);
+//
+// Every result is held against the float64 oracle with a bound computed for each value, and, where
+// compute and wire are FP32, the 2-norm of the error against that of the block in plain FP32.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "kernels/reference/oracle.h"
+#include "kernels/spec/block.h"
+#include "server/engine/backend.h"
+
+namespace mlpserve {
+
+struct ConformanceBackend {
+  std::string name;
+  std::unique_ptr<Backend> (*make)() = nullptr;
+  int random_blocks = 100;  // of each random test; fewer where loading a block is slow
+};
+
+std::string BackendName(const testing::TestParamInfo<ConformanceBackend>& info);
+
+class BackendConformance : public testing::TestWithParam<ConformanceBackend> {
+ protected:
+  void SetUp() override { backend_ = GetParam().make(); }
+
+  // One batch in a slot whose other rows hold NaN. `x` is representable in the block's input type.
+  std::vector<float> Run(const BlockSpec& block, const std::vector<float>& x, int64_t rows);
+  // The same on a block that is loaded already, with the last of its slots and outputs.
+  static std::vector<float> RunLoaded(LoadedBlock& loaded, const BlockSpec& block,
+                                      const LoadOptions& options, const std::vector<float>& x,
+                                      int64_t rows);
+
+  // Runs the batch and compares. `what` is printed where it fails.
+  void ExpectMatchesOracle(const BlockSpec& block, const std::vector<float>& x, int64_t rows,
+                           const std::string& what);
+  static void ExpectWithinBounds(const BlockSpec& block, const OracleResult& expected,
+                                 const std::vector<float>& x, const std::vector<float>& actual,
+                                 const std::string& what);
+
+  std::unique_ptr<Backend> backend_;
+};
+
+inline constexpr ComputeType kComputeTypes[] = {ComputeType::kFp32, ComputeType::kTf32,
+                                                ComputeType::kFp16, ComputeType::kBf16};
+inline constexpr DataType kDataTypes[] = {DataType::kFp32, DataType::kFp16, DataType::kBf16};
+
+}  // namespace mlpserve

@@ -1,0 +1,131 @@
+// NaN, infinity, subnormal numbers and overflow pass as in PyTorch.
+#include <cmath>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/spec/rounding.h"
+#include "tests/conformance/conformance.h"
+#include "tests/kernels/reference/random_block.h"
+
+namespace mlpserve {
+namespace {
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+// One input that every output takes alone: a special value stays in its row.
+BlockSpec OneInputEach(std::vector<Op> ops) {
+  BlockSpec block{.name = "special"};
+  LayerSpec layer{.name = "fc", .inputs = 1, .outputs = 19};
+  layer.weight.assign(19, 1);
+  layer.epilogue.ops = std::move(ops);
+  block.layers = {std::move(layer)};
+  return block;
+}
+
+const std::vector<float>& Specials() {
+  static const std::vector<float> values = {kNan,    kInf,  -kInf, 0.0f,   -0.0f,
+                                            1.0f,    -1.0f, 88.0f, -88.0f, 104.0f,
+                                            -104.0f, 1e4f,  -1e4f, 3.0f,   -3.0f};
+  return values;
+}
+
+TEST_P(BackendConformance, NanAndInfinityPassThroughEveryFunction) {
+  for (int f = 0; f <= static_cast<int>(Function::kGeluTanh); ++f) {
+    const Op op{Pointwise{.function = static_cast<Function>(f), .parameter = 0.5}};
+    for (const std::vector<Op>& ops :
+         std::vector<std::vector<Op>>{{op}, {{Residual{{op}}}}, {{Gate{{op}}}}}) {
+      BlockSpec block = OneInputEach(ops);
+      for (ComputeType compute : kComputeTypes) {
+        block.compute = compute;
+        ExpectMatchesOracle(block, Specials(), static_cast<int64_t>(Specials().size()), "special");
+      }
+    }
+  }
+}
+
+TEST_P(BackendConformance, NanAndInfinityPassThroughClampAndMultiplyAdd) {
+  for (const Op& op : std::vector<Op>{{Clamp{.min = -2, .max = 2}},
+                                      {Clamp{.min = -2}},
+                                      {Clamp{.max = 2}},
+                                      {MultiplyAdd{.scale = {.value = 0}}},
+                                      {MultiplyAdd{.scale = {.value = -2}, .shift = {.value = 1}}},
+                                      {AddInput{}}}) {
+    BlockSpec block = OneInputEach({op});
+    if (std::holds_alternative<AddInput>(op.value)) {
+      block.layers[0].outputs = 1;
+      block.layers[0].weight = {-1};
+    }
+    for (DataType wire : kDataTypes) {
+      block.input_type = block.output_type = wire;
+      ExpectMatchesOracle(block, Specials(), static_cast<int64_t>(Specials().size()), "special");
+    }
+  }
+}
+
+TEST_P(BackendConformance, NanAndInfinityInWeightsAndColumnsReachTheirOutputsOnly) {
+  std::mt19937_64 random(8);
+  BlockSpec block{.name = "weights"};
+  block.layers = {RandomLayer(40, 70, true, random)};
+  LayerSpec& layer = block.layers[0];
+  layer.weight[3 * 40 + 7] = kNan;
+  layer.weight[65 * 40 + 39] = kInf;
+  layer.bias[10] = -kInf;
+  layer.epilogue.columns = {std::vector<float>(70, 2)};
+  layer.epilogue.columns[0][20] = kNan;
+  layer.epilogue.columns[0][21] = -kInf;
+  layer.epilogue.ops = {{MultiplyAdd{.scale = {.column = 0}}},
+                        {Pointwise{.function = Function::kTanh}}};
+  for (ComputeType compute : kComputeTypes) {
+    block.compute = compute;
+    ExpectMatchesOracle(block, RandomRows(9, 40, DataType::kFp32, random), 9, "special weights");
+  }
+}
+
+TEST_P(BackendConformance, OneRowsNanDoesNotReachAnother) {
+  std::mt19937_64 random(9);
+  BlockSpec block = RandomBlock({.features = {30, 40, 30}}, 9);
+  std::vector<float> x = RandomRows(20, 30, DataType::kFp32, random);
+  x[4 * 30 + 2] = kNan;
+  x[13 * 30] = kInf;
+  ExpectMatchesOracle(block, x, 20, "one row");
+}
+
+TEST_P(BackendConformance, SubnormalNumbersAreKept) {
+  std::mt19937_64 random(10);
+  const std::vector<float> tiny = {0x1p-149f, 0x1p-140f, -0x1p-130f, 0x1p-127f, 1e-38f,   0x1p-24f,
+                                   -0x1p-20f, 0x1p-15f,  6e-8f,      -1e-44f,   0x1p-126f};
+  for (ComputeType compute : kComputeTypes) {
+    for (DataType wire : kDataTypes) {
+      BlockSpec block = OneInputEach({});
+      block.compute = compute;
+      block.input_type = block.output_type = wire;
+      std::vector<float> x = tiny;
+      for (float& value : x) {
+        std::byte element[4];
+        WriteElement(wire, value, element);
+        value = ReadElement(wire, element);
+      }
+      const int64_t rows = static_cast<int64_t>(x.size());
+      const std::vector<float> y = Run(block, x, rows);
+      const OracleResult expected = EvaluateOracle(block, x, rows);
+      const WorstValue worst = FindWorst(expected, y);
+      EXPECT_TRUE(worst.ok()) << ToString(worst) << "\n" << Describe(block);
+    }
+  }
+}
+
+TEST_P(BackendConformance, WhatOverflowsTheOutputFormatIsInfinity) {
+  BlockSpec block = OneInputEach({{MultiplyAdd{.scale = {.value = 4}}}});
+  block.output_type = DataType::kFp16;
+  const std::vector<float> y = Run(block, {16000, 16384, -17000}, 3);
+  ASSERT_EQ(y.size(), 57u);
+  EXPECT_EQ(y[0], 64000);
+  EXPECT_EQ(y[19], kInf);
+  EXPECT_EQ(y[38], -kInf);
+}
+
+}  // namespace
+}  // namespace mlpserve

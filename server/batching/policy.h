@@ -27,19 +27,22 @@
 // 8. Results are lent where they lie while at most outputs - lanes buffers are: a lane always finds
 //    an output, however slow the readers. Beyond that they must be copied out.
 //
-// The longest wait. With S slots, L lanes, T the longest run of a batch, D = max_queue_delay, and H
-// what the threads take to copy rows in and to notice a result: a request of R rows that finds A
-// rows waiting before it (and counting those that come later at a higher level) has its last row
-// running no later than
+// The longest wait. With S slots, L lanes (S of them at most are of use), T the longest run of a
+// batch, D = max_queue_delay, and H what the threads take to copy rows in and to notice a result:
+// in a block without priorities, a request of R rows that finds A rows waiting before it has its
+// last row running no later than
 //
-//     max(D, (S - 1 + ceil((A + R) / B)) * T / L) + H
+//     max(D, (S - 1 + ceil((A + R) / B)) * T / min(L, S)) + H
 //
-// after it was submitted. For while it waits, no lane idles and every batch that is formed from the
-// queue is full; before its last batch, S - 1 + ceil((A + R) / B) others run, L at a time; and once
-// a lane idles, a slot is kept open only until its oldest row is D old. With A <= max_queued_rows
-// this bounds what a block without priorities answers with. With one_request_per_batch, A and R
-// count requests, and B = 1. A request at a low level waits for at most 8 batches in place of one:
-// 8 * (sum of ceil(rows / B) over the requests not younger than it) replaces the second term's.
+// after it was submitted. For while it waits, no lane idles, and every batch that is formed from
+// the queue is full; before its last batch, S - 1 + ceil((A + R) / B) others run at most, L at a
+// time; and once a lane idles, a slot is kept open only until its oldest row is D old. A is at most
+// max_queued_rows. With one_request_per_batch, A and R count requests, and B = 1.
+//
+// With priorities, rows that come later at a higher level count in A too, and one slot in 8 may
+// begin with another request. What holds at every level, whatever comes later, is
+//
+//     max(D, (S + 8 * sum of ceil(rows / B) over it and what waited before it) * T / min(L, S)) + H
 //
 // Tickets name requests from Submit until they complete and their last row has left its slot; then
 // they are used again. Rows are rows of the request; slot rows are rows of the slot.

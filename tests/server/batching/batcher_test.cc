@@ -130,6 +130,17 @@ TEST(BatcherTest, TheObserverSeesEveryBatch) {
   EXPECT_EQ(served.observer.failed, 1);
 }
 
+TEST(BatcherTest, TheObserverSeesABatchThatAnswersNobody) {
+  Served served(Held(2), SmallBatches());
+  TestRequest request(8);
+  served.batcher->Submit(request);
+  served.backend.Release();
+  EXPECT_FALSE(request.done());
+  EXPECT_EQ(served.observer.batches, 1);
+  served.backend.Release();
+  EXPECT_EQ(served.observer.batches, 2);
+}
+
 // --- the hand-over between threads ---
 
 TEST(BatcherTest, TheThreadThatEndsABatchRunsTheNext) {

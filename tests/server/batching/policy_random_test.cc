@@ -77,6 +77,7 @@ class RandomWalk {
     EXPECT_EQ(answered_, admitted_);
   }
 
+  int64_t events_ = 0;  // that the policy was told of
   int64_t admitted_ = 0;
   int64_t answered_ = 0;
   int64_t served_ = 0;
@@ -105,6 +106,7 @@ class RandomWalk {
     if (Below(4) == 0) ask.deadline = now_ + microseconds(Below(200) - 5);
     if (Below(4) == 0) ask.queue_timeout = microseconds(1 + Below(200));
     BatchPolicy::Actions actions;
+    ++events_;
     const auto ticket = policy_.Submit(told_ = now_, ask, actions);
     Complete(actions);
     if (!ticket.ok()) {
@@ -122,6 +124,7 @@ class RandomWalk {
     if (alive_.empty()) return;
     auto it = alive_.lower_bound(Below(alive_.rbegin()->first + 1));
     BatchPolicy::Actions actions;
+    ++events_;
     policy_.Cancel(it->first, actions);
     Complete(actions);
   }
@@ -133,6 +136,7 @@ class RandomWalk {
     const std::vector<BatchPolicy::Copy> group = std::move(*at);
     copies_.erase(at);
     BatchPolicy::Actions actions;
+    ++events_;
     policy_.CopyDone(group, actions);
     Complete(actions);
   }
@@ -145,6 +149,7 @@ class RandomWalk {
     ASSERT_GE(run->rows, 1);
     ASSERT_LE(run->rows, options_.max_rows);
     lanes_.push_back(run->lane);
+    ++events_;
   }
 
   void BatchDone() {
@@ -153,6 +158,7 @@ class RandomWalk {
     const int lane = *at;
     lanes_.erase(at);
     BatchPolicy::Actions actions;
+    ++events_;
     const auto ended = policy_.BatchDone(told_ = now_, lane, actions);
     ended_.push_back({ended.output, ended.copy_out});
     if (ended.copy_out) ++copied_out_;
@@ -178,6 +184,7 @@ class RandomWalk {
       }
     }
     BatchPolicy::Actions actions;
+    ++events_;
     policy_.Delivered(batch.output, status, actions);
     if (!fails && !batch.copy_out) lent_.push_back(batch.output);
     Complete(actions);
@@ -187,11 +194,13 @@ class RandomWalk {
     if (lent_.empty()) return;
     const auto at = lent_.begin() + Below(static_cast<int>(lent_.size()));
     policy_.OutputReleased(*at);
+    ++events_;
     lent_.erase(at);
   }
 
   void Tick() {
     BatchPolicy::Actions actions;
+    ++events_;
     policy_.Tick(told_ = now_, actions);
     Complete(actions);
     ASSERT_GT(policy_.NextWake(), now_);
@@ -260,24 +269,25 @@ BatchPolicy::Options RandomOptions(std::mt19937& random) {
 }
 
 TEST(BatchPolicyRandomTest, AMillionEventsBreakNoInvariantAndLoseNoRow) {
-  constexpr int kWalks = 100;
-  constexpr int kEvents = 10'000;
+  constexpr int kWalks = 200;
+  constexpr int kSteps = 10'000;  // some find nothing to do
   const char* given = std::getenv("MLPSERVE_TEST_SEED");
   const unsigned seed = given != nullptr ? static_cast<unsigned>(std::atoi(given)) : 20260u;
-  int64_t served = 0, split = 0, copied_out = 0;
+  int64_t events = 0, served = 0, split = 0, copied_out = 0;
   std::map<absl::StatusCode, int64_t> refused;
   std::map<Eviction, int64_t> evicted;
   for (unsigned walk = 0; walk < kWalks; ++walk) {
     SCOPED_TRACE("seed " + std::to_string(seed) + ", walk " + std::to_string(walk));
     std::mt19937 random(seed + walk);
     RandomWalk policy(RandomOptions(random), 1 + static_cast<int>(walk % 4), seed + walk);
-    for (int event = 0; event < kEvents; ++event) {
+    for (int step = 0; step < kSteps; ++step) {
       policy.Step();
       policy.Check();
       if (HasFatalFailure()) return;
     }
     policy.Finish();
     if (HasFailure()) return;
+    events += policy.events_;
     served += policy.served_;
     split += policy.split_;
     copied_out += policy.copied_out_;
@@ -285,6 +295,7 @@ TEST(BatchPolicyRandomTest, AMillionEventsBreakNoInvariantAndLoseNoRow) {
     for (const auto& [reason, count] : policy.evicted_) evicted[reason] += count;
   }
   // The walks went where it matters.
+  EXPECT_GE(events, 1'000'000);
   EXPECT_GT(served, 10'000);
   EXPECT_GT(split, 1'000);
   EXPECT_GT(copied_out, 1'000);

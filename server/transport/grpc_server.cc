@@ -10,6 +10,7 @@
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
 #include "server/transport/call_queue.h"
+#include "server/transport/grpc_log.h"
 #include "server/transport/health.h"
 #include "server/transport/infer_call.h"
 #include "server/transport/inference_service.h"
@@ -119,6 +120,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
                                                               ServingState& state,
                                                               Metrics& metrics) {
   if (absl::Status status = CheckOptions(options); !status.ok()) return status;
+  RouteGrpcLog();
   auto parts = std::make_unique<Parts>(options, catalog, state, metrics);
   auto ports = parts->Listen(options);
   if (!ports.ok()) return ports.status();

@@ -41,9 +41,10 @@ struct GrpcServerOptions {
 
 class GrpcServer {
  public:
-  // Serves when it returns. Everything must outlive the server. Becomes the listener of `state`.
-  // Errors, naming the address or option: INVALID_ARGUMENT, it is none; UNAVAILABLE, it cannot be
-  // listened on (in use, no permission, not an address of this host).
+  // Serves when it returns. Everything must outlive the server. Becomes the listener of `state`,
+  // and takes over gRPC's log (grpc_log.h). Errors, naming the address or option: INVALID_ARGUMENT,
+  // it is none; UNAVAILABLE, it cannot be listened on (in use, no permission, not an address of
+  // this host).
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const GrpcServerOptions& options,
                                                            const Catalog& catalog,
                                                            ServingState& state, Metrics& metrics);
@@ -59,6 +60,8 @@ class GrpcServer {
   // Stops listening, ends the health watches, and waits for the calls in flight: those that are not
   // answered at `deadline` are cancelled. Returns when there are none: sinks must complete what was
   // submitted. Called once, by one thread, which is none of the server's.
+  // From here on gRPC itself refuses what arrives, with CANCELLED: advance `state` to kClosing some
+  // time before, so that clients hear UNAVAILABLE and turn elsewhere.
   void Shutdown(TimePoint deadline);
 
  private:

@@ -2,6 +2,7 @@
 
 #include <netdb.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <cstring>
 #include <memory>
 #include <string_view>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 
@@ -56,6 +58,13 @@ absl::Status CheckUnixPath(const std::string& address, const std::string& path) 
   if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)) == 0) {
     return Unavailable(address, "another process listens there");
   }
+  struct stat found {};
+  if (lstat(path.c_str(), &found) == 0 && !S_ISSOCK(found.st_mode)) {
+    return Unavailable(address, "the path exists and is no socket");
+  }
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  if (access(folder.c_str(), W_OK | X_OK) != 0) return Unavailable(address, std::strerror(errno));
   return absl::OkStatus();
 }
 
@@ -69,10 +78,9 @@ absl::Status CheckBind(const std::string& address, const addrinfo& name) {
 
 absl::Status CheckTcp(const std::string& address, std::string host, const std::string& port) {
   uint16_t number = 0;
-  const char* end = port.data() + port.size();
-  if (std::from_chars(port.data(), end, number).ptr != end || port.empty()) {
-    return Malformed(address);
-  }
+  const char* const end = port.data() + port.size();
+  const auto parsed = std::from_chars(port.data(), end, number);
+  if (parsed.ptr != end || parsed.ec != std::errc()) return Malformed(address);
   if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
     host = host.substr(1, host.size() - 2);
   } else if (host.empty() || host.find(':') != std::string::npos) {

@@ -21,12 +21,18 @@ void WatchCall::OnAccepted(bool ok) {
     return;
   }
   Accept(health_, queue_);
-  MutexLock lock(health_.mutex_);
-  Open();
+  {
+    MutexLock lock(health_.mutex_);
+    Open();
+  }
+  Unref();
 }
 
 void WatchCall::Open() {
-  if (health_.closing_) {
+  opened_ = true;
+  if (client_left_) {
+    Finish(grpc::Status::CANCELLED);
+  } else if (health_.closing_) {
     Finish({grpc::StatusCode::UNAVAILABLE, "the server is shutting down"});
   } else if (health_.watches_.size() >= Health::kMaxWatches) {
     Finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "too many health watches are open"});
@@ -68,7 +74,9 @@ void WatchCall::OnWritten(bool ok) {
 void WatchCall::OnCallDone(bool /*ok*/) {
   {
     MutexLock lock(health_.mutex_);
-    Finish(grpc::Status::CANCELLED);
+    client_left_ = true;
+    // Another thread may be about to open the call, and sees it then.
+    if (opened_) Finish(grpc::Status::CANCELLED);
   }
   Unref();
 }

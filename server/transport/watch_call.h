@@ -48,10 +48,12 @@ class WatchCall {
   grpc::health::v1::HealthCheckRequest request_;
   grpc::ServerAsyncWriter<grpc::health::v1::HealthCheckResponse> writer_{&context_};
 
+  bool opened_ = false;       // OnAccepted has run, which OnCallDone may overtake
+  bool client_left_ = false;  // or the call is over
   bool writing_ = false;
   std::optional<grpc::health::v1::HealthCheckResponse::ServingStatus> sent_;  // the last one
   std::optional<grpc::Status> finish_;  // to finish with, once nothing is being written
-  int references_ = 2;                  // OnFinished, OnCallDone
+  int references_ = 3;                  // OnAccepted, OnFinished, OnCallDone
 };
 
 }  // namespace mlpserve

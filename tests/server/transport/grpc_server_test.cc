@@ -1,0 +1,280 @@
+// The server as a whole: addresses, limits, what is not offered, shutting down.
+#include "server/transport/grpc_server.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <future>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "grpcpp/generic/generic_stub.h"
+#include "gtest/gtest.h"
+#include "tests/server/transport/server_fixture.h"
+
+namespace mlpserve {
+namespace {
+
+using grpc::StatusCode;
+using testing::HasSubstr;
+
+class GrpcServerTest : public ServerTest {
+ protected:
+  // A call by the method's name, with an empty message.
+  grpc::Status CallByName(const std::string& method) {
+    grpc::GenericStub stub(channel_);
+    grpc::ClientContext context;
+    SetDeadline(&context);
+    const grpc::Slice empty;
+    const grpc::ByteBuffer request(&empty, 1);
+    grpc::CompletionQueue queue;
+    const auto call = stub.PrepareUnaryCall(&context, method, request, &queue);
+    call->StartCall();
+    grpc::ByteBuffer response;
+    grpc::Status status;
+    call->Finish(&response, &status, this);
+    void* tag;
+    bool ok;
+    EXPECT_TRUE(queue.Next(&tag, &ok));
+    return status;
+  }
+
+  absl::Status StartError(const std::vector<std::string>& addresses) {
+    options_.addresses = addresses;
+    auto server = GrpcServer::Start(options_, catalog_, state_, metrics_);
+    EXPECT_FALSE(server.ok());
+    return server.status();
+  }
+
+  static std::string SocketPath() {
+    return absl::StrCat(testing::TempDir(), "/mlpserve_test_", getpid(), ".sock");
+  }
+};
+
+TEST_F(GrpcServerTest, SeveralAddressesServeTheSame) {
+  options_.addresses = {"127.0.0.1:0", "unix:" + SocketPath(), "127.0.0.1:0"};
+  Start(options_);
+  EXPECT_NE(server_->ports()[0], 0);
+  EXPECT_EQ(server_->ports()[1], 0);
+  EXPECT_NE(server_->ports()[2], server_->ports()[0]);
+  for (size_t i = 0; i < options_.addresses.size(); ++i) {
+    stub_ = inference::GRPCInferenceService::NewStub(Connect(Address(i)));
+    Response response;
+    const grpc::Status status = Infer(EchoRequest(2), &response);
+    EXPECT_TRUE(status.ok()) << Address(i) << ": " << status.error_message();
+  }
+}
+
+TEST_F(GrpcServerTest, APortInUseIsNamed) {
+  Start(options_);
+  const std::string address = Address();
+  const absl::Status status = StartError({address});
+  EXPECT_TRUE(absl::IsUnavailable(status));
+  EXPECT_EQ(status.message(), "cannot listen on " + address + ": Address already in use");
+}
+
+TEST_F(GrpcServerTest, AUnixSocketInUseIsNotTakenOver) {
+  const std::string address = "unix:" + SocketPath();
+  options_.addresses = {address};
+  Start(options_);
+  const absl::Status status = StartError({address});
+  EXPECT_TRUE(absl::IsUnavailable(status));
+  EXPECT_EQ(status.message(), "cannot listen on " + address + ": another process listens there");
+  Response response;
+  EXPECT_TRUE(Infer(EchoRequest(1), &response).ok());
+}
+
+TEST_F(GrpcServerTest, AUnixSocketThatAKilledServerLeftIsReplaced) {
+  const std::string path = SocketPath();
+  options_.addresses = {"unix:" + path};
+  {
+    const int socket_left = socket(AF_UNIX, SOCK_STREAM, 0);
+    sockaddr_storage name{};
+    name.ss_family = AF_UNIX;
+    path.copy(reinterpret_cast<char*>(&name) + sizeof(sa_family_t), path.size());
+    ASSERT_EQ(bind(socket_left, reinterpret_cast<sockaddr*>(&name),
+                   static_cast<socklen_t>(sizeof(sa_family_t) + path.size() + 1)),
+              0);
+    close(socket_left);
+  }
+  Start(options_);
+  Response response;
+  EXPECT_TRUE(Infer(EchoRequest(1), &response).ok());
+}
+
+TEST_F(GrpcServerTest, BadAddressesAreNamed) {
+  EXPECT_THAT(StartError({}).message(), HasSubstr("at least one address"));
+  for (const char* address :
+       {"8001", "127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:65536", "127.0.0.1:-1",
+        ":8001", "::1:8001", "unix:", ""}) {
+    const absl::Status status = StartError({"127.0.0.1:0", address});
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << address << ": " << status;
+    EXPECT_THAT(status.message(), HasSubstr(absl::StrCat("found \"", address, "\"")));
+  }
+  const std::string long_path = "unix:/" + std::string(200, 'p');
+  EXPECT_THAT(StartError({long_path}).message(), HasSubstr("expected a path of at most 107 bytes"));
+  EXPECT_TRUE(absl::IsUnavailable(StartError({"unix:/no/such/folder/socket"})));
+  EXPECT_TRUE(absl::IsUnavailable(StartError({"192.0.2.1:0"})));  // of no host: RFC 5737
+}
+
+TEST_F(GrpcServerTest, MethodsThatAreNotOfferedAreUnimplementedAtOnce) {
+  Start(options_);
+  const char* const kMethods[] = {"ModelStreamInfer",
+                                  "RepositoryModelLoad",
+                                  "RepositoryModelUnload",
+                                  "SystemSharedMemoryStatus",
+                                  "SystemSharedMemoryRegister",
+                                  "SystemSharedMemoryUnregister",
+                                  "CudaSharedMemoryStatus",
+                                  "CudaSharedMemoryRegister",
+                                  "CudaSharedMemoryUnregister",
+                                  "TraceSetting",
+                                  "LogSettings",
+                                  "NoSuchMethod"};
+  for (const char* method : kMethods) {
+    const grpc::Status status =
+        CallByName(absl::StrCat("/inference.GRPCInferenceService/", method));
+    EXPECT_EQ(status.error_code(), StatusCode::UNIMPLEMENTED) << method;
+  }
+  EXPECT_EQ(CallByName("/no.such.Service/Method").error_code(), StatusCode::UNIMPLEMENTED);
+}
+
+TEST_F(GrpcServerTest, EveryMethodThatIsOfferedAnswers) {
+  Start(options_);
+  const char* const kMethods[] = {"ServerLive", "ServerReady",     "ServerMetadata",
+                                  "ModelReady", "ModelMetadata",   "ModelConfig",
+                                  "ModelInfer", "ModelStatistics", "RepositoryIndex"};
+  for (const char* method : kMethods) {
+    const grpc::Status status =
+        CallByName(absl::StrCat("/inference.GRPCInferenceService/", method));
+    // Those that name a block find none without a name.
+    EXPECT_THAT(status.error_code(), testing::AnyOf(StatusCode::OK, StatusCode::NOT_FOUND))
+        << method << ": " << status.error_message();
+  }
+}
+
+TEST_F(GrpcServerTest, AMessageOverTheLimitIsRefusedAndTheConnectionLives) {
+  options_.limits.max_message_bytes = 100'000;
+  Start(options_);
+  const grpc::Status status = InferError(EchoRequest(100'000 / 16));
+  EXPECT_EQ(status.error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(status.error_message(), HasSubstr("larger than max"));
+  EXPECT_TRUE(sink_->seen().empty());
+  Response response;
+  EXPECT_TRUE(Infer(EchoRequest(5000), &response).ok());
+}
+
+TEST_F(GrpcServerTest, MetadataOverTheLimitIsRefused) {
+  Start(options_);
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  context.AddMetadata("key", std::string(20'000, 'm'));
+  Response response;
+  const grpc::Status status = stub_->ModelInfer(&context, EchoRequest(1), &response);
+  EXPECT_EQ(status.error_code(), StatusCode::RESOURCE_EXHAUSTED) << status.error_message();
+  EXPECT_TRUE(sink_->seen().empty());
+}
+
+TEST_F(GrpcServerTest, CompressedMessagesAreRefused) {
+  Start(options_);
+  for (const auto algorithm : {GRPC_COMPRESS_GZIP, GRPC_COMPRESS_DEFLATE}) {
+    grpc::ClientContext context;
+    SetDeadline(&context);
+    context.set_compression_algorithm(algorithm);
+    Response response;
+    const grpc::Status status = stub_->ModelInfer(&context, EchoRequest(1000), &response);
+    EXPECT_EQ(status.error_code(), StatusCode::UNIMPLEMENTED) << status.error_message();
+  }
+  EXPECT_TRUE(sink_->seen().empty());
+}
+
+TEST_F(GrpcServerTest, WhatIsInFlightIsAnsweredWhileTheServerShutsDown) {
+  Start(options_);
+  sink_->Hold();
+  Response response;
+  auto call = std::async(std::launch::async, [&] { return Infer(EchoRequest(3), &response); });
+  ASSERT_TRUE(sink_->WaitUntilHeld(1));
+  auto stopped =
+      std::async(std::launch::async, [&] { StopServer(Clock::now() + std::chrono::seconds(20)); });
+  // New connections are refused once the server has begun to stop.
+  const auto later = Connect(Address());
+  while (
+      later->WaitForConnected(std::chrono::system_clock::now() + std::chrono::milliseconds(50))) {
+    if (later->GetState(false) != GRPC_CHANNEL_READY) break;
+  }
+  sink_->Release();
+  const grpc::Status status = call.get();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(response.raw_output_contents(0).size(), 48u);
+  stopped.get();
+  server_.reset();
+}
+
+TEST_F(GrpcServerTest, WhatIsInFlightAtTheDeadlineIsCancelled) {
+  Start(options_);
+  sink_->Hold();
+  auto call = std::async(std::launch::async, [&] { return InferError(EchoRequest(3)); });
+  ASSERT_TRUE(sink_->WaitUntilHeld(1));
+  StopServer(Clock::now());
+  EXPECT_TRUE(sink_->WaitUntilCancelled(1));
+  EXPECT_FALSE(call.get().ok());
+}
+
+TEST_F(GrpcServerTest, DrainingServesAndClosingRefuses) {
+  Start(options_);
+  Response response;
+  state_.Advance(Phase::kDraining);
+  EXPECT_TRUE(Infer(EchoRequest(1), &response).ok());
+  state_.Advance(Phase::kClosing);
+  const grpc::Status status = InferError(EchoRequest(1));
+  EXPECT_EQ(status.error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_EQ(status.error_message(), "the server is shutting down");
+}
+
+TEST_F(GrpcServerTest, NoAcceptedRequestFailsUnderADrain) {
+  Start(options_);
+  constexpr int kThreads = 4;
+  std::atomic<int> answered{0};
+  std::vector<StatusCode> last_codes(kThreads);
+  std::vector<std::thread> clients;
+  for (int k = 0; k < kThreads; ++k) {
+    clients.emplace_back([&, k] {
+      for (;;) {
+        Response response;
+        const grpc::Status status = Infer(EchoRequest(8), &response);
+        if (!status.ok()) {  // refused: by us while closing, by gRPC itself in the last moment
+          last_codes[k] = status.error_code();
+          return;
+        }
+        ++answered;
+      }
+    });
+  }
+  ASSERT_TRUE(sink_->WaitUntilSeen(100));
+  state_.Advance(Phase::kDraining);
+  ASSERT_TRUE(sink_->WaitUntilSeen(sink_->seen().size() + 100));
+  state_.Advance(Phase::kClosing);
+  StopServer(Clock::now() + std::chrono::seconds(10));
+  for (std::thread& client : clients) client.join();
+  EXPECT_THAT(last_codes,
+              testing::Each(testing::AnyOf(StatusCode::UNAVAILABLE, StatusCode::CANCELLED)));
+  // Whatever reached the sink was answered to its client.
+  EXPECT_EQ(static_cast<size_t>(answered), sink_->seen().size());
+}
+
+TEST_F(GrpcServerTest, AServerIsStartedAndStoppedManyTimes) {
+  for (int i = 0; i < 20; ++i) {
+    Start(options_);
+    Response response;
+    if (i % 2 == 0) {
+      EXPECT_TRUE(Infer(EchoRequest(1), &response).ok());
+    }
+    server_.reset();
+  }
+}
+
+}  // namespace
+}  // namespace mlpserve

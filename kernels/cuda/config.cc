@@ -24,7 +24,8 @@ std::string Constant(const char* name, int value) {
 }
 
 std::string Name(const FfmaTile& t) {
-  return absl::StrCat(t.tile_m, "x", t.tile_n, "x", t.tile_k, ".t", t.threads_m, "x", t.threads_n);
+  return absl::StrCat(t.tile_m, "x", t.tile_n, "x", t.tile_k, ".t", t.threads_m, "x", t.threads_n) +
+         absl::StrCat(".b", t.blocks_per_sm);
 }
 
 std::string Name(const MmaTile& t) {
@@ -42,7 +43,8 @@ std::string Name(const MmaRowsTile& t) {
 std::string Constants(const FfmaTile& t) {
   return absl::StrCat(Constant("kTileM", t.tile_m), Constant("kTileN", t.tile_n),
                       Constant("kTileK", t.tile_k), Constant("kThreadsM", t.threads_m),
-                      Constant("kThreadsN", t.threads_n));
+                      Constant("kThreadsN", t.threads_n)) +
+         Constant("kBlocksPerSm", t.blocks_per_sm);
 }
 
 std::string Constants(const MmaTile& t) {

@@ -19,6 +19,7 @@ struct FfmaTile {
   int tile_k = 16;
   int threads_m = 16;  // threads along tile_m
   int threads_n = 16;
+  int blocks_per_sm = 2;  // promised to the compiler: bounds the registers per thread
 };
 
 // mma.cuh: mma.sync, sm_80 and up.
@@ -29,7 +30,7 @@ struct MmaTile {
   int warps_m = 2;
   int warps_n = 4;
   int stages = 3;
-  int blocks_per_sm = 1;  // promised to the compiler: bounds the registers per thread
+  int blocks_per_sm = 1;
 };
 
 // mma_rows.cuh: mma.sync for few rows of x, which are the narrow operand.

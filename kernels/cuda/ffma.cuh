@@ -3,7 +3,7 @@
 // this kernel needs no alignment.
 // Grid: [tiles of y, split_k]; kThreadsM·kThreadsN threads; no dynamic shared memory.
 //
-// Config: kTileM, kTileN, kTileK, kThreadsM, kThreadsN.
+// Config: kTileM, kTileN, kTileK, kThreadsM, kThreadsN, kBlocksPerSm.
 #pragma once
 
 #include "kernels/cuda/split_k.cuh"
@@ -54,7 +54,7 @@ __device__ __forceinline__ void MultiplyTile(const SharedTiles& tiles, float (&s
   }
 }
 
-extern "C" __global__ void __launch_bounds__(kThreads)
+extern "C" __global__ void __launch_bounds__(kThreads, Config::kBlocksPerSm)
     mlpserve_gemm(const __grid_constant__ GemmArgs args) {
   __shared__ SharedTiles tiles;
   const TileWork work = FindWork<Config::kTileM, Config::kTileN, Config::kTileK>(args);

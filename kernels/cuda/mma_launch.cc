@@ -24,6 +24,11 @@ int RingBytes(int tile_m, int tile_n, int tile_k, int stages, int element_bytes)
 
 }  // namespace
 
+// SharedTiles of ffma.cuh.
+int FfmaSharedBytes(const FfmaTile& t) {
+  return t.tile_k * (t.tile_m + 1 + t.tile_n + 4) * static_cast<int>(sizeof(float));
+}
+
 MmaLaunch Launch(const FfmaTile& t, int, int64_t m, int64_t n, int split_k) {
   MmaLaunch launch = Tiles(t.tile_m, t.tile_n, m, n, split_k);
   launch.threads = t.threads_m * t.threads_n;

@@ -18,8 +18,10 @@ struct MmaLaunch {
   int64_t arrivals = 0;        // GemmArgs::arrivals, in counters; zero them once
 };
 
-// Bytes of shared memory that these kernels declare themselves, beside the dynamic ones.
+// Bytes of shared memory that these kernels declare themselves, beside the dynamic ones: room for
+// one flag, as far as the dynamic part's alignment spreads it; ffma.cuh also declares its tiles.
 inline constexpr int kStaticSharedBytes = 128;
+int FfmaSharedBytes(const FfmaTile& tile);
 
 // `element_bytes` of x and w.
 MmaLaunch Launch(const FfmaTile& tile, int element_bytes, int64_t m, int64_t n, int split_k);

@@ -1,0 +1,160 @@
+#include "kernels/cuda/choose.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "absl/strings/str_format.h"
+#include "kernels/cuda/tuning_space.h"
+
+namespace mlpserve::cuda {
+namespace {
+
+constexpr int64_t kInvariantRows = 128;  // stands for every m
+constexpr int64_t kLeastShareOfK = 512;  // a split leaves each block at least as much
+constexpr int kSplits[] = {1, 2, 4, 8};
+constexpr double kLaunchSeconds = 2e-6;
+constexpr double kSplitSeconds = 2e-6;         // waiting for the last block of a tile
+constexpr double kBytesInFlightPerSm = 65536;  // that keep memory busy
+
+int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+bool IsWgmma(const Tile& tile) {
+  return std::holds_alternative<WgmmaConfig>(tile) || std::holds_alternative<WgmmaRowsConfig>(tile);
+}
+
+bool IsForFewRows(const Tile& tile) {
+  return std::holds_alternative<MmaRowsTile>(tile) || std::holds_alternative<WgmmaRowsConfig>(tile);
+}
+
+// Blocks that share one tile of y.
+int BlocksPerTile(const KernelConfig& config) {
+  const auto* rows = std::get_if<WgmmaRowsConfig>(&config.tile);
+  return rows != nullptr ? rows->split_k : config.split_k;
+}
+
+class Chooser {
+ public:
+  Chooser(const GemmShape& shape, ComputeType compute, DataType output,
+          const ChooseOptions& options, const DeviceLimits& limits)
+      : shape_(shape), compute_(compute), output_(output), options_(options), limits_(limits) {
+    if (options.batch_invariant) shape_.m = kInvariantRows;
+  }
+
+  std::vector<Proposal> Choose() const {
+    std::vector<Proposal> best;  // of each tile
+    std::optional<Proposal> baseline;
+    for (Tile tile : TuningSpace(compute_, limits_)) {
+      if (auto* wgmma = std::get_if<WgmmaConfig>(&tile)) wgmma->store_by_tma = options_.y_aligned;
+      const TileResources resources = ResourcesOf(tile, compute_, output_, options_.columns);
+      if (!Fits(resources) || IsWasteful(tile, resources)) continue;
+      const Proposal plain = Propose(tile, resources, 1);
+      if (!IsWgmma(tile) && (!baseline || plain.estimate_us < baseline->estimate_us)) {
+        baseline = plain;
+      }
+      best.push_back(BestSplit(tile, resources, plain));
+    }
+    std::stable_sort(best.begin(), best.end(), [](const Proposal& a, const Proposal& b) {
+      return a.estimate_us < b.estimate_us;
+    });
+    return WithBaselineFirst(*baseline, best);
+  }
+
+ private:
+  bool Fits(const TileResources& r) const {
+    const int fitting = BlocksPerSm(limits_, r.threads, 1, r.shared_bytes);
+    return fitting >= r.blocks_per_sm;
+  }
+
+  // Kernels for few rows read w once for each of their tiles along m; the others have no use for
+  // tiles far above m, as long as a smaller one is left.
+  bool IsWasteful(const Tile& tile, const TileResources& r) const {
+    if (IsForFewRows(tile)) return shape_.m > 2 * r.tile_m;
+    if (std::holds_alternative<WgmmaConfig>(tile)) return shape_.m <= r.tile_m / 2;
+    return shape_.m * 4 <= r.tile_m && r.tile_m > 32;
+  }
+
+  Proposal BestSplit(const Tile& tile, const TileResources& resources, Proposal best) const {
+    if (IsWgmma(tile)) return best;
+    for (const int split : kSplits) {
+      if (shape_.k / split < kLeastShareOfK) break;
+      const Proposal proposal = Propose(tile, resources, split);
+      if (proposal.estimate_us < best.estimate_us) best = proposal;
+    }
+    return best;
+  }
+
+  Proposal Propose(const Tile& tile, const TileResources& r, int split_k) const {
+    Proposal p;
+    p.config = {.tile = tile, .compute = compute_, .output = output_, .split_k = split_k};
+    p.blocks = CeilDivide(shape_.m, r.tile_m) * CeilDivide(shape_.n, r.tile_n);
+    p.blocks = CeilDivide(p.blocks * BlocksPerTile(p.config), r.cluster) * r.cluster;
+    p.slots = int64_t{limits_.multiprocessors} / r.cluster * r.cluster * r.blocks_per_sm;
+    p.estimate_us = 1e6 * Estimate(p, r);
+    return p;
+  }
+
+  // The slowest of arithmetic, L2 and memory, each for the busiest SM's share of the blocks.
+  double Estimate(const Proposal& p, const TileResources& r) const {
+    const double element_bytes = static_cast<double>(ByteSize(StorageType(compute_)));
+    const double k_share = static_cast<double>(shape_.k) / BlocksPerTile(p.config);
+    const double sms = limits_.multiprocessors;
+    const double busiest = static_cast<double>(CeilDivide(p.blocks, limits_.multiprocessors));
+    const double area = static_cast<double>(r.tile_m) * r.tile_n;
+    const double compute =
+        busiest * 2 * area * k_share * sms / (Flops(p.config.tile) * Efficiency(area));
+    const double traffic =
+        static_cast<double>(p.blocks) * (r.tile_m + r.tile_n) * k_share * element_bytes;
+    const double l2 = traffic / limits_.l2_bytes_per_s;
+    const double operands = static_cast<double>((shape_.m + shape_.n) * shape_.k) * element_bytes;
+    const double results = static_cast<double>(shape_.m * shape_.n) * 4;
+    const double resident = std::min<double>(busiest, r.blocks_per_sm);
+    const double in_flight = std::min(1.0, resident * r.shared_bytes * 0.75 / kBytesInFlightPerSm);
+    const double active = std::min(1.0, static_cast<double>(p.blocks) / sms);
+    const double memory = (operands + results) / (limits_.bytes_per_s * in_flight * active);
+    const double split = p.config.split_k == 1 ? 0
+                                               : kSplitSeconds + 2 * p.config.split_k * results /
+                                                                     limits_.l2_bytes_per_s;
+    return std::max({compute, l2, memory}) + split + kLaunchSeconds;
+  }
+
+  double Flops(const Tile& tile) const {
+    if (std::holds_alternative<FfmaTile>(tile)) return limits_.fp32_flops_per_s;
+    const double peak =
+        compute_ == ComputeType::kTf32 ? limits_.tf32_flops_per_s() : limits_.flops_per_s;
+    // mma.sync reaches about two thirds of what wgmma does.
+    return limits_.has_wgmma() && !IsWgmma(tile) ? 0.62 * peak : peak;
+  }
+
+  // Of a tile's arithmetic, next to filling its stages and finishing it.
+  static double Efficiency(double area) { return area / (area + 64 * 64); }
+
+  std::vector<Proposal> WithBaselineFirst(const Proposal& baseline,
+                                          const std::vector<Proposal>& best) const {
+    std::vector<Proposal> chosen = {baseline};
+    for (const Proposal& p : best) {
+      if (static_cast<int>(chosen.size()) >= options_.most) break;
+      if (Name(p.config) != Name(baseline.config)) chosen.push_back(p);
+    }
+    return chosen;
+  }
+
+  GemmShape shape_;
+  ComputeType compute_;
+  DataType output_;
+  ChooseOptions options_;
+  DeviceLimits limits_;
+};
+
+}  // namespace
+
+std::vector<Proposal> ChooseConfigs(const GemmShape& shape, ComputeType compute, DataType output,
+                                    const ChooseOptions& options, const DeviceLimits& limits) {
+  return Chooser(shape, compute, output, options, limits).Choose();
+}
+
+std::string ToString(const Proposal& p) {
+  return absl::StrFormat("%s: %d blocks, %d waves %.0f%% full, %.1f us", Name(p.config), p.blocks,
+                         p.waves(), 100 * p.fill(), p.estimate_us);
+}
+
+}  // namespace mlpserve::cuda

@@ -1,0 +1,47 @@
+// Which kernels are worth timing for a layer: a handful out of the tuning space, by arithmetic
+// alone. No GPU is asked; the same inputs always give the same answer.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/cuda/config.h"
+#include "kernels/cuda/device_limits.h"
+#include "kernels/spec/datatype.h"
+
+namespace mlpserve::cuda {
+
+struct GemmShape {
+  int64_t m = 1, n = 1, k = 1;  // y [m, n] = x [m, k] · wᵀ, each at least 1
+};
+
+struct ChooseOptions {
+  int columns = 2;        // Epilogue::kColumns
+  bool y_aligned = true;  // rows of y start at multiples of 16 bytes
+  // Rows must have the same bits whatever m is. The answer then does not depend on m, and all
+  // buckets must use the same one of its configs.
+  bool batch_invariant = false;
+  int most = 6;  // proposals, at least 1
+};
+
+struct Proposal {
+  KernelConfig config;
+  int64_t blocks = 0;      // that compute: tiles of y, times the blocks that share each
+  int64_t slots = 0;       // blocks that the device runs at a time
+  double estimate_us = 0;  // for ranking only
+
+  int64_t waves() const { return (blocks + slots - 1) / slots; }
+  // Share of all waves' slots that have a block.
+  double fill() const { return static_cast<double>(blocks) / static_cast<double>(waves() * slots); }
+};
+
+// The baseline first: the best-looking kernel of the plainest kind (no split, no clusters). Then
+// the others by estimate, best first. Every one fits the device and covers y.
+std::vector<Proposal> ChooseConfigs(const GemmShape& shape, ComputeType compute, DataType output,
+                                    const ChooseOptions& options, const DeviceLimits& limits);
+
+// "mma.128x128x32...: 512 blocks, 2 waves 100% full, 130 us".
+std::string ToString(const Proposal& proposal);
+
+}  // namespace mlpserve::cuda

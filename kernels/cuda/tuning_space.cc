@@ -1,0 +1,110 @@
+#include "kernels/cuda/tuning_space.h"
+
+#include "kernels/cuda/mma_launch.h"
+
+namespace mlpserve::cuda {
+namespace {
+
+int ElementBytes(ComputeType compute) { return static_cast<int>(ByteSize(StorageType(compute))); }
+
+// Depths are for two-byte elements; four-byte ones have half, so that a stage's rows stay 64 or
+// 128 bytes.
+void AddMma(std::vector<Tile>& tiles, int element_bytes) {
+  const int k32 = 64 / element_bytes;
+  const int k64 = 128 / element_bytes;
+  tiles.push_back(MmaTile{128, 128, k32, 2, 4, 3, 2});
+  tiles.push_back(MmaTile{128, 256, k32, 2, 4, 4, 1});
+  tiles.push_back(MmaTile{256, 128, k32, 4, 2, 4, 1});
+  tiles.push_back(MmaTile{128, 128, k64, 2, 4, 3, 1});
+  tiles.push_back(MmaTile{64, 128, k32, 2, 4, 4, 2});
+  tiles.push_back(MmaTile{128, 64, k32, 4, 2, 4, 2});
+  tiles.push_back(MmaTile{64, 64, k64, 2, 2, 3, 2});
+  tiles.push_back(MmaTile{32, 128, k64, 1, 4, 2, 2});
+  for (const int rows : {8, 16, 32}) {
+    tiles.push_back(MmaRowsTile{64, rows, k64, 4, 4, 2});
+    tiles.push_back(MmaRowsTile{128, rows, k64, 8, 4, 1});
+  }
+  tiles.push_back(MmaRowsTile{32, 8, k64, 2, 5, 3});
+  tiles.push_back(MmaRowsTile{64, 64, k64, 4, 3, 2});
+  tiles.push_back(MmaRowsTile{128, 64, k64, 4, 4, 1});
+}
+
+void AddWgmma(std::vector<Tile>& tiles) {
+  tiles.push_back(WgmmaConfig{.tile_m = 128, .tile_n = 256, .stages = 4, .cluster_m = 2});
+  tiles.push_back(WgmmaConfig{.tile_m = 128, .tile_n = 128, .stages = 6, .cluster_m = 2});
+  tiles.push_back(
+      WgmmaConfig{.tile_m = 128, .tile_n = 128, .stages = 6, .cluster_m = 2, .ping_pong = 1});
+  for (const int batch : {8, 16, 32}) {
+    tiles.push_back(WgmmaRowsConfig{
+        .tile_rows = 64, .batch = batch, .stages = batch == 32 ? 4 : 5, .blocks_per_stage = 4});
+  }
+  tiles.push_back(
+      WgmmaRowsConfig{.tile_rows = 64, .batch = 64, .stages = 6, .blocks_per_stage = 2});
+  tiles.push_back(WgmmaRowsConfig{
+      .tile_rows = 128, .batch = 128, .stages = 3, .blocks_per_stage = 2, .split_k = 2});
+}
+
+struct ResourceReader {
+  KernelTypes types;
+
+  template <typename SyncTile>
+  TileResources OfMma(const SyncTile& t) const {
+    const MmaLaunch launch = Launch(t, types.in_bytes, 1, 1, 1);
+    return {.threads = launch.threads,
+            .shared_bytes = launch.shared_bytes + kStaticSharedBytes,
+            .blocks_per_sm = t.blocks_per_sm,
+            .tile_m = t.tile_m,
+            .tile_n = t.tile_n};
+  }
+
+  TileResources operator()(const FfmaTile& t) const {
+    TileResources resources = OfMma(t);
+    resources.shared_bytes += FfmaSharedBytes(t);
+    return resources;
+  }
+
+  TileResources operator()(const MmaTile& t) const { return OfMma(t); }
+  TileResources operator()(const MmaRowsTile& t) const { return OfMma(t); }
+
+  TileResources operator()(const WgmmaConfig& c) const {
+    const WgmmaLaunch launch = Launch(c, types, 1, 1, 1);
+    return {.threads = launch.threads,
+            .shared_bytes = launch.shared_bytes,
+            .tile_m = c.tile_m,
+            .tile_n = c.tile_n,
+            .cluster = launch.cluster};
+  }
+
+  TileResources operator()(const WgmmaRowsConfig& c) const {
+    const WgmmaLaunch launch = Launch(c, types, 1, 1);
+    return {.threads = launch.threads,
+            .shared_bytes = launch.shared_bytes,
+            .tile_m = c.batch,
+            .tile_n = c.tile_rows,
+            .cluster = launch.cluster};
+  }
+};
+
+}  // namespace
+
+std::vector<Tile> TuningSpace(ComputeType compute, const DeviceLimits& limits) {
+  std::vector<Tile> tiles;
+  if (compute == ComputeType::kFp32) {
+    tiles.push_back(FfmaTile{64, 64, 16, 8, 8, 4});
+    tiles.push_back(FfmaTile{128, 128, 16, 16, 16, 2});
+    tiles.push_back(FfmaTile{16, 64, 32, 8, 8, 4});
+    return tiles;
+  }
+  AddMma(tiles, ElementBytes(compute));
+  if (limits.has_wgmma()) AddWgmma(tiles);
+  return tiles;
+}
+
+TileResources ResourcesOf(const Tile& tile, ComputeType compute, DataType output, int columns) {
+  const KernelTypes types{.in_bytes = ElementBytes(compute),
+                          .out_bytes = static_cast<int>(ByteSize(output)),
+                          .columns = columns};
+  return std::visit(ResourceReader{types}, tile);
+}
+
+}  // namespace mlpserve::cuda

@@ -1,0 +1,162 @@
+#include "kernels/cuda/choose.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <iostream>
+#include <set>
+
+#include "kernels/cuda/tuning_space.h"
+
+namespace mlpserve::cuda {
+namespace {
+
+constexpr ComputeType kComputeTypes[] = {ComputeType::kFp32, ComputeType::kTf32, ComputeType::kFp16,
+                                         ComputeType::kBf16};
+
+std::vector<GemmShape> Shapes() {
+  std::vector<GemmShape> shapes;
+  for (const int64_t m : {1, 2, 7, 8, 16, 17, 33, 64, 100, 128, 256, 500, 1024, 4096, 65536}) {
+    for (const int64_t n : {1, 10, 64, 257, 1024, 8192, 50000}) {
+      for (const int64_t k : {1, 33, 512, 4096, 8192}) shapes.push_back({m, n, k});
+    }
+  }
+  return shapes;
+}
+
+// Calls check(shape, compute, limits, proposals) for every shape, type and device.
+template <typename Check>
+void ForEachChoice(const ChooseOptions& options, Check check) {
+  for (const DeviceLimits& limits : {Rtx4090(), H200()}) {
+    for (const ComputeType compute : kComputeTypes) {
+      for (const GemmShape& shape : Shapes()) {
+        SCOPED_TRACE(testing::Message() << limits.arch << " " << Name(compute) << " m " << shape.m
+                                        << " n " << shape.n << " k " << shape.k);
+        check(shape, compute, limits,
+              ChooseConfigs(shape, compute, StorageType(compute), options, limits));
+      }
+    }
+  }
+}
+
+TEST(ChooseTest, EveryProposalFitsTheDevice) {
+  ForEachChoice({.columns = 8}, [](const GemmShape&, ComputeType compute,
+                                   const DeviceLimits& limits, const auto& proposals) {
+    for (const Proposal& p : proposals) {
+      const TileResources r = ResourcesOf(p.config.tile, compute, p.config.output, 8);
+      EXPECT_LE(r.shared_bytes, limits.shared_per_block) << ToString(p);
+      EXPECT_LE(r.threads, 1024);
+      EXPECT_GE(BlocksPerSm(limits, r.threads, 1, r.shared_bytes), r.blocks_per_sm) << ToString(p);
+    }
+  });
+}
+
+TEST(ChooseTest, EveryProposalCoversTheMatrix) {
+  ForEachChoice({}, [](const GemmShape& shape, ComputeType compute, const DeviceLimits&,
+                       const auto& proposals) {
+    for (const Proposal& p : proposals) {
+      const TileResources r = ResourcesOf(p.config.tile, compute, p.config.output, 2);
+      const int64_t covered = p.blocks / p.config.split_k * r.tile_m * r.tile_n;
+      EXPECT_GE(covered, shape.m * shape.n) << ToString(p);
+      EXPECT_GE(p.config.split_k, 1);
+    }
+  });
+}
+
+TEST(ChooseTest, WavesAreAsFullAsTheySay) {
+  ForEachChoice({}, [](const GemmShape&, ComputeType compute, const DeviceLimits& limits,
+                       const auto& proposals) {
+    for (const Proposal& p : proposals) {
+      const TileResources r = ResourcesOf(p.config.tile, compute, p.config.output, 2);
+      EXPECT_LE(p.slots, int64_t{limits.multiprocessors} * r.blocks_per_sm);
+      EXPECT_EQ(p.slots % r.cluster, 0);
+      EXPECT_GT(p.fill(), 0);
+      EXPECT_LE(p.fill(), 1);
+      EXPECT_GE(p.waves() * p.slots, p.blocks);
+      EXPECT_LT((p.waves() - 1) * p.slots, p.blocks);
+    }
+  });
+}
+
+TEST(ChooseTest, ABaselineComesFirstAndNoneComesTwice) {
+  ForEachChoice({}, [](const GemmShape&, ComputeType, const DeviceLimits&, const auto& proposals) {
+    ASSERT_GE(proposals.size(), 1u);
+    EXPECT_LE(proposals.size(), 6u);
+    EXPECT_EQ(proposals[0].config.split_k, 1);
+    EXPECT_FALSE(std::holds_alternative<WgmmaConfig>(proposals[0].config.tile));
+    EXPECT_FALSE(std::holds_alternative<WgmmaRowsConfig>(proposals[0].config.tile));
+    std::set<std::string> names;
+    for (const Proposal& p : proposals) EXPECT_TRUE(names.insert(Name(p.config)).second);
+  });
+}
+
+TEST(ChooseTest, AlmostFullWavesForLargeShapes) {
+  for (const DeviceLimits& limits : {Rtx4090(), H200()}) {
+    for (const int64_t m : {128, 256, 512, 1024, 2048, 4096}) {
+      const auto proposals =
+          ChooseConfigs({m, 8192, 8192}, ComputeType::kBf16, DataType::kBf16, {}, limits);
+      double best = 0;
+      for (const Proposal& p : proposals) best = std::max(best, p.fill());
+      EXPECT_GE(best, 0.9) << limits.arch << " m " << m;
+    }
+  }
+}
+
+TEST(ChooseTest, FewRowsGetAKernelForFewRows) {
+  for (const DeviceLimits& limits : {Rtx4090(), H200()}) {
+    for (const int64_t m : {1, 4, 8, 16, 32}) {
+      const Proposal baseline =
+          ChooseConfigs({m, 8192, 8192}, ComputeType::kBf16, DataType::kBf16, {}, limits)[0];
+      EXPECT_TRUE(std::holds_alternative<MmaRowsTile>(baseline.config.tile)) << ToString(baseline);
+    }
+  }
+}
+
+TEST(ChooseTest, HopperIsOfferedItsOwnMainLoop) {
+  const auto proposals =
+      ChooseConfigs({1024, 8192, 8192}, ComputeType::kBf16, DataType::kBf16, {}, H200());
+  EXPECT_TRUE(std::holds_alternative<WgmmaConfig>(proposals[1].config.tile));
+}
+
+TEST(ChooseTest, BatchInvariantChoicesDoNotDependOnM) {
+  for (const ComputeType compute : kComputeTypes) {
+    std::set<std::string> answers;
+    for (const int64_t m : {1, 16, 300, 4096}) {
+      std::string answer;
+      for (const Proposal& p : ChooseConfigs({m, 1024, 2048}, compute, StorageType(compute),
+                                             {.batch_invariant = true}, H200())) {
+        answer += Name(p.config) + ";";
+      }
+      answers.insert(answer);
+    }
+    EXPECT_EQ(answers.size(), 1u);
+  }
+}
+
+TEST(ChooseTest, UnalignedRowsOfYAreNotStoredByTma) {
+  for (const Proposal& p : ChooseConfigs({1024, 1001, 1024}, ComputeType::kBf16, DataType::kBf16,
+                                         {.y_aligned = false}, H200())) {
+    const auto* wgmma = std::get_if<WgmmaConfig>(&p.config.tile);
+    EXPECT_TRUE(wgmma == nullptr || wgmma->store_by_tma == 0) << ToString(p);
+  }
+}
+
+TEST(ChooseTest, TheNumberOfProposalsIsBounded) {
+  EXPECT_EQ(
+      ChooseConfigs({64, 1024, 1024}, ComputeType::kBf16, DataType::kBf16, {.most = 1}, Rtx4090())
+          .size(),
+      1u);
+}
+
+TEST(DeviceLimitsTest, OccupancyFollowsTheScarcestResource) {
+  const DeviceLimits limits = Rtx4090();
+  EXPECT_EQ(BlocksPerSm(limits, 256, 128, 1024), 2);   // registers
+  EXPECT_EQ(BlocksPerSm(limits, 256, 32, 1024), 6);    // threads
+  EXPECT_EQ(BlocksPerSm(limits, 256, 32, 49280), 2);   // shared memory
+  EXPECT_EQ(BlocksPerSm(limits, 32, 16, 0), 24);       // blocks
+  EXPECT_EQ(BlocksPerSm(limits, 256, 32, 101377), 0);  // more than a block may have
+  EXPECT_EQ(BlocksPerSm(limits, 1024, 128, 0), 0);     // more registers than there are
+}
+
+}  // namespace
+}  // namespace mlpserve::cuda

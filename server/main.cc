@@ -44,10 +44,7 @@ absl::StatusOr<std::unique_ptr<Backend>> ChooseBackend(const Config& config, Met
     return absl::InvalidArgumentError(
         "--backend: expected auto or cpu, found \"cuda\", which this version does not have yet");
   }
-  if (config.backend == BackendChoice::kAuto) {
-    spdlog::warn("no usable GPU: this version computes on the CPU");
-    metrics.SetDegraded(Degradation::kNoGpu, true);
-  }
+  metrics.SetDegraded(Degradation::kNoGpu, config.backend == BackendChoice::kAuto);
   auto backend = MakeCpuBackend({.threads = config.cpu_threads});
   metrics.SetBackend(std::string(backend->name()));
   return backend;
@@ -89,6 +86,20 @@ std::string WithPort(const std::string& address, int port) {
   return absl::StrCat(address.substr(0, address.rfind(':')), ":", port);
 }
 
+// Only when nothing can refuse to start any more: a refusal is one line, and the last.
+void LogStart(const Config& config, const RepositoryScan& scan, const Backend& backend,
+              const HttpServer& http, const GrpcServer& grpc) {
+  LogIgnored(scan);
+  if (config.backend == BackendChoice::kAuto) {
+    spdlog::warn("no usable GPU: this version computes on the CPU");
+  }
+  spdlog::info("computing on {}", absl::StrJoin(backend.devices(), ", "));
+  spdlog::info("HTTP on {}", WithPort(config.http_address, http.port()));
+  for (size_t i = 0; i < config.grpc_addresses.size(); i++) {
+    spdlog::info("gRPC on {}", WithPort(config.grpc_addresses[i], grpc.ports()[i]));
+  }
+}
+
 // Loads on a thread of its own, so that a signal is heard meanwhile.
 void LoadAll(const RepositoryScan& scan, bool strict, Loader& loader, ServingState& state,
              const std::stop_token& stop) {
@@ -122,7 +133,6 @@ absl::Status Serve(const Config& config) {
   if (!backend.ok()) return backend.status();
   const absl::StatusOr<RepositoryScan> scan = ScanRepository(config.model_repository);
   if (!scan.ok()) return scan.status();
-  LogIgnored(*scan);
 
   Catalog catalog;
   ServingState state;
@@ -141,11 +151,7 @@ absl::Status Serve(const Config& config) {
   options.limits.max_message_bytes = MaxMessageBytes(config, *scan);
   auto grpc = GrpcServer::Start(options, catalog, state, metrics);
   if (!grpc.ok()) return grpc.status();
-  spdlog::info("HTTP on {}", WithPort(config.http_address, (*http)->port()));
-  for (size_t i = 0; i < config.grpc_addresses.size(); i++) {
-    spdlog::info("gRPC on {}", WithPort(config.grpc_addresses[i], (*grpc)->ports()[i]));
-  }
-  spdlog::info("computing on {}", absl::StrJoin((*backend)->devices(), ", "));
+  LogStart(config, *scan, **backend, **http, **grpc);
 
   std::jthread loading([&](const std::stop_token& stop) {
     LoadAll(*scan, config.strict_readiness, loader, state, stop);

@@ -28,7 +28,7 @@ class Server:
         self.log_path = pathlib.Path(log_path)
         command = [BIN / "mlpserve", "--model-repository", repository, "--backend", "cpu",
                    "--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0",
-                   "--drain-grace", "0", *flags]
+                   *([] if "--drain-grace" in flags else ["--drain-grace", "0"]), *flags]
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen([str(part) for part in command], stderr=log)
         self.grpc_address = self._await(r"gRPC on (\S+:\d+)")

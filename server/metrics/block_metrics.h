@@ -9,7 +9,7 @@
 //
 // Threads: every function may be called from any thread at any time.
 // Ownership: shared between Metrics (which exports it) and whoever records.
-// Bound: kShards shards of about 3 KiB each, fixed at construction; at most kMaxBuckets distinct
+// Bound: kThreadSlots + 1 shards of 2.7 KiB, 180 KiB a block; at most kMaxBuckets distinct
 // bucket labels, what goes beyond is counted under bucket="other".
 #pragma once
 

@@ -161,6 +161,7 @@ CpuBlock::State::State(const BlockSpec& block, const CpuBlockOptions& options)
       levels = std::max(levels, program.levels);
     }
   }
+  shape_.widest = widest;
   shape_.batch_statistics = UsesBatchStatistics(block);
 
   // FP32 rows on the wire are read where they are, unless they have to be rounded, or read in whole
@@ -180,7 +181,7 @@ CpuBlock::State::State(const BlockSpec& block, const CpuBlockOptions& options)
   }
   progress_ = std::make_unique<StepProgress[]>(steps_.size());
 
-  const int64_t chunk = std::min(kChunkRows, options.max_rows);
+  const int64_t chunk = std::min(LargestChunk(shape_), options.max_rows);
   for (int thread = 0; thread < threads(); ++thread) {
     if (!shape_.batch_statistics) chunk_workspaces_.emplace_back(chunk, widest);
     scratch_.emplace_back(levels * kEpilogueScratchPerLevel);

@@ -13,8 +13,8 @@
 // is measured faster (bf16_product.h).
 //
 // Threads: Run, one call at a time. Memory: the packed weights, and for each thread three buffers
-// of kChunkRows rows of the widest layer; a block with batch statistics three of max_rows. After
-// load nothing is allocated here (oneDNN allocates inside each of its calls).
+// of a chunk of rows (LargestChunk) of the widest layer; a block with batch statistics three of
+// max_rows. After load nothing is allocated here (oneDNN allocates inside each of its calls).
 #pragma once
 
 #include <cstddef>

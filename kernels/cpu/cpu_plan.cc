@@ -6,6 +6,9 @@ namespace mlpserve::cpu {
 namespace {
 
 constexpr int64_t kKernelRows = 6;
+constexpr int64_t kSmallestChunk = 48;
+constexpr int64_t kLargestChunk = 192;
+constexpr int64_t kChunkBytes = 768 << 10;  // of the rows that a layer reads
 
 // What one core does in a microsecond, roughly: multiply-adds, and bytes of weights from memory.
 constexpr double kMultiplyAddsPerUs = 90e3;
@@ -25,16 +28,22 @@ double EstimateUs(const BlockShape& shape, int64_t rows) {
 
 }  // namespace
 
+int64_t LargestChunk(const BlockShape& shape) {
+  const int64_t rows = kChunkBytes / (std::max<int64_t>(1, shape.widest) * 4);
+  return std::clamp(rows / kKernelRows * kKernelRows, kSmallestChunk, kLargestChunk);
+}
+
 int64_t FewRows(int threads) { return threads * 2 * kKernelRows; }
 
 Plan ChoosePlan(const BlockShape& shape, int64_t rows, int threads) {
   Plan plan;
   plan.threads = EstimateUs(shape, rows) > kWorthSharingUs ? threads : 1;
   const int64_t share = (rows + plan.threads - 1) / plan.threads;
-  plan.chunk_rows = std::min(kChunkRows, RoundUp(share, kKernelRows));
+  const int64_t largest = LargestChunk(shape);
+  plan.chunk_rows = std::min(largest, RoundUp(share, kKernelRows));
   plan.by_chunks = !shape.batch_statistics && (plan.threads == 1 || rows >= FewRows(plan.threads));
   if (!plan.by_chunks && rows < FewRows(plan.threads)) plan.chunk_rows = FewRows(plan.threads);
-  plan.chunk_rows = std::min(plan.chunk_rows, kChunkRows);
+  plan.chunk_rows = std::min(plan.chunk_rows, largest);
   return plan;
 }
 

@@ -6,11 +6,10 @@
 
 namespace mlpserve::cpu {
 
-inline constexpr int64_t kChunkRows = 48;  // at most; a multiple of the kernels' six rows
-
 struct BlockShape {
   int64_t weights = 0;       // of all layers
   int64_t weight_bytes = 0;  // as packed
+  int64_t widest = 0;        // features between or around layers
   bool batch_statistics = false;
 };
 
@@ -19,6 +18,10 @@ struct Plan {
   int64_t chunk_rows = 0;  // rows of a chunk, or of a layer's task
   int threads = 1;         // worth using; 1: the calling thread alone
 };
+
+// Rows of a chunk at most: every chunk reads all weights once more, from the L3 cache or memory
+// where they are many; but a chunk's rows should stay in the L2 cache.
+int64_t LargestChunk(const BlockShape& shape);
 
 // Rows below which `threads` threads cut a layer by its columns. Also the rows that such a batch
 // has at most, batch statistics apart.

@@ -20,17 +20,8 @@ void CallQueue::StartThreads(int threads) {
   for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Serve(); });
 }
 
-void CallQueue::Leave() {
-  if (calls_.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
-  MutexLock lock(mutex_);
-  all_left_.NotifyAll();
-}
-
 void CallQueue::Finish() {
-  {
-    MutexLock lock(mutex_);
-    while (calls_.load(std::memory_order_acquire) > 0) all_left_.Wait(mutex_);
-  }
+  calls_.WaitUntilNone();
   queue_->Shutdown();
   for (std::thread& thread : threads_) thread.join();
 }

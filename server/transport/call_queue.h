@@ -5,14 +5,12 @@
 // includes a batch; the others of the queue go on meanwhile.
 #pragma once
 
-#include <atomic>
-#include <cstdint>
 #include <memory>
 #include <thread>
 #include <vector>
 
 #include "grpcpp/completion_queue.h"
-#include "server/sync/mutex.h"
+#include "server/transport/call_count.h"
 
 namespace mlpserve {
 
@@ -29,8 +27,8 @@ class CallQueue {
 
   // A call enters before it first asks the queue for an event, and leaves, on one of the queue's
   // threads, when it has had its last.
-  void Enter() { calls_.fetch_add(1, std::memory_order_relaxed); }
-  void Leave();
+  void Enter() { calls_.Enter(); }
+  void Leave() { calls_.Leave(); }
 
   // Waits until every call has left, then ends the threads. No call may be entering from outside.
   void Finish();
@@ -40,9 +38,7 @@ class CallQueue {
 
   const std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   std::vector<std::thread> threads_;
-  std::atomic<int64_t> calls_{0};
-  Mutex mutex_;  // only to wait for the last call
-  CondVar all_left_;
+  CallCount calls_;
 };
 
 }  // namespace mlpserve

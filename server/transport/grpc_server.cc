@@ -23,6 +23,10 @@ namespace {
 constexpr int kMaxQueues = 64;
 constexpr int kMaxThreadsPerQueue = 64;
 
+// For calls that arrive between the last answer and the moment that clients hear of the shutdown.
+// gRPC gives them to nobody and would keep them, and us, waiting until its own deadline.
+constexpr auto kLastCallsGrace = std::chrono::milliseconds(100);
+
 int ChosenQueues(int wanted) {
   if (wanted > 0) return wanted;
   return std::clamp(static_cast<int>(std::thread::hardware_concurrency()) / 2, 1, 8);
@@ -136,10 +140,11 @@ GrpcServer::~GrpcServer() {
 }
 
 void GrpcServer::Shutdown(TimePoint deadline) {
+  parts_->state.Advance(Phase::kClosing);
   parts_->state.SetListener(nullptr);
   parts_->health.CloseWatches();
-  const auto left = std::max(deadline - Clock::now(), Duration::zero());
-  parts_->server->Shutdown(std::chrono::system_clock::now() + left);
+  for (InferCalls& calls : parts_->infer_calls) calls.WaitUntilAnswered(deadline);
+  parts_->server->Shutdown(std::chrono::system_clock::now() + kLastCallsGrace);
   for (CallQueue& queue : parts_->queues) queue.Finish();
   parts_.reset();
 }

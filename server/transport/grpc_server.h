@@ -57,11 +57,10 @@ class GrpcServer {
   // Of each address, in order; 0 for a Unix socket.
   const std::vector<int>& ports() const { return ports_; }
 
-  // Stops listening, ends the health watches, and waits for the calls in flight: those that are not
-  // answered at `deadline` are cancelled. Returns when there are none: sinks must complete what was
-  // submitted. Called once, by one thread, which is none of the server's.
-  // From here on gRPC itself refuses what arrives, with CANCELLED: advance `state` to kClosing some
-  // time before, so that clients hear UNAVAILABLE and turn elsewhere.
+  // Advances the state to kClosing, ends the health watches, waits for the calls that were accepted
+  // to be answered, and stops listening. What is not answered at `deadline` is cancelled; returns
+  // when sinks have completed all that was submitted. Called once, by no thread of the server's.
+  // In the last moment gRPC itself refuses what arrives, with CANCELLED where we say UNAVAILABLE.
   void Shutdown(TimePoint deadline);
 
  private:

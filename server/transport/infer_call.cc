@@ -61,6 +61,7 @@ void InferCall::OnAccepted(bool ok) {
     calls_.GiveBack(this);
     return;
   }
+  calls_.accepted().Enter();
   timing = {};
   timing.received = Clock::now();
   // Before this thread is lent to a batch, so that the next call finds somebody to take it.
@@ -159,6 +160,7 @@ void InferCall::CancelSubmitted() {
 
 void InferCall::Unref() {
   if (references_.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
+  calls_.accepted().Leave();
   calls_.GiveBack(this);
 }
 

@@ -26,6 +26,7 @@
 #include "server/request.h"
 #include "server/serving_state.h"
 #include "server/sync/mutex.h"
+#include "server/transport/call_count.h"
 #include "server/transport/call_queue.h"
 #include "server/transport/event.h"
 #include "server/transport/infer_message.h"
@@ -97,13 +98,18 @@ class InferCalls {
 
   void Start();
 
+  // Waits until every call that was accepted is answered, the answer sent, or until the deadline.
+  void WaitUntilAnswered(TimePoint deadline) { accepted_.WaitUntilNone(deadline); }
+
   // For InferCall:
+  CallCount& accepted() { return accepted_; }
   const Needs& needs() const { return needs_; }
   void RequestNext();
   void GiveBack(InferCall* call);
 
  private:
   const Needs needs_;
+  CallCount accepted_;
   Mutex mutex_;
   std::vector<std::unique_ptr<InferCall>> idle_ ABSL_GUARDED_BY(mutex_);
 };

@@ -199,12 +199,14 @@ TEST_F(GrpcServerTest, WhatIsInFlightIsAnsweredWhileTheServerShutsDown) {
   ASSERT_TRUE(sink_->WaitUntilHeld(1));
   auto stopped =
       std::async(std::launch::async, [&] { StopServer(Clock::now() + std::chrono::seconds(20)); });
-  // New connections are refused once the server has begun to stop.
-  const auto later = Connect(Address());
-  while (
-      later->WaitForConnected(std::chrono::system_clock::now() + std::chrono::milliseconds(50))) {
-    if (later->GetState(false) != GRPC_CHANNEL_READY) break;
-  }
+  // Once it has begun to, requests are refused before their block is looked for.
+  Request unknown = EchoRequest(1);
+  unknown.set_model_name("nobody");
+  grpc::Status refused;
+  do {
+    refused = InferError(unknown);
+  } while (refused.error_code() == StatusCode::NOT_FOUND);
+  EXPECT_EQ(refused.error_code(), StatusCode::UNAVAILABLE);
   sink_->Release();
   const grpc::Status status = call.get();
   EXPECT_TRUE(status.ok()) << status.error_message();
@@ -256,8 +258,9 @@ TEST_F(GrpcServerTest, NoAcceptedRequestFailsUnderADrain) {
   ASSERT_TRUE(sink_->WaitUntilSeen(100));
   state_.Advance(Phase::kDraining);
   ASSERT_TRUE(sink_->WaitUntilSeen(sink_->seen().size() + 100));
-  state_.Advance(Phase::kClosing);
-  StopServer(Clock::now() + std::chrono::seconds(10));
+  const TimePoint before = Clock::now();
+  StopServer(before + std::chrono::seconds(10));
+  EXPECT_LT(Clock::now() - before, std::chrono::seconds(5));
   for (std::thread& client : clients) client.join();
   EXPECT_THAT(last_codes,
               testing::Each(testing::AnyOf(StatusCode::UNAVAILABLE, StatusCode::CANCELLED)));
@@ -266,13 +269,18 @@ TEST_F(GrpcServerTest, NoAcceptedRequestFailsUnderADrain) {
 }
 
 TEST_F(GrpcServerTest, AServerIsStartedAndStoppedManyTimes) {
+  options_.addresses = {"127.0.0.1:0"};
   for (int i = 0; i < 20; ++i) {
-    Start(options_);
-    Response response;
+    ServingState state;
+    auto server = GrpcServer::Start(options_, catalog_, state, metrics_);
+    ASSERT_TRUE(server.ok()) << server.status();
     if (i % 2 == 0) {
+      stub_ = inference::GRPCInferenceService::NewStub(
+          Connect(absl::StrCat("127.0.0.1:", (*server)->ports()[0])));
+      Response response;
       EXPECT_TRUE(Infer(EchoRequest(1), &response).ok());
     }
-    server_.reset();
+    if (i % 3 == 0) (*server)->Shutdown(Clock::now());
   }
 }
 

@@ -20,7 +20,7 @@ OWN = {
     "kernels/cuda": ["kernels/spec/"],
     "server/request.h": [],
     "server/batch.h": ["server/request.h"],
-    "server/serving_state.h": [],
+    "server/serving_state.h": ["server/sync/"],
     "server/catalog": ["server/request.h", "server/sync/", "server/model/", "server/metrics/"],
     "server/sync": [],
     "server/model": ["kernels/spec/", "proto/mlp_model"],
@@ -58,7 +58,8 @@ OTHERS = {
 NEVER = {"spdlog": ["server/batching", "server/metrics", "server/request.h"]}
 
 # Google style includes these with quotes, too.
-QUOTED_OTHERS = ("absl/", "benchmark/", "gmock/", "gtest/")
+QUOTED_OTHERS = ("CLI/", "absl/", "benchmark/", "gmock/", "google/", "grpc/", "grpcpp/", "gtest/",
+                 "hwy/", "spdlog/")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.MULTILINE)
 ENDINGS = {".h", ".cc", ".cu", ".cuh"}

@@ -128,7 +128,7 @@ void Drain(const Config& config, ServingState& state, GrpcServer& grpc) {
 }
 
 absl::Status Serve(const Config& config) {
-  Metrics metrics({.version = kVersion, .commit = "", .compiler = __VERSION__});
+  Metrics metrics({.version = kVersion, .commit = kCommit, .compiler = __VERSION__});
   auto backend = ChooseBackend(config, metrics);
   if (!backend.ok()) return backend.status();
   const absl::StatusOr<RepositoryScan> scan = ScanRepository(config.model_repository);

@@ -43,9 +43,10 @@ void Health::Update() {
 void Health::CloseWatches() {
   MutexLock lock(mutex_);
   closing_ = true;
-  while (!watches_.empty()) {
-    (*watches_.begin())->Finish({grpc::StatusCode::UNAVAILABLE, "the server is shutting down"});
+  for (WatchCall* watch : watches_) {
+    watch->Finish({grpc::StatusCode::UNAVAILABLE, "the server is shutting down"});
   }
+  watches_.clear();
 }
 
 }  // namespace mlpserve

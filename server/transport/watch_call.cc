@@ -55,7 +55,6 @@ void WatchCall::SendCurrent() {
 void WatchCall::Finish(const grpc::Status& status) {
   if (finish_.has_value()) return;
   finish_ = status;
-  health_.watches_.erase(this);
   if (!writing_) writer_.Finish(*finish_, static_cast<Event*>(&finished_event_));
 }
 
@@ -65,6 +64,7 @@ void WatchCall::OnWritten(bool ok) {
   if (finish_.has_value()) {
     writer_.Finish(*finish_, static_cast<Event*>(&finished_event_));
   } else if (!ok) {
+    health_.watches_.erase(this);
     Finish(grpc::Status::CANCELLED);
   } else {
     SendCurrent();
@@ -75,7 +75,8 @@ void WatchCall::OnCallDone(bool /*ok*/) {
   {
     MutexLock lock(health_.mutex_);
     client_left_ = true;
-    // Another thread may be about to open the call, and sees it then.
+    health_.watches_.erase(this);
+    // Else another thread is about to open the call, and will see it.
     if (opened_) Finish(grpc::Status::CANCELLED);
   }
   Unref();

@@ -19,9 +19,8 @@ class WatchCall {
  public:
   static void Accept(Health& health, CallQueue& queue);
 
-  // Both are called with Health::mutex_ held, for a call in Health::watches_.
+  // Both are called with Health::mutex_ held, Finish for a call that is no longer in its watches.
   void SendCurrent();
-  // The call leaves Health::watches_ by it.
   void Finish(const grpc::Status& status);
 
  private:
@@ -33,7 +32,7 @@ class WatchCall {
   void OnFinished(bool ok);
   void OnCallDone(bool ok);
 
-  void Open();
+  void Open() ABSL_EXCLUSIVE_LOCKS_REQUIRED(health_.mutex_);
   void Unref();
   void Destroy();
 

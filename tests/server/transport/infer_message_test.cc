@@ -99,7 +99,10 @@ void ExpectSameInput(const ModelInferRequest::InferInputTensor& expected,
   EXPECT_EQ(!found.other_contents.empty(), HasOtherContents(expected.contents()));
   const auto& floats = expected.contents().fp32_contents();
   ASSERT_EQ(found.fp32_contents.size(), floats.size() * sizeof(float));
-  EXPECT_EQ(0, std::memcmp(found.fp32_contents.data(), floats.data(), found.fp32_contents.size()));
+  for (int i = 0; i < floats.size(); ++i) {
+    EXPECT_EQ(0, std::memcmp(&found.fp32_contents[sizeof(float) * i], &floats[i], sizeof(float)))
+        << "element " << i;
+  }
 }
 
 void ExpectSame(const ModelInferRequest& expected, const InferMessage& found) {

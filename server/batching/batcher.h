@@ -12,9 +12,9 @@
 //   and a lane is idle, it calls `run` itself.
 // - With a backend that computes inside `run` (the CPU), that thread also delivers the results and
 //   goes on with the next batch, in a loop, as long as one is ready: handing a small request to
-//   another thread costs more than computing it. It is kept for `help_limit` at most, plus the
-//   batch that it is in; then the batcher's own thread takes over. Other threads of the transport
-//   poll meanwhile, and their requests fill the next batch.
+//   another thread costs more than computing it. Other threads of the transport poll meanwhile, and
+//   their requests fill the next batch. It is kept for `help_limit` plus the batch that it is in:
+//   then the batcher's own thread takes over, or has done so already and takes another lane.
 // - With a backend that answers later, on a thread of its own, the thread that calls `done` starts
 //   the next batch first, then delivers, then copies waiting rows into the slot that became free.
 // - One thread of the batcher's own sleeps until the policy's next wake (a queue delay or a

@@ -266,6 +266,7 @@ class BatchPolicy {
 
   std::string CheckQueues() const;
   std::string CheckSlots(TimePoint now) const;
+  std::string CheckRequests() const;
   std::string CheckBuffers() const;
 
   const Options options_;

@@ -10,6 +10,7 @@ namespace mlpserve {
 std::string BatchPolicy::CheckInvariants(TimePoint now) const {
   if (std::string broken = CheckQueues(); !broken.empty()) return broken;
   if (std::string broken = CheckSlots(now); !broken.empty()) return broken;
+  if (std::string broken = CheckRequests(); !broken.empty()) return broken;
   return CheckBuffers();
 }
 
@@ -50,33 +51,25 @@ std::string BatchPolicy::CheckQueues() const {
 }
 
 std::string BatchPolicy::CheckSlots(TimePoint now) const {
-  std::vector<int> copying(requests_.size());
-  std::vector<int> in_flight(requests_.size());
-  std::vector<int64_t> reserved(requests_.size());
-  const auto count = [&](const Piece& piece) {
-    ++in_flight[Index(piece.ticket)];
-    reserved[Index(piece.ticket)] += piece.rows;
-  };
   for (size_t i = 0; i < slots_.size(); ++i) {
     const Slot& slot = slots_[i];
     int64_t end = 0;
     for (const Piece& piece : slot.pieces) {
       if (piece.slot_row != end || piece.rows < 1) return absl::StrCat("slot ", i, " has a gap");
       end += piece.rows;
-      count(piece);
     }
-    const bool open_or_sealed = slot.state == SlotState::kOpen || slot.state == SlotState::kSealed;
-    if (open_or_sealed != (end > 0) || (open_or_sealed && end != slot.rows)) {
+    const bool gathers = slot.state == SlotState::kOpen || slot.state == SlotState::kSealed;
+    if (gathers != (end > 0) || (gathers && end != slot.rows)) {
       return absl::StrCat("slot ", i, " holds ", end, " rows of pieces, and counts ", slot.rows);
     }
     if (slot.rows > options_.max_rows) return absl::StrCat("slot ", i, " holds too many rows");
-    if (slot.copying < 0 || (slot.copying > 0 && !open_or_sealed)) {
+    if (slot.copying < 0 || (slot.copying > 0 && !gathers)) {
       return absl::StrCat("slot ", i, " runs while rows are copied into it");
     }
+    const auto in_line = std::count(sealed_.begin(), sealed_.end(), static_cast<int>(i));
     if ((slot.state == SlotState::kOpen) != (static_cast<int>(i) == open_) ||
         (slot.state == SlotState::kFree) != ((free_slots_ >> i & 1) != 0) ||
-        (slot.state == SlotState::kSealed) !=
-            (std::count(sealed_.begin(), sealed_.end(), static_cast<int>(i)) == 1)) {
+        (slot.state == SlotState::kSealed ? 1 : 0) != in_line) {
       return absl::StrCat("slot ", i, " is not where its state says");
     }
     if (options_.one_request_per_batch &&
@@ -84,35 +77,49 @@ std::string BatchPolicy::CheckSlots(TimePoint now) const {
       return absl::StrCat("slot ", i, " is open to a second request");
     }
   }
-  for (const Output& output : outputs_) {
-    std::for_each(output.pieces.begin(), output.pieces.end(), count);
+  const bool lacks = static_cast<size_t>(std::popcount(idle_lanes_)) > sealed_.size();
+  if (open_ >= 0 && lacks && now - slots_[Index(open_)].oldest >= options_.max_queue_delay) {
+    return "a lane idles beside an open slot that is due";
   }
+  return "";
+}
+
+std::string BatchPolicy::CheckRequests() const {
+  std::vector<int> in_flight(requests_.size());
+  std::vector<int64_t> in_slots(requests_.size());
+  const auto count = [&](const Piece& piece) {
+    ++in_flight[Index(piece.ticket)];
+    in_slots[Index(piece.ticket)] += piece.rows;
+  };
+  for (const Slot& slot : slots_) std::for_each(slot.pieces.begin(), slot.pieces.end(), count);
+  for (const Output& out : outputs_) std::for_each(out.pieces.begin(), out.pieces.end(), count);
+
+  int64_t in_use = 0;
   for (size_t i = 0; i < requests_.size(); ++i) {
     const Request& request = requests_[i];
     if (request.state == State::kFree) {
       if (in_flight[i] != 0) return absl::StrCat("free ticket ", i, " lies in a slot");
       continue;
     }
+    ++in_use;
     if (request.in_flight != in_flight[i] || request.copying < 0 ||
         request.copying > request.in_flight) {
       return absl::StrCat("request ", i, " counts ", request.in_flight, " pieces, has ",
                           in_flight[i], ", copies ", request.copying);
     }
-    if (request.delivered + reserved[i] != request.reserved || request.reserved > request.rows) {
-      if (request.state == State::kAlive) {
-        return absl::StrCat("request ", i, " lost rows: reserved ", request.reserved,
-                            ", delivered ", request.delivered, ", in slots ", reserved[i]);
-      }
+    if (request.state == State::kAlive &&
+        (request.delivered + in_slots[i] != request.reserved || request.reserved > request.rows)) {
+      return absl::StrCat("request ", i, " of ", request.rows, " rows lost some: reserved ",
+                          request.reserved, ", delivered ", request.delivered, ", in slots ",
+                          in_slots[i]);
     }
     if ((request.state == State::kLeaving && request.copying == 0) ||
-        (request.state == State::kGone && request.in_flight == 0)) {
+        (request.state == State::kGone && request.in_flight == 0) ||
+        (request.state == State::kAlive && request.delivered == request.rows)) {
       return absl::StrCat("request ", i, " should have left");
     }
   }
-  const bool lacks = static_cast<size_t>(std::popcount(idle_lanes_)) > sealed_.size();
-  if (open_ >= 0 && lacks && now - slots_[Index(open_)].oldest >= options_.max_queue_delay) {
-    return "a lane idles beside an open slot that is due";
-  }
+  if (in_use != in_use_) return absl::StrCat(in_use, " tickets are in use, counted as ", in_use_);
   return "";
 }
 

@@ -46,10 +46,9 @@ void Batcher::Run(Turn& turn) {
   ++turn.runs;
   turn.run.reset();
   if (here.ended) {
-    turn.ended.emplace();
-    turn.ended->lane = here.lane;
-    turn.ended->status = std::move(here.status);
-    turn.ended->timing = here.timing;
+    turn.ended.lane = here.lane;
+    turn.ended.status = std::move(here.status);
+    turn.ended.timing = here.timing;
   } else {
     turn.returned_early = true;
   }
@@ -63,10 +62,9 @@ void Batcher::OnBatchDone(int lane, const absl::Status& status, const BatchTimin
     return;
   }
   Turn turn;
-  turn.ended.emplace();
-  turn.ended->lane = lane;
-  turn.ended->status = status;
-  turn.ended->timing = timing;
+  turn.ended.lane = lane;
+  turn.ended.status = status;
+  turn.ended.timing = timing;
   {
     MutexLock lock(mutex_);
     Enter(turn);
@@ -122,10 +120,10 @@ std::span<const std::byte> Batcher::ResultsOf(int output, const BatchPolicy::Pie
 }
 
 void Batcher::CopyOut(Turn& turn) {
-  if (!turn.ended || turn.ended->output < 0) return;
-  for (const BatchPolicy::Piece& piece : turn.ended->pieces) {
-    turn.ended->copies.push_back(
-        CopiedRows::Make(ResultsOf(turn.ended->output, piece), copied_bytes_));
+  if (turn.ended.output < 0) return;
+  for (const BatchPolicy::Piece& piece : turn.ended.pieces) {
+    turn.ended.copies.push_back(
+        CopiedRows::Make(ResultsOf(turn.ended.output, piece), copied_bytes_));
   }
 }
 
@@ -151,7 +149,7 @@ bool Batcher::Advance(Turn& turn) {
     turn.sources.erase(turn.sources.begin(), turn.sources.begin() + static_cast<long>(turn.copied));
     turn.copied = 0;
   }
-  if (turn.ended) EndBatch(turn, now);
+  if (turn.ended.lane >= 0) EndBatch(turn, now);
   if (policy_.NextWake() <= now) policy_.Tick(now, turn.actions);
   Resolve(turn);
   FindSources(turn);
@@ -164,7 +162,7 @@ bool Batcher::Advance(Turn& turn) {
 }
 
 void Batcher::EndBatch(Turn& turn, TimePoint now) {
-  Ended& ended = *turn.ended;
+  Ended& ended = turn.ended;
   if (ended.output < 0) {
     const int64_t rows = lane_rows_[static_cast<size_t>(ended.lane)];
     turn.report = Report{.rows = rows, .status = ended.status, .timing = ended.timing};
@@ -178,7 +176,7 @@ void Batcher::EndBatch(Turn& turn, TimePoint now) {
   if (ended.status.ok() && ended.copies.empty() && leases_[Index(ended.output)] == 0) {
     policy_.OutputReleased(ended.output);
   }
-  turn.ended.reset();
+  turn.ended = Ended();
 }
 
 // Gives the batch's results to the requests that are there to take them.

@@ -25,7 +25,7 @@ struct Delivery {
 
 // A batch that has ended, until its requests are settled.
 struct Batcher::Ended {
-  int lane = 0;
+  int lane = -1;  // -1: none has
   absl::Status status;
   BatchTiming timing;
   int output = -1;  // once the policy was told; the pieces are in it
@@ -49,7 +49,7 @@ struct Batcher::Turn {
 
   std::optional<BatchRun> run;  // start this, first of all
   bool returned_early = false;  // it was still running when `run` returned
-  std::optional<Ended> ended;   // tell the policy, or copy its output
+  Ended ended;                  // tell the policy, or copy its output
   std::optional<Report> report;
   absl::InlinedVector<Delivery, 2> deliveries;
   BatchPolicy::Actions actions;
@@ -57,7 +57,7 @@ struct Batcher::Turn {
   size_t copied = 0;                              // of actions.copies, the first so many are done
 
   bool HasWork() const {
-    return run || ended || report || !deliveries.empty() || !actions.copies.empty();
+    return run || ended.lane >= 0 || report || !deliveries.empty() || !actions.copies.empty();
   }
 };
 

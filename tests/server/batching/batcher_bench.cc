@@ -32,7 +32,9 @@ class Request final : public InferRequest {
 };
 
 struct Bench {
-  Bench() {
+  explicit Bench(RunBatch run = [](const BatchRun&, const BatchDone& done) {
+    done(absl::OkStatus(), {});
+  }) {
     BatchBuffers buffers = {.slots = {},
                             .outputs = {},
                             .input_row_bytes = kRowBytes,
@@ -40,9 +42,7 @@ struct Bench {
                             .lanes = 1};
     for (auto& slot : slots) buffers.slots.emplace_back(slot);
     for (auto& output : outputs) buffers.outputs.emplace_back(output);
-    batcher = *Batcher::Create(
-        {.max_rows = kMaxRows}, std::move(buffers),
-        [](const BatchRun&, const BatchDone& done) { done(absl::OkStatus(), {}); }, nullptr);
+    batcher = *Batcher::Create({.max_rows = kMaxRows}, std::move(buffers), std::move(run), nullptr);
   }
 
   std::vector<std::vector<std::byte>> slots{3, std::vector<std::byte>(kMaxRows* kRowBytes)};
@@ -68,6 +68,26 @@ void BM_UncontendedWithDeadline(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations());
 }
 BENCHMARK(BM_UncontendedWithDeadline);
+
+// An asynchronous backend with one lane: while a batch of one row runs, `count` requests of one row
+// fill slots and wait beyond them; then all run. Per request, on one thread.
+void BM_Batched(benchmark::State& state) {
+  std::vector<BatchDone> running;
+  Bench bench([&](const BatchRun&, const BatchDone& done) { running.push_back(done); });
+  const int64_t count = state.range(0);
+  std::vector<std::unique_ptr<Request>> requests;
+  for (int64_t i = 0; i <= count; ++i) requests.push_back(std::make_unique<Request>(1));
+  for (auto _ : state) {
+    for (const auto& request : requests) bench.batcher->Submit(*request);
+    while (!running.empty()) {
+      const BatchDone done = std::move(running.back());
+      running.pop_back();
+      done(absl::OkStatus(), {});
+    }
+  }
+  state.SetItemsProcessed(state.iterations() * (count + 1));
+}
+BENCHMARK(BM_Batched)->Arg(16)->Arg(128)->Arg(1024)->Arg(16384);
 
 // Several threads on one batcher.
 void BM_Contended(benchmark::State& state) {

@@ -175,7 +175,7 @@ TEST(BatcherTest, AThreadIsNotKeptLongerThanItsLimit) {
 
 TEST(BatcherTest, ASecondIdleLaneIsNotLeftIdle) {
   // Each run of the two waits until the other has begun: on one thread that would take for ever.
-  std::vector<std::vector<std::byte>> memory(6, std::vector<std::byte>(4 * 4));
+  std::vector<std::vector<std::byte>> memory(6, std::vector<std::byte>(16));
   BatchBuffers buffers = {.input_row_bytes = 4, .output_row_bytes = 4, .lanes = 2};
   for (int i = 0; i < 3; ++i) buffers.slots.emplace_back(memory[i]);
   for (int i = 3; i < 6; ++i) buffers.outputs.emplace_back(memory[i]);
@@ -192,7 +192,7 @@ TEST(BatcherTest, ASecondIdleLaneIsNotLeftIdle) {
     void OnDone(absl::Status status, std::span<OutputRows>) override { ok = status.ok(); }
     std::atomic<bool> ok{false};
   } request;
-  const std::vector<std::byte> bytes(8 * 4);
+  const std::vector<std::byte> bytes(32);
   const std::span<const std::byte> span(bytes);
   request.rows = 8;
   request.input = {&span, 1};

@@ -29,7 +29,7 @@ class Driver {
   // Rows are copied at once unless `hold_copies`.
   absl::StatusOr<Ticket> Submit(int64_t us, const BatchPolicy::Ask& ask) {
     BatchPolicy::Actions actions;
-    const auto ticket = policy.Submit(At(us), ask, actions);
+    auto ticket = policy.Submit(At(us), ask, actions);
     Take(us, actions);
     return ticket;
   }

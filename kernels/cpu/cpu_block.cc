@@ -9,10 +9,12 @@
 #include "absl/strings/str_cat.h"
 #include "hwy/cache_control.h"
 #include "kernels/cpu/aligned_buffer.h"
+#include "kernels/cpu/bf16_product.h"
 #include "kernels/cpu/convert.h"
 #include "kernels/cpu/cpu_plan.h"
 #include "kernels/cpu/epilogue.h"
 #include "kernels/cpu/epilogue_program.h"
+#include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/panels.h"
 #include "kernels/cpu/product.h"
 #include "kernels/cpu/statistics.h"
@@ -24,7 +26,13 @@ namespace {
 struct Layer {
   Panels weights;
   LayerEpilogue epilogue;
+  std::unique_ptr<Bf16Product> bf16_product;  // null: `weights` are multiplied by Product alone
 };
+
+bool UsesBf16Instructions(const BlockSpec& block, Bf16Instructions wanted) {
+  if (block.compute != ComputeType::kBf16 || block.batch_invariant) return false;
+  return wanted == Bf16Instructions::kIfPresent || Bf16Product::IsFaster();
+}
 
 // Rows of FP32 values with room for whole panels.
 struct Rows {
@@ -41,10 +49,14 @@ struct Rows {
 class Workspace {
  public:
   Workspace(int64_t rows, int64_t widest)
-      : stride_((widest + kPanelColumns - 1) / kPanelColumns * kPanelColumns),
+      : stride_(Stride(widest)),
         input_(rows * stride_ + kPanelColumns),
         even_(rows * stride_ + kPanelColumns),
         odd_(rows * stride_ + kPanelColumns) {}
+
+  static int64_t Stride(int64_t widest) {
+    return (widest + kPanelColumns - 1) / kPanelColumns * kPanelColumns;
+  }
 
   int64_t stride() const { return stride_; }
   float* input() { return input_.get(); }
@@ -101,7 +113,7 @@ class CpuBlock::State {
     int64_t rows = 0;
     int64_t first_panel = 0;
     int64_t last_panel = 0;
-    float* scratch = nullptr;
+    int thread = 0;
   };
 
   void RunChunk(const Batch& batch, int64_t first_row, int64_t rows, int thread);
@@ -146,6 +158,8 @@ CpuBlock::State::State(const BlockSpec& block, const CpuBlockOptions& options)
       compute_(block.compute),
       features_(block.input_features()),
       team_(options.team) {
+  const bool bf16 = UsesBf16Instructions(block, options.bf16);
+  const WeightFormat format = bf16 ? WeightFormat::kBf16 : WeightFormat::kFp32;
   bool uses_input = false;
   int64_t widest = features_;
   int levels = 1;
@@ -153,8 +167,9 @@ CpuBlock::State::State(const BlockSpec& block, const CpuBlockOptions& options)
     const EpilogueSpec canonical = Canonicalize(layer);
     uses_input |= UsesInput(canonical);
     widest = std::max(widest, layer.outputs);
-    layers_.push_back({.weights = Panels(layer, compute_, WeightFormat::kFp32),
-                       .epilogue = LayerEpilogue(canonical, layer.outputs)});
+    layers_.push_back({.weights = Panels(layer, compute_, format),
+                       .epilogue = LayerEpilogue(canonical, layer.outputs),
+                       .bf16_product = nullptr});
     shape_.weights += layer.inputs * layer.outputs;
     shape_.weight_bytes += layers_.back().weights.bytes();
     for (const EpilogueProgram& program : layers_.back().epilogue.programs()) {
@@ -178,6 +193,10 @@ CpuBlock::State::State(const BlockSpec& block, const CpuBlockOptions& options)
     for (int n = 0; n < count; ++n) {
       steps_.push_back({.kind = LayerStep::Kind::kNormalize, .layer = l, .normalization = n});
     }
+  }
+  for (Layer& layer : layers_) {
+    if (!bf16) break;
+    layer.bf16_product = Bf16Product::Create(layer.weights, Workspace::Stride(widest), threads());
   }
   progress_ = std::make_unique<StepProgress[]>(steps_.size());
 
@@ -264,7 +283,7 @@ void CpuBlock::State::RunChunk(const Batch& batch, int64_t first_row, int64_t ro
                     .rows = rows,
                     .first_panel = 0,
                     .last_panel = layers_[l].weights.count(),
-                    .scratch = scratch_[thread].get()});
+                    .thread = thread});
     x = {z, stride};
   }
 }
@@ -345,7 +364,7 @@ void CpuBlock::State::RunTilesTask(const Batch& batch, int layer, int64_t task, 
                   .rows = std::min(batch.plan.chunk_rows, batch.rows - row),
                   .first_panel = first_panel,
                   .last_panel = std::min(panels, first_panel + group),
-                  .scratch = scratch_[thread].get()});
+                  .thread = thread});
 }
 
 void CpuBlock::State::RunNormalizeTask(const Batch& batch, const LayerStep& step, int64_t panel,
@@ -363,20 +382,30 @@ void CpuBlock::State::RunNormalizeTask(const Batch& batch, const LayerStep& step
               .z_stride = workspace.stride(),
               .first_row = 0,
               .rows = batch.rows,
-              .scratch = scratch_[thread].get()},
+              .thread = thread},
              panel, step.normalization + 1);
 }
 
-// Panel by panel, so that the epilogue finds the product in the L1 cache.
+// Panel by panel, so that the epilogue finds the product in the L1 cache. Where oneDNN multiplies,
+// it has done so for all panels of the first rows before.
 void CpuBlock::State::RunTile(const Batch& batch, const Tile& tile) {
+  const Layer& layer = layers_[static_cast<size_t>(tile.layer)];
+  int64_t row = 0;
+  if (layer.bf16_product != nullptr &&
+      tile.last_panel - tile.first_panel == layer.weights.count()) {
+    for (; tile.rows - row >= Bf16Product::kRows; row += Bf16Product::kRows) {
+      layer.bf16_product->Run(tile.thread, tile.x.at(row, 0), tile.x.stride,
+                              tile.z + row * tile.z_stride);
+    }
+  }
   for (int64_t panel = tile.first_panel; panel < tile.last_panel; ++panel) {
-    Product(layers_[tile.layer].weights, {.x = tile.x.values,
-                                          .x_stride = tile.x.stride,
-                                          .z = tile.z + panel * kPanelColumns,
-                                          .z_stride = tile.z_stride,
-                                          .rows = tile.rows,
-                                          .first_panel = panel,
-                                          .last_panel = panel + 1});
+    Product(layer.weights, {.x = tile.x.at(row, 0),
+                            .x_stride = tile.x.stride,
+                            .z = tile.z + row * tile.z_stride + panel * kPanelColumns,
+                            .z_stride = tile.z_stride,
+                            .rows = tile.rows - row,
+                            .first_panel = panel,
+                            .last_panel = panel + 1});
     RunProgram(batch, tile, panel, 0);
   }
 }
@@ -388,14 +417,15 @@ void CpuBlock::State::RunProgram(const Batch& batch, const Tile& tile, int64_t p
   const int64_t column = panel * kPanelColumns;
   const int64_t columns = ColumnsOf(tile.layer, panel);
   float* z = tile.z + column;
-  RunEpilogue(layer.epilogue.programs()[program], {.z = z,
-                                                   .z_stride = tile.z_stride,
-                                                   .x = tile.stored.at(0, column),
-                                                   .x_stride = tile.stored.stride,
-                                                   .rows = tile.rows,
-                                                   .columns = columns,
-                                                   .first_column = column,
-                                                   .scratch = tile.scratch});
+  RunEpilogue(layer.epilogue.programs()[program],
+              {.z = z,
+               .z_stride = tile.z_stride,
+               .x = tile.stored.at(0, column),
+               .x_stride = tile.stored.stride,
+               .rows = tile.rows,
+               .columns = columns,
+               .first_column = column,
+               .scratch = scratch_[static_cast<size_t>(tile.thread)].get()});
   if (program + 1 < layer.epilogue.programs().size()) return;
   if (&layer == &layers_.back()) {
     const int64_t outputs = layer.weights.outputs();
@@ -419,6 +449,9 @@ void CpuBlock::Run(const std::byte* input, std::byte* output, int64_t rows) {
                .plan = ChoosePlan(state_->shape(), rows, state_->threads())});
 }
 
-std::string CpuBlock::Variant(int) const { return "fp32_panels"; }
+std::string CpuBlock::Variant(int layer) const {
+  if (state_->layer(layer).bf16_product != nullptr) return "bf16_onednn";
+  return absl::StrCat("fp32_", InstructionSet());
+}
 
 }  // namespace mlpserve::cpu

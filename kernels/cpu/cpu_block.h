@@ -6,11 +6,12 @@
 // without waiting for one another; few rows of wide layers are cut by columns, layer after layer.
 // Batch statistics need whole columns and so the second plan.
 //
-// The products are our own (product.h), not oneDNN's: measured beside it on one core (AVX-512,
-// oneDNN 2.6.3, FP32, 256 and 1024 wide) they are 5 to 15% faster for 1 to 64 rows, need no
-// primitive for each number of rows, allocate nothing, leave OpenMP alone, and give a row the same
-// bits in every batch, so that batch_invariant costs nothing. oneDNN computes BF16 blocks where it
-// is measured faster (bf16_product.h).
+// The products are our own (product.h), not oneDNN's: measured beside it on one AVX-512 core
+// (2.6.3, FP32, 256 and 1024 wide, 1 to 256 rows) they take 0.8 to 1.1 times as long, need no
+// primitive for each number of rows, allocate nothing, leave OpenMP alone, run on every processor,
+// and give a row the same bits in every batch, so that batch_invariant costs nothing. oneDNN
+// computes BF16 blocks where the processor's BF16 instructions are measured faster
+// (bf16_product.h).
 //
 // Threads: Run, one call at a time. Memory: the packed weights, and for each thread three buffers
 // of a chunk of rows (LargestChunk) of the widest layer; a block with batch statistics three of
@@ -28,8 +29,15 @@
 
 namespace mlpserve::cpu {
 
+enum class Bf16Instructions : uint8_t {
+  kIfFaster,  // Bf16Product::IsFaster
+  kIfPresent  // for tests
+};
+
 struct CpuBlockOptions {
   int64_t max_rows = 4096;
+  Bf16Instructions bf16 =
+      Bf16Instructions::kIfFaster;  // of BF16 blocks, batch-invariant ones apart
   WorkerTeam* team = nullptr;  // shared by blocks; must outlive them. Null: the calling thread only
 };
 
@@ -45,7 +53,7 @@ class CpuBlock {
   // aligned to their elements. 1 <= rows <= max_rows. Batch statistics are over all the rows.
   void Run(const std::byte* input, std::byte* output, int64_t rows);
 
-  // What computes a layer, for logs: "fp32 avx512 panels".
+  // What computes a layer, for logs: "fp32_AVX2", "bf16_onednn".
   std::string Variant(int layer) const;
 
  private:

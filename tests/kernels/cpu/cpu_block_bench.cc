@@ -3,7 +3,6 @@
 //
 //   cpu_block_bench --benchmark_filter='1024/256'      # arguments: width/rows/threads
 #include <benchmark/benchmark.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <cmath>
@@ -17,6 +16,8 @@
 #include "kernels/cpu/aligned_buffer.h"
 #include "kernels/cpu/cpu_block.h"
 #include "kernels/cpu/worker_team.h"
+
+extern "C" void omp_set_num_threads(int);  // GNU OpenMP's, which oneDNN is linked with
 
 namespace mlpserve {
 namespace {

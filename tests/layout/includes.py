@@ -58,8 +58,8 @@ OTHERS = {
 NEVER = {"spdlog": ["server/batching", "server/metrics", "server/request.h"]}
 
 # Google style includes these with quotes, too.
-QUOTED_OTHERS = ("CLI/", "absl/", "benchmark/", "gmock/", "google/", "grpc/", "grpcpp/", "gtest/",
-                 "hwy/", "spdlog/")
+QUOTED_OTHERS = ("CLI/", "absl/", "benchmark/", "dnnl.hpp", "gmock/", "google/", "grpc/", "grpcpp/",
+                 "gtest/", "hwy/", "spdlog/")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.MULTILINE)
 ENDINGS = {".h", ".cc", ".cu", ".cuh"}

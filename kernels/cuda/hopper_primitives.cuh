@@ -15,7 +15,6 @@ struct alignas(64) TensorMap {
 };
 
 // How long L2 should keep what a copy brings (the encodings that createpolicy makes).
-constexpr uint64_t kEvictNormal = 0x1000000000000000;
 constexpr uint64_t kEvictFirst = 0x12F0000000000000;
 constexpr uint64_t kEvictLast = 0x14F0000000000000;
 
@@ -84,6 +83,15 @@ __device__ __forceinline__ void ArriveThreads(int barrier, int threads) {
   asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
 }
 
+__device__ __forceinline__ float4 LoadShared(uint32_t address) {
+  float4 v;
+  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+               : "r"(address)
+               : "memory");
+  return v;
+}
+
 // ---- clusters -----------------------------------------------------------------------------------
 
 __device__ __forceinline__ uint32_t ClusterRank() {
@@ -124,6 +132,26 @@ __device__ __forceinline__ void PrefetchMap(const TensorMap& map) {
 
 // Brings the map's box at (column, row) to `slot` and completes its bytes on `barrier`.
 __device__ __forceinline__ void LoadBox(const TensorMap& map, uint32_t slot, uint32_t barrier,
+                                        int column, int row) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+      " [%0], [%1, {%3, %4}], [%2];" ::"r"(slot),
+      "l"(&map), "r"(barrier), "r"(column), "r"(row)
+      : "memory");
+}
+
+// The same into the same slot of every block in `ranks` (a bit each), on their own barriers.
+__device__ __forceinline__ void LoadBoxTo(uint16_t ranks, const TensorMap& map, uint32_t slot,
+                                          uint32_t barrier, int column, int row) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+      ".multicast::cluster [%0], [%1, {%3, %4}], [%2], %5;" ::"r"(slot),
+      "l"(&map), "r"(barrier), "r"(column), "r"(row), "h"(ranks)
+      : "memory");
+}
+
+// Both with advice to L2.
+__device__ __forceinline__ void LoadBox(const TensorMap& map, uint32_t slot, uint32_t barrier,
                                         int column, int row, uint64_t policy) {
   asm volatile(
       "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
@@ -132,7 +160,6 @@ __device__ __forceinline__ void LoadBox(const TensorMap& map, uint32_t slot, uin
       : "memory");
 }
 
-// The same into the same slot of every block in `ranks` (a bit each), on their own barriers.
 __device__ __forceinline__ void LoadBoxTo(uint16_t ranks, const TensorMap& map, uint32_t slot,
                                           uint32_t barrier, int column, int row, uint64_t policy) {
   asm volatile(
@@ -140,6 +167,13 @@ __device__ __forceinline__ void LoadBoxTo(uint16_t ranks, const TensorMap& map, 
       ".multicast::cluster.L2::cache_hint [%0], [%1, {%3, %4}], [%2], %5, %6;" ::"r"(slot),
       "l"(&map), "r"(barrier), "r"(column), "r"(row), "h"(ranks), "l"(policy)
       : "memory");
+}
+
+// Brings a box no further than L2.
+__device__ __forceinline__ void PrefetchBox(const TensorMap& map, int column, int row) {
+  asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global.tile [%0, {%1, %2}];" ::"l"(&map),
+               "r"(column), "r"(row)
+               : "memory");
 }
 
 // Stores a box from shared memory; rows and columns outside the tensor are dropped.
@@ -203,8 +237,8 @@ __device__ __forceinline__ void StoreMatrices(uint32_t address, uint32_t a, uint
                : "memory");
 }
 
-__device__ __forceinline__ void StorePair(uint32_t address, float left, float right) {
-  asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(address), "f"(left), "f"(right) : "memory");
+__device__ __forceinline__ void StorePair(uint32_t address, uint32_t left, uint32_t right) {
+  asm volatile("st.shared.v2.b32 [%0], {%1, %2};" ::"r"(address), "r"(left), "r"(right) : "memory");
 }
 
 }  // namespace mlpserve::cuda

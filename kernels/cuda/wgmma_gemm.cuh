@@ -2,8 +2,7 @@
 // ring of shared-memory stages by tensor copies, and two consumer warpgroups that multiply out of
 // them with wgmma and store through shared memory.
 //
-//   cooperative (kPingPong = 0): the warpgroups share a tile, each has half of its rows. One may
-//     run ahead of the other by up to a ring, so that epilogues overlap the other's products.
+//   cooperative (kPingPong = 0): the warpgroups share a tile, each has half of its rows.
 //   ping-pong   (kPingPong = 1): each has tiles of its own, in turn; one's whole epilogue overlaps
 //     the other's main loop. Best where k is short.
 //   A cluster of kClusterM x kClusterN blocks works on neighbouring tiles: what two blocks both
@@ -11,7 +10,8 @@
 //
 // Config: kIn, kOut, kTileM, kTileN, kStages, kClusterM, kClusterN, kPingPong, kGroupM,
 // kStoreBuffers, kStoreByTma; wgmma_launch.h says the launch that fits. Any m, n and k: copies fill
-// with zeros what lies outside, and stores drop it.
+// with zeros what lies outside, and stores drop it, except that a tensor store writes whole 16 bytes
+// (so the padding after a row of y may change).
 #pragma once
 
 #include "kernels/cuda/device_prelude.cuh"
@@ -45,7 +45,7 @@ constexpr int kWBytes = Config::kTileN * kRowBytes;
 constexpr int kStageBytes = kXBytes + kWBytes;
 constexpr int kStoreBytes = kBlockRows * kRowBytes;
 constexpr int kStoreColumns = kRowBytes / sizeof(Out);
-constexpr int kColumnBytes = Epilogue::kColumns * Config::kTileN * sizeof(float);
+constexpr int kColumnBytes = Epilogue::kColumns * Config::kTileN * static_cast<int>(sizeof(float));
 constexpr int kStoreOffset = Config::kStages * kStageBytes;
 constexpr int kColumnOffset = kStoreOffset + kConsumers * Config::kStoreBuffers * kStoreBytes;
 constexpr int kBarrierOffset = kColumnOffset + kConsumers * kColumnBytes;
@@ -95,33 +95,41 @@ struct Shared {
   __device__ __forceinline__ uint32_t Empty(int stage) const { return Full(stage) + 8; }
 };
 
+__device__ __forceinline__ int ClusterIndex() { return blockIdx.x / kClusterBlocks; }
+__device__ __forceinline__ int ClusterCount() { return gridDim.x / kClusterBlocks; }
+
 // The order in which clusters take tiles: groups of kGroupM cluster rows, in a group row by row
 // first, so that what runs at one time shares its x and w in L2.
 struct Tiles {
-  int rows, columns;  // of cluster tiles
+  const GemmArgs& args;
 
-  __device__ __forceinline__ explicit Tiles(const GemmArgs& args)
-      : rows((args.m + Config::kTileM * Config::kClusterM - 1) /
-             (Config::kTileM * Config::kClusterM)),
-        columns((args.n + Config::kTileN * Config::kClusterN - 1) /
-                (Config::kTileN * Config::kClusterN)) {}
+  // Of cluster tiles.
+  __device__ __forceinline__ int rows() const {
+    constexpr int kRows = Config::kTileM * Config::kClusterM;
+    return (args.m + kRows - 1) / kRows;
+  }
+  __device__ __forceinline__ int columns() const {
+    constexpr int kColumns = Config::kTileN * Config::kClusterN;
+    return (args.n + kColumns - 1) / kColumns;
+  }
+  __device__ __forceinline__ int count() const { return rows() * columns(); }
 
-  __device__ __forceinline__ int count() const { return rows * columns; }
+  // How many the cluster has still to do, from `tile` on.
+  __device__ __forceinline__ int Left(int tile) const {
+    return (count() - tile + ClusterCount() - 1) / ClusterCount();
+  }
 
   // First row and column of block `rank`'s part of a cluster tile.
   __device__ __forceinline__ int2 Origin(int tile, uint32_t rank) const {
-    const int group = tile / (Config::kGroupM * columns);
+    const int group = tile / (Config::kGroupM * columns());
     const int first = group * Config::kGroupM;
-    const int height = min(rows - first, Config::kGroupM);
-    const int inside = tile - first * columns;
+    const int height = min(rows() - first, Config::kGroupM);
+    const int inside = tile - first * columns();
     const int row = (first + inside % height) * Config::kClusterM + rank % Config::kClusterM;
     const int column = inside / height * Config::kClusterN + rank / Config::kClusterM;
     return {row * Config::kTileM, column * Config::kTileN};
   }
 };
-
-__device__ __forceinline__ int ClusterIndex() { return blockIdx.x / kClusterBlocks; }
-__device__ __forceinline__ int ClusterCount() { return gridDim.x / kClusterBlocks; }
 
 // Blocks of a cluster that need the same x (one row of it), or the same w (one column of it).
 __device__ __forceinline__ uint16_t SameRow(uint32_t rank) {
@@ -145,28 +153,43 @@ __device__ __forceinline__ void LoadSlice(const TensorMap& map, uint32_t slot, u
   slot += peer * kSlice * kRowBytes;
   row += peer * kSlice;
   if constexpr (peers == 1) {
-    LoadBox(map, slot, barrier, k, row, kEvictNormal);
+    LoadBox(map, slot, barrier, k, row);
   } else {
-    LoadBoxTo(ranks, map, slot, barrier, k, row, kEvictNormal);
+    LoadBoxTo(ranks, map, slot, barrier, k, row);
   }
 }
 
-// One thread: every stage of every tile, in the order in which consumers take them.
+// One thread: every stage of every tile, in the order in which consumers take them. The first ring
+// of w does not wait for the kernel before this one: w is no result.
 __device__ __forceinline__ void Produce(const GemmArgs& args, const TensorMap& x_map,
                                         const TensorMap& w_map, Shared shared, uint32_t rank) {
-  const Tiles tiles(args);
+  const Tiles tiles{args};
   const uint16_t x_ranks = SameRow(rank), w_ranks = SameColumn(rank);
+  const auto load_w = [&](int stage, int k, int2 origin) {
+    ArriveExpectingBytes(shared.Full(stage), kStageBytes);
+    LoadSlice<Config::kTileN, Config::kClusterM>(w_map, shared.W(stage), shared.Full(stage), k,
+                                                 origin.y, rank % Config::kClusterM, w_ranks);
+  };
+  int ahead = 0;  // stages of which w is on its way, x not
+  if (ClusterIndex() < tiles.count()) {
+    const int2 origin = tiles.Origin(ClusterIndex(), rank);
+    for (; ahead < Config::kStages && ahead * kTileK < args.k; ahead++) {
+      load_w(ahead, ahead * kTileK, origin);
+    }
+  }
+  WaitForPreviousKernel();
   Cursor at;
   for (int tile = ClusterIndex(); tile < tiles.count(); tile += ClusterCount()) {
     const int2 origin = tiles.Origin(tile, rank);
     for (int k = 0; k < args.k; k += kTileK) {
-      Wait(shared.Empty(at.stage), at.parity ^ 1);
-      const uint32_t full = shared.Full(at.stage);
-      ArriveExpectingBytes(full, kStageBytes);
-      LoadSlice<Config::kTileM, Config::kClusterN>(x_map, shared.X(at.stage), full, k, origin.x,
-                                                   rank / Config::kClusterM, x_ranks);
-      LoadSlice<Config::kTileN, Config::kClusterM>(w_map, shared.W(at.stage), full, k, origin.y,
-                                                   rank % Config::kClusterM, w_ranks);
+      if (ahead > 0) {
+        ahead--;
+      } else {
+        Wait(shared.Empty(at.stage), at.parity ^ 1);
+        load_w(at.stage, k, origin);
+      }
+      LoadSlice<Config::kTileM, Config::kClusterN>(x_map, shared.X(at.stage), shared.Full(at.stage),
+                                                   k, origin.x, rank / Config::kClusterM, x_ranks);
       at.Advance();
     }
   }
@@ -190,10 +213,12 @@ __device__ __forceinline__ void Release(Shared shared, int stage, int thread, ui
   }
 }
 
-// All of k for this warpgroup's rows; a stage is released when the products after it are issued.
+// All of k for this warpgroup's rows. A stage is released when the products after it are issued,
+// and only where the ring comes round to it again in the `uses_left` uses of a stage from the
+// tile's first to the block's last: so no block's barrier is touched after it has left.
 __device__ __forceinline__ void Multiply(float (&sums)[kBlocks][kAccumulators], Shared shared,
-                                         Cursor& at, int k_tiles, int first_row, int thread,
-                                         uint32_t rank, bool pass_ring, int consumer) {
+                                         Cursor& at, int k_tiles, int uses_left, int first_row,
+                                         int consumer, int thread, uint32_t rank) {
   int previous = 0;
   for (int i = 0; i < k_tiles; i++) {
     Wait(shared.Full(at.stage), at.parity);
@@ -212,14 +237,16 @@ __device__ __forceinline__ void Multiply(float (&sums)[kBlocks][kAccumulators], 
     CommitWgmma();
     if (i > 0) {
       WaitWgmma<1>();
-      Release(shared, previous, thread, rank);
+      if (i - 1 + Config::kStages < uses_left) Release(shared, previous, thread, rank);
     }
     previous = at.stage;
     at.Advance();
   }
-  if (pass_ring) PassRing(consumer);
+  if (Config::kPingPong && uses_left > k_tiles) PassRing(consumer);
   WaitWgmma<0>();
-  Release(shared, previous, thread, rank);
+#pragma unroll
+  for (int block = 0; block < kBlocks; block++) FenceAccumulators(sums[block]);
+  if (k_tiles - 1 + Config::kStages < uses_left) Release(shared, previous, thread, rank);
 }
 
 // Starts to bring the tile's part of every column vector into this warpgroup's shared memory.
@@ -241,51 +268,80 @@ __device__ __forceinline__ float BlockInput(const GemmArgs& args, int row, int c
   return ToFloat(static_cast<const In*>(args.block_input)[row * args.block_input_stride + column]);
 }
 
-// Writes 16 columns (eight accumulators) of a warp's 16 rows into a swizzled store buffer.
+// Two neighbours of a row as they are stored: one word of 16-bit y, two of FP32.
 template <typename T>
-__device__ __forceinline__ void Stage(uint32_t buffer, const float (&v)[8], int group, int warp,
-                                      int lane) {
+__device__ __forceinline__ void Encode(uint32_t* words, float left, float right) {
   if constexpr (sizeof(T) == 2) {
-    const int row = warp * 16 + lane % 16;
-    const int piece = group * 2 + lane / 16;  // of 16 bytes
-    StoreMatrices(buffer + row * kRowBytes + ((piece ^ row % 8) << 4), Pack<T>(v[0], v[1]),
-                  Pack<T>(v[2], v[3]), Pack<T>(v[4], v[5]), Pack<T>(v[6], v[7]));
+    words[0] = Pack<T>(left, right);
   } else {
-#pragma unroll
-    for (int pair = 0; pair < 2; pair++) {
-      const int row = warp * 16 + lane / 4;
-      const int piece = (group * 2 + pair) * 2 + lane % 4 / 2;
-      const uint32_t address = buffer + row * kRowBytes + ((piece ^ row % 8) << 4) + lane % 2 * 8;
-      StorePair(address, v[pair * 4], v[pair * 4 + 1]);
-      StorePair(address + 8 * kRowBytes, v[pair * 4 + 2], v[pair * 4 + 3]);
-    }
+    words[0] = __float_as_uint(left);
+    words[1] = __float_as_uint(right);
   }
 }
 
-// The epilogue of 16 columns: v holds what `sums` holds, finished.
-__device__ __forceinline__ void ApplyEpilogue(float (&v)[8], const float* sums,
-                                              const GemmArgs& args, const EpilogueArgs& columns,
-                                              int row, int2 origin, int first_column, int lane) {
+// Eight accumulators of 16 columns, finished: four pairs of neighbours, in the order of the sums.
+constexpr int kPairWords = sizeof(Out) / 2;
+struct Piece {
+  uint32_t words[4 * kPairWords];
+};
+
+__device__ __forceinline__ Piece ApplyEpilogue(const float* sums, const GemmArgs& args,
+                                               const EpilogueArgs& columns, int row, int2 origin,
+                                               int first_column, int lane) {
+  Piece piece;
 #pragma unroll
-  for (int i = 0; i < 4; i++) {
-    const int pair = i / 2, side = i % 2;
-    const int column = first_column + pair * 8 + lane % 4 * 2 + side;
-    const Epilogue::Column c = Epilogue::Load(columns, column);
+  for (int i = 0; i < 2; i++) {
+    const int column = first_column + i * 8 + lane % 4 * 2;
+    Epilogue::Column c[2];
+#pragma unroll
+    for (int side = 0; side < 2; side++) {
+      c[side] = Epilogue::Load(columns, column + side);
+    }
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-      const int at = pair * 4 + half * 2 + side;
-      v[at] = Epilogue::Apply(sums[at], c, BlockInput(args, row + half * 8, origin.y + column));
+      float v[2];
+#pragma unroll
+      for (int side = 0; side < 2; side++) {
+        v[side] = Epilogue::Apply(sums[i * 4 + half * 2 + side], c[side],
+                                  BlockInput(args, row + half * 8, origin.y + column + side));
+      }
+      Encode<Out>(piece.words + (i * 2 + half) * kPairWords, v[0], v[1]);
+    }
+  }
+  return piece;
+}
+
+// Writes 16 columns of a warp's 16 rows into a swizzled store buffer.
+__device__ __forceinline__ void Stage(uint32_t buffer, const Piece& piece, int group, int warp,
+                                      int lane) {
+  const uint32_t* w = piece.words;
+  if constexpr (sizeof(Out) == 2) {
+    const int row = warp * 16 + lane % 16;
+    const int chunk = group * 2 + lane / 16;  // of 16 bytes
+    StoreMatrices(buffer + row * kRowBytes + ((chunk ^ row % 8) << 4), w[0], w[1], w[2], w[3]);
+  } else {
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      const int row = warp * 16 + i % 2 * 8 + lane / 4;
+      const int chunk = (group * 2 + i / 2) * 2 + lane % 4 / 2;
+      StorePair(buffer + row * kRowBytes + ((chunk ^ row % 8) << 4) + lane % 2 * 8, w[i * 2],
+                w[i * 2 + 1]);
     }
   }
 }
 
-// Two columns of one row straight to y, where y is not aligned for tensor stores.
-__device__ __forceinline__ void StoreDirect(const GemmArgs& args, int row, int column, float left,
-                                            float right) {
-  if (row >= args.m) return;
-  Out* y = static_cast<Out*>(args.y) + row * args.y_stride;
-  if (column < args.n) y[column] = FromFloat<Out>(left);
-  if (column + 1 < args.n) y[column + 1] = FromFloat<Out>(right);
+// The same straight to y, where y is not aligned for tensor stores.
+__device__ __forceinline__ void StoreDirect(const GemmArgs& args, const Piece& piece, int row,
+                                            int first_column, int lane) {
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    const int64_t at = row + i % 2 * 8;
+    const int column = first_column + i / 2 * 8 + lane % 4 * 2;
+    Out* y = static_cast<Out*>(args.y) + at * args.y_stride + column;
+    const Out* pair = reinterpret_cast<const Out*>(piece.words + i * kPairWords);
+    if (at < args.m && column < args.n) y[0] = pair[0];
+    if (at < args.m && column + 1 < args.n) y[1] = pair[1];
+  }
 }
 
 // Epilogue and store of this warpgroup's rows, which begin at `origin`, a store buffer at a time:
@@ -301,17 +357,14 @@ __device__ __forceinline__ void Finish(const float (&sums)[kBlocks][kAccumulator
   for (int turn = 0; turn < kBlocks * kParts; turn++) {
     const int block = turn / kParts, part = turn % kParts;
     const int row = origin.x + block * kBlockRows + warp * 16 + lane / 4;
-    float out[kGroups][8];
+    Piece out[kGroups];
 #pragma unroll
     for (int group = 0; group < kGroups; group++) {
       const int column = part * kStoreColumns + group * 16;
-      ApplyEpilogue(out[group], &sums[block][column / 2], args, columns, row, origin, column, lane);
+      out[group] =
+          ApplyEpilogue(&sums[block][column / 2], args, columns, row, origin, column, lane);
       if constexpr (!Config::kStoreByTma) {
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-          StoreDirect(args, row + i % 2 * 8, origin.y + column + i / 2 * 8 + lane % 4 * 2,
-                      out[group][i * 2], out[group][i * 2 + 1]);
-        }
+        StoreDirect(args, out[group], row, origin.y + column, lane);
       }
     }
     if constexpr (Config::kStoreByTma) {
@@ -319,8 +372,7 @@ __device__ __forceinline__ void Finish(const float (&sums)[kBlocks][kAccumulator
       if (thread == 0) WaitStoresRead<Config::kStoreBuffers - 1>();
       SyncThreads(1 + consumer, kWarpgroupThreads);
 #pragma unroll
-      for (int group = 0; group < kGroups; group++)
-        Stage<Out>(buffer, out[group], group, warp, lane);
+      for (int group = 0; group < kGroups; group++) Stage(buffer, out[group], group, warp, lane);
       FenceSharedWrites();
       SyncThreads(1 + consumer, kWarpgroupThreads);
       if (thread == 0) {
@@ -334,7 +386,7 @@ __device__ __forceinline__ void Finish(const float (&sums)[kBlocks][kAccumulator
 // Every tile of this warpgroup, as Produce brings them.
 __device__ __forceinline__ void Consume(const GemmArgs& args, const TensorMap& y_map, Shared shared,
                                         uint32_t rank, int consumer, int thread) {
-  const Tiles tiles(args);
+  const Tiles tiles{args};
   const int k_tiles = (args.k + kTileK - 1) / kTileK;
   Cursor at;
   int tile = ClusterIndex();
@@ -356,8 +408,8 @@ __device__ __forceinline__ void Consume(const GemmArgs& args, const TensorMap& y
     float sums[kBlocks][kAccumulators];
     const int first_row = Config::kPingPong ? 0 : consumer * kTileRows;
     if (Config::kPingPong && tile >= ClusterCount()) TakeRing(consumer);
-    const bool pass_ring = Config::kPingPong && tile + ClusterCount() < tiles.count();
-    Multiply(sums, shared, at, k_tiles, first_row, thread, rank, pass_ring, consumer);
+    Multiply(sums, shared, at, k_tiles, tiles.Left(tile) * k_tiles, first_row, consumer, thread,
+             rank);
     if constexpr (Epilogue::kColumns > 0) {
       WaitCopies();
       SyncThreads(1 + consumer, kWarpgroupThreads);
@@ -392,7 +444,6 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) __cluster_dims__(kClus
   ClusterArrive();
   ClusterWait();
   LetNextKernelStart();
-  WaitForPreviousKernel();
 
   if (warpgroup == kConsumers) {
     ShrinkRegisters<kProducerRegisters>();
@@ -401,10 +452,6 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) __cluster_dims__(kClus
     GrowRegisters<kConsumerRegisters>();
     Consume(args, y_map, shared, rank, warpgroup, threadIdx.x % kWarpgroupThreads);
   }
-  // Others may still arrive at this block's barriers: it leaves with the cluster.
-  __syncwarp();
-  ClusterArrive();
-  ClusterWait();
 }
 
 }  // namespace mlpserve::cuda

@@ -32,6 +32,13 @@ __device__ __forceinline__ void WaitWgmma() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
 }
 
+// Keeps the compiler from reading accumulators before the wait above it in the source.
+template <int count>
+__device__ __forceinline__ void FenceAccumulators(float (&d)[count]) {
+#pragma unroll
+  for (int i = 0; i < count; i++) asm volatile("" : "+f"(d[i])::"memory");
+}
+
 template <Type type, int n>
 struct Wgmma {
   static_assert(n < 0, "no wgmma of this type and number of columns: add it below");

@@ -29,7 +29,8 @@ std::string Constants(const WgmmaConfig& c) {
 std::string Constants(const WgmmaRowsConfig& c) {
   return Constant("kTileRows", c.tile_rows) + Constant("kBatch", c.batch) +
          Constant("kStages", c.stages) + Constant("kBlocksPerStage", c.blocks_per_stage) +
-         Constant("kShare", c.share) + Constant("kSplitK", c.split_k);
+         Constant("kPrefetchStages", c.prefetch_stages) + Constant("kShare", c.share) +
+         Constant("kSplitK", c.split_k);
 }
 
 std::string Name(const WgmmaConfig& c) {
@@ -45,6 +46,7 @@ std::string Name(const WgmmaConfig& c) {
 std::string Name(const WgmmaRowsConfig& c) {
   std::string name = "r" + std::to_string(c.tile_rows) + "x" + std::to_string(c.batch) + ".s" +
                      std::to_string(c.stages) + "x" + std::to_string(c.blocks_per_stage);
+  if (c.prefetch_stages > 0) name += ".p" + std::to_string(c.prefetch_stages);
   if (c.share > 1) name += ".x" + std::to_string(c.share);
   if (c.split_k > 1) name += ".k" + std::to_string(c.split_k);
   return name;

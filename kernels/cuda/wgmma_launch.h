@@ -25,6 +25,7 @@ struct WgmmaRowsConfig {
   int batch = 16;            // 8, 16, 32, 64, 128 or 256
   int stages = 5;            // of the ring
   int blocks_per_stage = 4;  // of 128 bytes of k
+  int prefetch_stages = 0;   // brought to L2 while the kernel before this one ends
   int share = 1;             // blocks that multicast x to one another
   int split_k = 1;           // blocks that share a sum
 };
@@ -55,7 +56,7 @@ std::string Constants(const WgmmaRowsConfig& config);
 std::string Name(const WgmmaConfig& config);
 std::string Name(const WgmmaRowsConfig& config);
 
-// `clusters` is how many clusters the device holds at a time.
+// `clusters` is how many clusters of this kernel the device holds at a time.
 WgmmaLaunch Launch(const WgmmaConfig& config, const KernelTypes& types, int m, int n, int clusters);
 WgmmaLaunch Launch(const WgmmaRowsConfig& config, const KernelTypes& types, int m, int n);
 

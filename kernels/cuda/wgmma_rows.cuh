@@ -8,8 +8,8 @@
 //   added in the order of k whatever finished first, and pass the epilogue once.
 //   w is fetched before the kernel waits for the one before it, x after.
 //
-// Config: kIn, kOut, kTileRows, kBatch, kStages, kBlocksPerStage, kShare, kSplitK; wgmma_launch.h
-// says the launch that fits. Any m (a grid row for each kBatch rows), n and k.
+// Config: kIn, kOut, kTileRows, kBatch, kStages, kBlocksPerStage, kPrefetchStages, kShare, kSplitK;
+// wgmma_launch.h says the launch that fits. Any m (a grid row for each kBatch rows), n and k.
 #pragma once
 
 #include "kernels/cuda/device_prelude.cuh"
@@ -102,6 +102,14 @@ __device__ __forceinline__ void LoadW(const TensorMap& map, Shared shared, const
   }
 }
 
+// Brings w to L2, to keep memory busy while the kernel waits.
+__device__ __forceinline__ void PrefetchW(const TensorMap& map, const Part& part, int stage) {
+#pragma unroll
+  for (int block = 0; block < Config::kBlocksPerStage; block++) {
+    PrefetchBox(map, stage * kStageK + block * kBlockK, part.first_column);
+  }
+}
+
 __device__ __forceinline__ void LoadX(const TensorMap& map, Shared shared, const Part& part,
                                       int slot, int stage) {
 #pragma unroll
@@ -125,6 +133,10 @@ __device__ __forceinline__ void Produce(const TensorMap& x_map, const TensorMap&
   for (int i = 0; i < first_round; i++) {
     ArriveExpectingBytes(shared.Full(i), kStageBytes);
     LoadW(w_map, shared, part, i, part.first_stage + i);
+  }
+  for (int i = first_round; i < min(part.stages(), Config::kStages + Config::kPrefetchStages);
+       i++) {
+    PrefetchW(w_map, part, part.first_stage + i);
   }
   WaitForPreviousKernel();
   for (int i = 0; i < first_round; i++) {
@@ -153,7 +165,8 @@ __device__ __forceinline__ void Release(Shared shared, const Part& part, int slo
   }
 }
 
-// This warpgroup's 64 rows of w times the batch, over the block's part of k.
+// This warpgroup's 64 rows of w times the batch, over the block's part of k. A stage is released
+// only where the ring comes round to it again: so no block's barrier is touched after it has left.
 __device__ __forceinline__ void Multiply(float (&sums)[Config::kBatch / 2], Shared shared,
                                          const Part& part, int consumer, int thread) {
 #pragma unroll
@@ -177,7 +190,7 @@ __device__ __forceinline__ void Multiply(float (&sums)[Config::kBatch / 2], Shar
     CommitWgmma();
     if (i > 0) {
       WaitWgmma<1>();
-      Release(shared, part, previous, thread);
+      if (i - 1 + Config::kStages < part.stages()) Release(shared, part, previous, thread);
     }
     previous = slot;
     if (++slot == Config::kStages) {
@@ -186,6 +199,7 @@ __device__ __forceinline__ void Multiply(float (&sums)[Config::kBatch / 2], Shar
     }
   }
   WaitWgmma<0>();
+  FenceAccumulators(sums);
 }
 
 // Lays the accumulators out as rows of y, over the ring, which nothing reads or fills any more.
@@ -199,17 +213,15 @@ __device__ __forceinline__ void StageSums(const float (&sums)[Config::kBatch / 2
   }
 }
 
-// The sum of four neighbours over all parts of k, in the order of k.
-__device__ __forceinline__ float4 AddParts(uint32_t staged, const Part& part, int batch,
+// Part `split` of the sum of four neighbours.
+__device__ __forceinline__ float4 LoadPart(uint32_t staged, const Part& part, int split, int batch,
                                            int vector) {
   const uint32_t at = staged + (batch * kSumsStride + vector * kVector) * sizeof(float);
-  float4 sum = LoadAtRank(AddressAtRank(at, part.share));
-#pragma unroll
-  for (int split = 1; split < Config::kSplitK; split++) {
-    const float4 v = LoadAtRank(AddressAtRank(at, part.share + split * Config::kShare));
-    sum = {sum.x + v.x, sum.y + v.y, sum.z + v.z, sum.w + v.w};
+  if constexpr (Config::kSplitK == 1) {
+    return LoadShared(at);
+  } else {
+    return LoadAtRank(AddressAtRank(at, part.share + split * Config::kShare));
   }
-  return sum;
 }
 
 // Stores up to four neighbours of a row, in one piece where y is aligned for it.
@@ -249,26 +261,48 @@ struct Columns {
   }
 };
 
-// Adds the parts of k and finishes this block's rows of y.
+// Adds the parts of k, in the order of k, and finishes this block's rows of y.
 __device__ __forceinline__ void Finish(const GemmArgs& args, const Columns& columns,
                                        uint32_t staged, const Part& part, int thread) {
   static_assert(kConsumerThreads % kVectors == 0, "a thread's columns change from row to row");
   constexpr int kRowsAtOnce = kConsumerThreads / kVectors;
+  constexpr int kTurns = (kBatchPart + kRowsAtOnce - 1) / kRowsAtOnce;
+  constexpr int kUnroll = kTurns < 4 ? kTurns : 4;  // turns whose loads are in flight together
   const int vector = thread % kVectors;
   const int column = part.first_column + vector * kVector;
   if (column >= args.n) return;
+  const int first = thread / kVectors;
 #pragma unroll 1
-  for (int i = thread / kVectors; i < kBatchPart; i += kRowsAtOnce) {
-    const int batch = part.split * kBatchPart + i;
-    const int row = part.first_row + batch;
-    if (row >= args.m) return;
-    const float4 sum = AddParts(staged, part, batch, vector);
-    float v[kVector] = {sum.x, sum.y, sum.z, sum.w};
+  for (int turn = 0; turn < kTurns; turn += kUnroll) {
+    if (part.first_row + part.split * kBatchPart + turn * kRowsAtOnce + first >= args.m) return;
+    float4 sums[kUnroll][Config::kSplitK];
 #pragma unroll
-    for (int j = 0; j < kVector; j++) {
-      v[j] = Epilogue::Apply(v[j], columns.of[j], BlockInput(args, row, column + j));
+    for (int i = 0; i < kUnroll; i++) {
+      const int batch =
+          part.split * kBatchPart + min((turn + i) * kRowsAtOnce + first, kBatchPart - 1);
+#pragma unroll
+      for (int split = 0; split < Config::kSplitK; split++) {
+        sums[i][split] = LoadPart(staged, part, split, batch, vector);
+      }
     }
-    Store<Out>(args, row, column, v);
+#pragma unroll
+    for (int i = 0; i < kUnroll; i++) {
+      const int batch = (turn + i) * kRowsAtOnce + first;
+      const int row = part.first_row + part.split * kBatchPart + batch;
+      if (batch >= kBatchPart || row >= args.m) return;
+      float4 sum = sums[i][0];
+#pragma unroll
+      for (int split = 1; split < Config::kSplitK; split++) {
+        const float4 v = sums[i][split];
+        sum = {sum.x + v.x, sum.y + v.y, sum.z + v.z, sum.w + v.w};
+      }
+      float v[kVector] = {sum.x, sum.y, sum.z, sum.w};
+#pragma unroll
+      for (int j = 0; j < kVector; j++) {
+        v[j] = Epilogue::Apply(v[j], columns.of[j], BlockInput(args, row, column + j));
+      }
+      Store<Out>(args, row, column, v);
+    }
   }
 }
 
@@ -305,19 +339,27 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) __cluster_dims__(kClus
   if (thread >= kConsumerThreads) {
     if (thread == kConsumerThreads) Produce(x_map, w_map, shared, part);
     __syncwarp();
-    SyncCluster();
   } else {
-    float* staged = reinterpret_cast<float*>(memory);
     const Columns columns(args, part.first_column + thread % kVectors * kVector);
     float sums[Config::kBatch / 2];
     Multiply(sums, shared, part, thread / 128, thread % 128);
     SyncThreads(1, kConsumerThreads);
-    StageSums(sums, staged, thread / 128, thread % 128);
-    SyncCluster();
+    StageSums(sums, reinterpret_cast<float*>(memory), thread / 128, thread % 128);
+    if constexpr (Config::kSplitK > 1) {
+      ClusterArrive();
+      ClusterWait();
+    } else {
+      SyncThreads(1, kConsumerThreads);
+    }
     Finish(args, columns, shared.base, part, thread);
   }
-  // Others may still read this block's sums: it leaves with the cluster.
-  if constexpr (kClusterBlocks > 1) {
+  if constexpr (Config::kSplitK > 1) {
+    // All threads arrive twice: once when the sums are staged, and once when none reads another
+    // block's sums any more.
+    if (thread >= kConsumerThreads) {
+      ClusterArrive();
+      ClusterWait();
+    }
     ClusterArrive();
     ClusterWait();
   }

@@ -115,7 +115,7 @@ CUtensorMap MakeMap(CUtensorMapDataType type, int bytes, const void* data, int64
   const CUresult result =
       Encoder()(&map, type, 2, const_cast<void*>(data), sizes, strides, box, steps,
                 CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+                CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS) {
     std::fprintf(stderr, "cuTensorMapEncodeTiled: %d for %ld x %ld, stride %ld, box rows %d\n",
                  result, static_cast<long>(rows), static_cast<long>(columns),
@@ -142,6 +142,7 @@ Variant ParseVariant(const std::string& text) {
                    {"b", &v.few.batch},
                    {"s", &v.few.stages},
                    {"bs", &v.few.blocks_per_stage},
+                   {"pf", &v.few.prefetch_stages},
                    {"sh", &v.few.share},
                    {"sk", &v.few.split_k}});
   } else {
@@ -222,6 +223,10 @@ Kernel::Kernel(const std::string& cubin, const Variant& variant, Compute compute
   BENCH_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel_),
                                    cudaFuncAttributeMaxDynamicSharedMemorySize,
                                    shape.shared_bytes));
+  // One carve-out for all kernels: a change of it between two kernels drains the multiprocessors.
+  BENCH_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel_),
+                                   cudaFuncAttributePreferredSharedMemoryCarveout,
+                                   cudaSharedmemCarveoutMaxShared));
   cudaLaunchConfig_t config{};
   config.gridDim = shape.cluster * 132;
   config.blockDim = shape.threads;

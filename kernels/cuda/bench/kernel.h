@@ -16,9 +16,9 @@ namespace mlpserve::bench {
 
 enum class Compute { kBf16, kFp16, kTf32 };
 
-// "g:tm=128,tn=256,s=4,cm=2,cn=1,pp=0,g=8,sb=1,tma=1" is wgmma.cuh, "r:tr=64,b=16,s=5,bs=4,sh=1,
-// sk=1" wgmma_rows.cuh; what is left out has the default of wgmma_launch.h. Both take `pdl=1`
-// (programmatic launch).
+// "g:tm=128,tn=256,s=4,cm=2,cn=1,pp=0,g=8,sb=1,tma=1" is wgmma.cuh,
+// "r:tr=64,b=16,s=5,bs=4,sh=1, sk=1" wgmma_rows.cuh; what is left out has the default of
+// wgmma_launch.h. Both take `pdl=1` (programmatic launch).
 struct Variant {
   std::string text;
   bool rows = false;
@@ -69,6 +69,7 @@ class Kernel {
 
   int registers() const { return registers_; }
   int local_bytes() const { return local_bytes_; }
+  int clusters() const { return clusters_; }  // that the device holds at a time
 
  private:
   Variant variant_;

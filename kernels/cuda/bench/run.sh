@@ -1,30 +1,47 @@
 #!/bin/bash
 # Builds the benchmark on a GPU machine and runs plans: run.sh OUT PLAN...
-# Leaves in OUT a log, the records and what the card did meanwhile. Needs nvcc 12.8 or newer.
+# The plan `profile` runs under ncu, `sanitize` under each tool of compute-sanitizer.
+# Leaves in OUT an archive of logs, records and what the card did meanwhile. Needs nvcc 12.8 or newer.
 set -u
 root=$(cd "$(dirname "$0")/../../.." && pwd)
 out=$1
 shift
+work=$(mktemp -d)
 cd "$root" || exit 1
 nvcc -O2 -std=c++20 -gencode=arch=compute_90a,code=sm_90a -I. kernels/cuda/bench/*.cc \
   kernels/cuda/bench/arithmetic.cu kernels/cuda/wgmma_launch.cc -lcublasLt -lnvrtc \
   -o /tmp/gemm_bench || exit 1
 nvidia-smi --query-gpu=timestamp,name,driver_version,clocks.sm,power.draw,temperature.gpu \
-  --format=csv,noheader -lms 500 >"$out/card.csv" &
+  --format=csv,noheader -lms 500 >"$work/card.csv" &
 monitor=$!
 status=0
 for plan in "$@"; do
   name=$(basename "$plan" .plan)
-  timeout "${PLAN_SECONDS:-150}" stdbuf -oL /tmp/gemm_bench . "$plan" "$out/$name.jsonl" >"$out/$name.log" 2>&1
-  code=$?
-  echo "== $name: exit $code"
-  if [ "$name" = check ]; then
-    grep -v "^ok" "$out/$name.log" | head -40
-    grep -c "^ok" "$out/$name.log"
-  else
-    cut -c1-190 "$out/$name.log"
-  fi
-  [ $code -eq 0 ] || status=1
+  case $name in
+    profile) runs=("ncu --profile-from-start off --clock-control none --set detailed") ;;
+    sanitize)
+      runs=()
+      for tool in memcheck racecheck synccheck initcheck; do
+        runs+=("compute-sanitizer --tool $tool --kernel-name kernel_substring=mlpserve_gemm")
+      done
+      ;;
+    *) runs=("") ;;
+  esac
+  for run in "${runs[@]}"; do
+    echo "== $name $run"
+    # shellcheck disable=SC2086
+    timeout "${PLAN_SECONDS:-150}" $run stdbuf -oL /tmp/gemm_bench . "$plan" "$work/$name.jsonl" \
+      >>"$work/$name.log" 2>&1
+    code=$?
+    echo "exit $code"
+    [ $code -eq 0 ] || status=1
+  done
+  case $name in
+    check | sanitize) grep -vE "^ok|^=+ +(at|in|by|Host|Saved|$)" "$work/$name.log" | head -40 ;;
+    profile) grep -E "Context|Duration|Throughput" "$work/$name.log" | cut -c1-150 ;;
+    *) cut -c1-190 "$work/$name.log" ;;
+  esac
 done
 kill $monitor
+tar -C "$work" -czf "$out/results.tgz" .
 exit $status

@@ -29,6 +29,7 @@ QueueState QueueOf(const ServedBlock& served) {
 
 std::vector<VariantLabel> Labels(const std::vector<KernelVariant>& variants) {
   std::vector<VariantLabel> labels;
+  labels.reserve(variants.size());
   for (const KernelVariant& v : variants) {
     labels.push_back({.layer = v.layer, .bucket = v.bucket, .variant = v.variant});
   }

@@ -29,7 +29,7 @@ constexpr auto kLastCallsGrace = std::chrono::milliseconds(100);
 
 int ChosenQueues(int wanted) {
   if (wanted > 0) return wanted;
-  return std::clamp(static_cast<int>(std::thread::hardware_concurrency()) / 2, 1, 8);
+  return std::clamp(static_cast<int>(std::thread::hardware_concurrency()) / 4, 1, 8);
 }
 
 absl::Status CheckOptions(const GrpcServerOptions& options) {

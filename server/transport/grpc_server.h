@@ -32,7 +32,7 @@ struct GrpcServerOptions {
   std::string version;  // of this server, for ServerMetadata
   std::string backend;  // "cpu" or "cuda", for ModelConfig
   GrpcLimits limits;
-  // Completion queues; 0: one for every two cores, at most 8. More carry more requests per second
+  // Completion queues; 0: one for every four cores, 1 to 8. More carry more requests per second
   // and make a lone request slower, as idle threads wake one another.
   int queues = 0;
   // At least 2, if a backend computes on the thread that submits; else a batch stops its queue.

@@ -153,7 +153,7 @@ void ServerTest::SetUp() {
   options_ = {.version = "1.2.3", .backend = "cpu", .queues = 2, .threads_per_queue = 2};
 }
 
-void ServerTest::PutEcho(void (*change)(CatalogEntry*)) {
+CatalogEntry ServerTest::EchoEntry() const {
   CatalogEntry entry;
   entry.config.name = "echo";
   entry.config.input = {.name = "x", .datatype = DataType::kFp32, .features = kFeatures};
@@ -164,6 +164,11 @@ void ServerTest::PutEcho(void (*change)(CatalogEntry*)) {
   entry.state = BlockState::kReady;
   entry.sink = sink_;
   entry.metrics = block_metrics_;
+  return entry;
+}
+
+void ServerTest::PutEcho(void (*change)(CatalogEntry*)) {
+  CatalogEntry entry = EchoEntry();
   if (change != nullptr) change(&entry);
   catalog_.Put(std::move(entry));
 }

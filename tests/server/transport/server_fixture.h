@@ -80,6 +80,8 @@ class ServerTest : public testing::Test {
   void SetUp() override;
   // Starts the server with these options, with a free loopback port where they name no address.
   void Start(GrpcServerOptions options);
+  // "echo", served by sink_.
+  CatalogEntry EchoEntry() const;
   // Adds or replaces "echo" as changed by `change`.
   void PutEcho(void (*change)(CatalogEntry*) = nullptr);
 

@@ -1,0 +1,119 @@
+// The transport in front of a real batcher, with a backend that negates: many clients at once, each
+// checking every value that comes back.
+#include <atomic>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "server/engine/fake_backend.h"
+#include "server/served_block.h"
+#include "tests/server/transport/server_fixture.h"
+
+namespace mlpserve {
+namespace {
+
+class BatchedServerTest : public ServerTest, public testing::WithParamInterface<FakeMode> {
+ protected:
+  static constexpr int64_t kMaxRows = 64;
+
+  void SetUp() override {
+    ServerTest::SetUp();
+    BlockSpec block;
+    block.name = "echo";
+    LayerSpec& layer = block.layers.emplace_back();
+    layer.inputs = layer.outputs = kFeatures;
+    layer.weight.assign(kFeatures * kFeatures, 0);
+    BatchingOptions batching;
+    batching.max_rows = kMaxRows;
+    batching.priority_levels = 2;
+    const LoadOptions load{.max_rows = kMaxRows, .slots = 3, .outputs = 4};
+    auto served = ServedBlock::Create(backend_, block, load, batching, block_metrics_);
+    ASSERT_TRUE(served.ok()) << served.status();
+    served_ = *std::move(served);
+    CatalogEntry entry = EchoEntry();
+    entry.sink = ServedBlock::Sink(served_);
+    catalog_.Put(std::move(entry));
+    Start(options_);
+  }
+
+  void TearDown() override {
+    server_.reset();  // before what its calls refer to
+  }
+
+  static bool IsNegated(const std::string& input, const std::string& output) {
+    if (input.size() != output.size()) return false;
+    for (size_t i = 0; i < input.size(); ++i) {
+      const char flipped = static_cast<char>(i % 4 == 3 ? 0x80 : 0);  // the sign's byte
+      if (static_cast<char>(input[i] ^ flipped) != output[i]) return false;
+    }
+    return true;
+  }
+
+  FakeBackend backend_{{.mode = GetParam(), .lanes = 2}};
+  std::shared_ptr<ServedBlock> served_;
+};
+
+TEST_P(BatchedServerTest, EveryClientGetsItsOwnRows) {
+  constexpr int kThreads = 8;
+  constexpr int kCalls = 150;
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> clients;
+  for (int k = 0; k < kThreads; ++k) {
+    clients.emplace_back([&, k] {
+      for (int i = 0; i < kCalls; ++i) {
+        // From one row to several batches.
+        Request request = EchoRequest(1 + (i * 29 + k * 7) % (5 * kMaxRows));
+        std::string& input = *request.mutable_raw_input_contents(0);
+        for (size_t at = 0; at < input.size(); at += 4) {
+          input[at] = static_cast<char>(k);
+          input[at + 1] = static_cast<char>(i);
+        }
+        Response response;
+        const grpc::Status status = Infer(request, &response);
+        if (!status.ok() || !IsNegated(input, response.raw_output_contents(0))) ++wrong;
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST_P(BatchedServerTest, ClientsThatLeaveDisturbNobody) {
+  constexpr int kThreads = 6;
+  constexpr int kCalls = 150;
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> clients;
+  for (int k = 0; k < kThreads; ++k) {
+    clients.emplace_back([&, k] {
+      for (int i = 0; i < kCalls; ++i) {
+        const Request request = EchoRequest(1 + (i * 31 + k) % 200);
+        grpc::ClientContext context;
+        // Every third call has a deadline that may pass at any point of its life.
+        const bool hasty = i % 3 == 0;
+        SetDeadline(&context, hasty ? std::chrono::milliseconds(i % 4) : std::chrono::seconds(10));
+        Response response;
+        const grpc::Status status = stub_->ModelInfer(&context, request, &response);
+        const bool answered = status.ok() && IsNegated(request.raw_input_contents(0),
+                                                       response.raw_output_contents(0));
+        const bool late = hasty && status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED;
+        if (!answered && !late) ++wrong;
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, BatchedServerTest,
+                         testing::Values(FakeMode::kInline, FakeMode::kThreads),
+                         [](const auto& instance) {
+                           return instance.param == FakeMode::kInline ? "OnTheSubmittingThread"
+                                                                      : "OnThreadsOfItsOwn";
+                         });
+
+}  // namespace
+}  // namespace mlpserve

@@ -39,7 +39,7 @@ class EpilogueReference {
  private:
   void Apply(const std::vector<Op>& ops, Matrix<Number>& z) const {
     for (const Op& op : ops) {
-      std::visit([this, &z](const auto& o) { Apply(o, z); }, op.value);
+      std::visit([this, &z](const auto& o) { this->Apply(o, z); }, op.value);
     }
   }
 

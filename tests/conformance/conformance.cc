@@ -9,6 +9,8 @@
 
 namespace mlpserve {
 
+void PrintTo(const ConformanceBackend& backend, std::ostream* out) { *out << backend.name; }
+
 std::string BackendName(const testing::TestParamInfo<ConformanceBackend>& info) {
   return info.param.name;
 }

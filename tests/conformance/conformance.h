@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -22,15 +23,21 @@ namespace mlpserve {
 
 struct ConformanceBackend {
   std::string name;
-  std::unique_ptr<Backend> (*make)() = nullptr;
+  std::unique_ptr<Backend> (*make)() = nullptr;  // null where the machine cannot
   int random_blocks = 100;  // of each random test; fewer where loading a block is slow
 };
+
+// How GoogleTest names a backend in a failure.
+void PrintTo(const ConformanceBackend& backend, std::ostream* out);
 
 std::string BackendName(const testing::TestParamInfo<ConformanceBackend>& info);
 
 class BackendConformance : public testing::TestWithParam<ConformanceBackend> {
  protected:
-  void SetUp() override { backend_ = GetParam().make(); }
+  void SetUp() override {
+    backend_ = GetParam().make();
+    if (backend_ == nullptr) GTEST_SKIP() << "this machine has nothing for " << GetParam().name;
+  }
 
   // One batch in a slot whose other rows hold NaN. `x` is representable in the block's input type.
   std::vector<float> Run(const BlockSpec& block, const std::vector<float>& x, int64_t rows);

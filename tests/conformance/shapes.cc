@@ -66,12 +66,14 @@ TEST_P(BackendConformance, WideLayersMatchTheOracle) {
   block.layers = {RandomLayer(1000, 2100, true, random), RandomLayer(2100, 1000, true, random)};
   block.layers[0].epilogue.ops = {{Pointwise{.function = Function::kSilu}}};
   block.layers[1].epilogue.ops = {{AddInput{}}};
-  for (int64_t rows : {1, 5, 23, 64}) {
-    for (ComputeType compute : kComputeTypes) {
-      block.compute = compute;
+  for (ComputeType compute : kComputeTypes) {
+    block.compute = compute;
+    for (int64_t rows : {2, 23}) {
       ExpectMatchesOracle(block, RandomRows(rows, 1000, DataType::kFp32, random), rows, "wide");
     }
   }
+  block.compute = ComputeType::kFp32;
+  ExpectMatchesOracle(block, RandomRows(64, 1000, DataType::kFp32, random), 64, "wide");
 }
 
 TEST_P(BackendConformance, ASmallBatchAfterALargeOneSeesNothingOfIt) {

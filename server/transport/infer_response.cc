@@ -1,5 +1,6 @@
 #include "server/transport/infer_response.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -55,9 +56,7 @@ std::string Header(const InferResponseFields& fields, uint64_t rows_bytes) {
 grpc::Slice CopiedSlice(const std::string& header, std::span<OutputRows> outputs,
                         size_t rows_bytes) {
   grpc_slice slice = grpc_slice_malloc(header.size() + rows_bytes);
-  uint8_t* to = GRPC_SLICE_START_PTR(slice);
-  std::memcpy(to, header.data(), header.size());
-  to += header.size();
+  uint8_t* to = std::copy(header.begin(), header.end(), GRPC_SLICE_START_PTR(slice));
   for (const OutputRows& output : outputs) {
     std::memcpy(to, output.bytes.data(), output.bytes.size());
     to += output.bytes.size();

@@ -62,6 +62,7 @@ TEST_P(BatchedServerTest, EveryClientGetsItsOwnRows) {
   constexpr int kCalls = 150;
   std::atomic<int> wrong{0};
   std::vector<std::thread> clients;
+  clients.reserve(kThreads);
   for (int k = 0; k < kThreads; ++k) {
     clients.emplace_back([&, k] {
       for (int i = 0; i < kCalls; ++i) {
@@ -87,6 +88,7 @@ TEST_P(BatchedServerTest, ClientsThatLeaveDisturbNobody) {
   constexpr int kCalls = 150;
   std::atomic<int> wrong{0};
   std::vector<std::thread> clients;
+  clients.reserve(kThreads);
   for (int k = 0; k < kThreads; ++k) {
     clients.emplace_back([&, k] {
       for (int i = 0; i < kCalls; ++i) {

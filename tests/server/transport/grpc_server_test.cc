@@ -242,6 +242,7 @@ TEST_F(GrpcServerTest, NoAcceptedRequestFailsUnderADrain) {
   std::atomic<int> answered{0};
   std::vector<StatusCode> last_codes(kThreads);
   std::vector<std::thread> clients;
+  clients.reserve(kThreads);
   for (int k = 0; k < kThreads; ++k) {
     clients.emplace_back([&, k] {
       for (;;) {

@@ -46,7 +46,7 @@ class InferCallTest : public ServerTest {
   BlockStatistics StatisticsAfter(uint64_t calls) {
     const TimePoint limit = Clock::now() + std::chrono::seconds(10);
     for (;;) {
-      const BlockStatistics statistics = block_metrics_->Statistics();
+      BlockStatistics statistics = block_metrics_->Statistics();
       if (statistics.success.count + statistics.fail.count >= calls) return statistics;
       if (Clock::now() > limit) return statistics;
       std::this_thread::yield();
@@ -290,6 +290,7 @@ TEST_F(InferCallTest, ManyCallsAtOnceAndSomeCancelledDisturbNobody) {
   constexpr int kThreads = 8;
   constexpr int kCalls = 200;
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   std::atomic<int> wrong{0};
   for (int k = 0; k < kThreads; ++k) {
     threads.emplace_back([&, k] {

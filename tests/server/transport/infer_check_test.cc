@@ -107,7 +107,7 @@ TEST(InferCheckTest, ALongNameIsCutInTheMessageBetweenCharacters) {
 TEST(InferCheckTest, TheShapeMustBeRowsByFeatures) {
   const std::string expected =
       "block \"b\": input \"x\": expected shape [rows, 4] with 1 row or more, found ";
-  const auto with_shape = [](std::vector<int64_t> shape) {
+  const auto with_shape = [](const std::vector<int64_t>& shape) {
     return [shape](ModelInferRequest* r) {
       r->mutable_inputs(0)->clear_shape();
       for (const int64_t dim : shape) r->mutable_inputs(0)->add_shape(dim);
@@ -145,7 +145,7 @@ TEST(InferCheckTest, RowsWhoseResultsFillMoreThanAMessageAreRefused) {
   block.output.features = int64_t{1} << 24;
   const auto many_rows = [](ModelInferRequest* r) {
     r->mutable_inputs(0)->set_shape(0, 32);
-    r->set_raw_input_contents(0, std::string(32 * 16, 'x'));
+    r->set_raw_input_contents(0, std::string(512, 'x'));
   };
   EXPECT_EQ(ErrorOf(many_rows, block),
             "block \"b\": output \"y\": expected at most 31 rows, as a message holds 2 GiB, "
@@ -244,7 +244,8 @@ TEST(InferCheckTest, SharedMemoryIsNotOffered) {
 }
 
 TEST(InferCheckTest, ParametersMustBeOfTheirTypeAndRange) {
-  const auto with = [](const char* key, std::function<void(inference::InferParameter*)> set) {
+  const auto with = [](const char* key,
+                       const std::function<void(inference::InferParameter*)>& set) {
     return [=](ModelInferRequest* r) { set(&(*r->mutable_parameters())[key]); };
   };
   EXPECT_EQ(ErrorOf(with("timeout", [](auto* p) { p->set_string_param("1"); })),

@@ -99,9 +99,12 @@ void ExpectSameInput(const ModelInferRequest::InferInputTensor& expected,
   EXPECT_EQ(!found.other_contents.empty(), HasOtherContents(expected.contents()));
   const auto& floats = expected.contents().fp32_contents();
   ASSERT_EQ(found.fp32_contents.size(), floats.size() * sizeof(float));
-  for (int i = 0; i < floats.size(); ++i) {
-    EXPECT_EQ(0, std::memcmp(&found.fp32_contents[sizeof(float) * i], &floats[i], sizeof(float)))
-        << "element " << i;
+  for (int i = 0; i < floats.size(); ++i) {  // by their bits: NaN too must arrive
+    uint32_t expected_bits;
+    uint32_t found_bits;
+    std::memcpy(&expected_bits, &floats[i], sizeof(expected_bits));
+    std::memcpy(&found_bits, &found.fp32_contents[sizeof(float) * i], sizeof(found_bits));
+    EXPECT_EQ(found_bits, expected_bits) << "element " << i;
   }
 }
 
@@ -331,8 +334,9 @@ TEST(InferMessageTest, StringsMustBeUtf8AndBytesNeedNot) {
 }
 
 TEST(InferMessageTest, ManyTensorsAreCountedAndNotKept) {
+  const std::string one_of_each = Delimited(5, "") + Delimited(6, "") + Delimited(7, "a");
   std::string bytes;
-  for (int i = 0; i < 100000; ++i) bytes += Delimited(5, "") + Delimited(6, "") + Delimited(7, "a");
+  for (int i = 0; i < 100000; ++i) bytes += one_of_each;
   InferMessage message;
   const Bytes whole = AsBytes(bytes);
   ASSERT_TRUE(ParseInferMessage({&whole, 1}, &message).ok());

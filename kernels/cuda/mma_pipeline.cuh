@@ -111,9 +111,7 @@ class MmaPipeline {
       : shared_(SharedAddress(shared)),
         a_(a, k_begin),
         b_(b, k_begin),
-        bytes_left_((k_end - k_begin) * static_cast<int>(sizeof(Stored<type>)) -
-                    static_cast<int>(threadIdx.x) % kChunks * 16),
-        k_tiles_((k_end - k_begin + kTileK - 1) / kTileK) {
+        bytes_left_((k_end - k_begin) * static_cast<int>(sizeof(Stored<type>))) {
     const int lane = threadIdx.x % 32;
     const int warp = threadIdx.x / 32;
     const int row_a = warp / kWarpsB * (kTileA / kWarpsA) + lane % 16;
@@ -182,9 +180,8 @@ class MmaPipeline {
     __syncthreads();
     Fragments fragments[2];
     int read = 0;
-    int write = kStages - 1;
     LoadFragments(fragments[0], 0, 0);
-    for (int k_tile = 0; k_tile < k_tiles_; ++k_tile) {
+    while (IsUnread()) {
 #pragma unroll
       for (int step = 0; step < kSteps; ++step) {
         if (step == kSteps - 1) {  // the next stage must have come before its first fragments load
@@ -193,10 +190,8 @@ class MmaPipeline {
           read = Next(read);
         }
         LoadFragments(fragments[(step + 1) % 2], read, (step + 1) % kSteps);
-        if (step == 0) {  // into the stage that all warps left at the last synchronisation
-          CopyStage(write);
-          write = Next(write);
-        }
+        // Into the stage that all warps left at the last synchronisation.
+        if (step == 0) CopyStage(Previous(read));
         MultiplyAll(sums, fragments[step % 2]);
       }
     }
@@ -205,11 +200,10 @@ class MmaPipeline {
   // One set of fragments: other warps multiply while this one loads.
   __device__ __forceinline__ void RunInTurn(float (&sums)[kProductsA][kProductsB][4]) {
     int read = 0;
-    int write = kStages - 1;
-    for (int k_tile = 0; k_tile < k_tiles_; ++k_tile) {
+    while (IsUnread()) {
       WaitForCopies<kStages - 2>();
       __syncthreads();
-      CopyStage(write);
+      CopyStage(Previous(read));
 #pragma unroll
       for (int step = 0; step < kSteps; ++step) {
         Fragments fragments;
@@ -217,8 +211,12 @@ class MmaPipeline {
         MultiplyAll(sums, fragments);
       }
       read = Next(read);
-      write = Next(write);
     }
+  }
+
+  // Whether a stage is left to multiply, just before the copy of the one kStages - 1 ahead of it.
+  __device__ __forceinline__ bool IsUnread() const {
+    return bytes_left_ > -(kStages - 1) * kRowBytes;
   }
 
   static __device__ __forceinline__ int RowOfB(int lane) {
@@ -255,6 +253,10 @@ class MmaPipeline {
     return stage + 1 == kStages ? 0 : stage + 1;
   }
 
+  static __device__ __forceinline__ int Previous(int stage) {
+    return stage == 0 ? kStages - 1 : stage - 1;
+  }
+
   template <int kRows, ColumnOrder order>
   __device__ __forceinline__ void CopyRows(const Source& source, uint32_t to, int bytes) {
     const int chunk = threadIdx.x % kChunks;
@@ -272,16 +274,16 @@ class MmaPipeline {
 
   // Starts the copies of the next stage, if there is one; an empty group keeps the count otherwise.
   __device__ __forceinline__ void CopyStage(int stage) {
-    if (copied_ < k_tiles_) {
-      const int bytes = max(0, min(16, bytes_left_));
+    if (bytes_left_ > 0) {
+      const int chunk = threadIdx.x % kChunks;
+      const int bytes = max(0, min(16, bytes_left_ - chunk * 16));
       const uint32_t to = shared_ + stage * kStageBytes;
       CopyRows<kTileA, ColumnOrder::kPlain>(a_, to, bytes);
       CopyRows<kTileB, kOrder>(b_, to + kTileA * kRowBytes, bytes);
       a_.p += kRowBytes;
       b_.p += kRowBytes;
-      bytes_left_ -= kRowBytes;
-      ++copied_;
     }
+    bytes_left_ -= kRowBytes;
     CommitCopies();
   }
 
@@ -325,9 +327,7 @@ class MmaPipeline {
   uint32_t shared_;
   Source a_;
   Source b_;
-  int bytes_left_;  // of this thread's chunk from here to k_end; beyond it there are none
-  int k_tiles_;
-  int copied_ = 0;
+  int bytes_left_;     // of k, from the next stage to copy on; below zero when there is none
   uint32_t offset_a_;  // in a stage, of what this lane gives ldmatrix at step 0
   uint32_t offset_b_;
 };

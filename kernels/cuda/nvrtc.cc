@@ -9,7 +9,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "kernels/cuda/kernel_source.h"
 
 namespace mlpserve::cuda {
 
@@ -150,9 +149,9 @@ absl::StatusOr<CompiledKernel> Nvrtc::Compile(const std::string& source, const s
     return absl::InternalError(
         absl::StrCat(name, " for ", options.arch, ": cannot read the cubin"));
   }
-  absl::StatusOr<KernelResources> resources = ParseResources(kernel.log, kKernelName);
-  if (!resources.ok()) return resources.status();
-  kernel.resources = *resources;
+  // Some builds of NVRTC pass nothing on of what the assembler says.
+  const absl::StatusOr<KernelResources> resources = ParseResources(kernel.log, options.kernel);
+  if (resources.ok()) kernel.resources = *resources;
   return kernel;
 }
 

@@ -14,11 +14,13 @@
 namespace mlpserve::cuda {
 
 struct CompileOptions {
-  std::string arch = "sm_89";  // a real architecture: "sm_89", "sm_90a"
-  bool line_info = false;      // for profilers: source lines beside the instructions
+  std::string arch = "sm_89";            // a real architecture: "sm_89", "sm_90a"
+  bool line_info = false;                // for profilers: source lines beside the instructions
+  std::string kernel = "mlpserve_gemm";  // whose resources are wanted, of the source's kernels
 };
 
-// What the assembler reports. Dynamic shared memory is not in it.
+// What the assembler reports; all zeros where the compiler does not pass that on (a loaded kernel's
+// figures are then the driver's). Dynamic shared memory is not in it.
 struct KernelResources {
   int registers = 0;  // per thread
   int stack_bytes = 0;

@@ -39,8 +39,7 @@ class EpilogueCheck {
       path_ = absl::StrCat(where_, path, "[", i, "]");
       depth_ = depth;
       relative_path_ = absl::StrCat(path, "[", i, "]");
-      const absl::Status status =
-          std::visit([this](const auto& op) { return Check(op); }, ops[i].value);
+      absl::Status status = std::visit([this](const auto& op) { return Check(op); }, ops[i].value);
       if (!status.ok()) return status;
     }
     return absl::OkStatus();

@@ -60,6 +60,7 @@ TEST(WorkerTeamTest, EachThreadHasANumberOfItsOwn) {
 TEST(WorkerTeamTest, CallersAtOnceDoNotDisturbOneAnother) {
   WorkerTeam team(3);
   std::vector<std::thread> callers;
+  callers.reserve(4);
   for (int c = 0; c < 4; ++c) {
     callers.emplace_back([&team] {
       for (int i = 0; i < 1000; ++i) {

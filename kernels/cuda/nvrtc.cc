@@ -84,7 +84,7 @@ absl::StatusOr<std::shared_ptr<const Nvrtc>> Nvrtc::Open(const std::string& libr
     auto functions = std::make_unique<Functions>();
     const char* missing = functions->Resolve(handle);
     if (missing == nullptr) {
-      return std::shared_ptr<const Nvrtc>(new Nvrtc(handle, std::move(functions)));
+      return std::shared_ptr<const Nvrtc>(new Nvrtc(std::move(functions)));
     }
     absl::StrAppend(&tried, tried.empty() ? "" : "; ", name, " has no function ", missing);
     dlclose(handle);
@@ -92,8 +92,7 @@ absl::StatusOr<std::shared_ptr<const Nvrtc>> Nvrtc::Open(const std::string& libr
   return absl::UnavailableError(absl::StrCat("no NVRTC: ", tried));
 }
 
-Nvrtc::Nvrtc(void* library, std::unique_ptr<Functions> functions)
-    : library_(library), functions_(std::move(functions)) {}
+Nvrtc::Nvrtc(std::unique_ptr<Functions> functions) : functions_(std::move(functions)) {}
 
 // The library stays loaded: it starts threads that outlive a dlclose.
 Nvrtc::~Nvrtc() = default;

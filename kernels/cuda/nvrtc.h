@@ -64,9 +64,8 @@ class Nvrtc {
 
  private:
   struct Functions;
-  Nvrtc(void* library, std::unique_ptr<Functions> functions);
+  explicit Nvrtc(std::unique_ptr<Functions> functions);
 
-  void* library_;
   std::unique_ptr<Functions> functions_;
 };
 

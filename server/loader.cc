@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/model/model_reader.h"
+#include "server/model/utf8.h"
 
 namespace mlpserve {
 namespace {
@@ -108,7 +109,7 @@ absl::StatusOr<std::shared_ptr<ServedBlock>> Loader::Serve(
 }
 
 void Loader::Fail(const BlockConfig& config, int64_t version, const absl::Status& status) {
-  const std::string reason(status.message());
+  const std::string reason = Printable(status.message());
   spdlog::error("block {} is not served: {}", Label(config.name, version), reason);
   metrics_.RecordLoadFailure(config.name);
   catalog_.Put(

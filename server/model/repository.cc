@@ -50,7 +50,7 @@ std::optional<int64_t> ParseVersion(const std::string& name) {
 std::string ReasonToIgnore(const fs::path& path) {
   const std::string name = path.filename().string();
   if (name.front() == '.') return "its name begins with a dot";
-  if (!IsUtf8(name)) return "its name is not UTF-8";
+  if (Printable(name) != name) return "its name holds control characters or is not UTF-8";
   std::error_code error;
   const fs::file_status target = fs::status(path, error);
   if (target.type() == fs::file_type::not_found) return "a symbolic link that leads nowhere";
@@ -156,7 +156,7 @@ std::vector<int64_t> SelectVersions(const VersionPolicy& policy,
 
 void LogIgnored(const RepositoryScan& scan) {
   for (const IgnoredPath& path : scan.ignored) {
-    spdlog::info("model repository: {} ignored: {}", path.path, path.reason);
+    spdlog::info("model repository: {} ignored: {}", Printable(path.path), path.reason);
   }
 }
 

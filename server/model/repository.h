@@ -36,10 +36,10 @@ struct RepositoryScan {
 // A block is a folder with a model.json and at least one version folder. A version folder is named
 // by a decimal integer from 1 to 2^63 - 1 without leading zeros; "0" and "01" are ignored, as
 // Triton does. Symbolic links are followed (Kubernetes mounts consist of them); one that leads
-// nowhere is ignored, and so is a name that begins with a dot or is not UTF-8. Errors: NOT_FOUND,
-// no such directory; INVALID_ARGUMENT, it is none; UNAVAILABLE, it cannot be read. A repository
-// without blocks is none. A block's folder that cannot be read is a block with an error for a
-// config.
+// nowhere is ignored, and so is a name that begins with a dot or holds control characters or what
+// is not UTF-8. Errors: NOT_FOUND, no such directory; INVALID_ARGUMENT, it is none; UNAVAILABLE, it
+// cannot be read. A repository without blocks is none. A block's folder that cannot be read is a
+// block with an error for a config.
 absl::StatusOr<RepositoryScan> ScanRepository(const std::string& directory);
 
 // Of the version folders that there are (ascending), those to load.

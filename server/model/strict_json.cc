@@ -7,6 +7,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "server/model/utf8.h"
 
 namespace mlpserve {
 namespace {
@@ -56,8 +57,7 @@ class StrictSax : public nlohmann::json_sax<Json> {
     // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
     std::string_view what = error.what();
     what.remove_prefix(std::min(what.find(']') + 2, what.size()));
-    const std::string shown(what.substr(0, kMaxQuotedBytes));
-    status_ = absl::InvalidArgumentError(absl::Utf8SafeCEscape(shown));
+    status_ = absl::InvalidArgumentError(Printable(what.substr(0, kMaxQuotedBytes)));
     return false;
   }
 
@@ -115,7 +115,7 @@ class StrictSax : public nlohmann::json_sax<Json> {
         absl::StrAppend(&path, path.empty() ? "" : ".", open.key);
       }
     }
-    return absl::Utf8SafeCEscape(path.substr(0, kMaxQuotedBytes));
+    return Printable(path.substr(0, kMaxQuotedBytes));
   }
 
   const JsonHandler& on_event_;
@@ -165,7 +165,7 @@ absl::Status ParseStrictJson(std::string_view text, const JsonHandler& on_event)
 
 std::string Quoted(std::string_view text) {
   const std::string shown(text.substr(0, kMaxQuotedBytes));
-  return absl::StrCat("\"", absl::Utf8SafeCEscape(shown),
+  return absl::StrCat("\"", Printable(absl::Utf8SafeCEscape(shown)),
                       text.size() > kMaxQuotedBytes ? "..." : "", "\"");
 }
 

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/strings/str_format.h"
+
 namespace mlpserve {
 namespace {
 
@@ -34,6 +36,23 @@ bool IsUtf8(std::string_view bytes) {
     bytes.remove_prefix(length);
   }
   return true;
+}
+
+std::string Printable(std::string_view bytes) {
+  std::string printable;
+  printable.reserve(bytes.size());
+  while (!bytes.empty()) {
+    const size_t length = SequenceLength(bytes);
+    const auto first = static_cast<uint8_t>(bytes.front());
+    if (length == 0 || first < 0x20 || first == 0x7F) {
+      printable += absl::StrFormat("\\x%02x", first);
+      bytes.remove_prefix(1);
+    } else {
+      printable += bytes.substr(0, length);
+      bytes.remove_prefix(length);
+    }
+  }
+  return printable;
 }
 
 }  // namespace mlpserve

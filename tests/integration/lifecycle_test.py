@@ -2,6 +2,7 @@
 
 import json
 import queue
+import re
 import shutil
 import signal
 import socket
@@ -95,6 +96,20 @@ def test_failed_block_says_why_and_harms_no_other(repository, start):
         assert raised.value.status() == "StatusCode.UNAVAILABLE"
     metrics = server.get("/metrics")[1]
     assert 'mlpserve_model_load_failures_total{model="broken"} 1' in metrics
+
+
+def test_reason_with_bytes_that_are_no_text_leaves_log_and_index_readable(repository, start):
+    (repository / "raw/1").mkdir(parents=True)
+    (repository / "raw/model.json").write_bytes(b'{"name": "\xff"}')
+    (repository / "two\nlines/1").mkdir(parents=True)
+    (repository / "two\nlines/model.json").write_text("{}")
+    server = start(repository)
+    with server.client() as client:
+        index = {m.name: m for m in client.get_model_repository_index().models}
+    assert set(index) == {"digits", "raw"}
+    assert index["raw"].state == "UNAVAILABLE" and r"\xff" in index["raw"].reason
+    dated = re.compile(r"\d{4}-\d\d-\d\d ")
+    assert all(dated.match(line) for line in server.log().splitlines()), server.log()
 
 
 def test_strict_readiness_stays_unready_while_a_block_has_failed(repository, start):

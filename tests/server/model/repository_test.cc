@@ -104,16 +104,18 @@ TEST_F(RepositoryTest, KeepsABadBlockWithItsReasonBesideTheGoodOnes) {
 }
 
 TEST_F(RepositoryTest, IgnoresWhatIsNoBlockAndSaysWhy) {
+  const std::string kUnprintable = "its name holds control characters or is not UTF-8";
   AddFolder(".git/1");
   folder_.Write("README.md", "");
   AddFolder("no_json/1");
   AddBlock("no_version", {"v1", "0", "01", "+1", "-1", "1a", "9223372036854775808"});
   folder_.Write("no_version/1", "a file, not a folder");
+  AddFolder("two\nlines/1");
   AddFolder("\xFF/1");
   EXPECT_THAT(Ignored(), ElementsAre(".git: its name begins with a dot", "README.md: not a folder",
                                      "no_json: no model.json in it",
                                      "no_version: no version folder in it (an integer from 1 on)",
-                                     "\xFF: its name is not UTF-8"));
+                                     "two\nlines: " + kUnprintable, "\xFF: " + kUnprintable));
   EXPECT_THAT(Scan().blocks, IsEmpty());
 }
 

@@ -11,8 +11,10 @@
 namespace mlpserve {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 std::string ErrorOf(std::string_view json) {
   const absl::Status status =
@@ -76,8 +78,14 @@ TEST(StrictJson, RefusesMoreThanAHundredLevels) {
   EXPECT_THAT(ErrorOf(std::string(1'000'000, '[')), HasSubstr("expected at most 100 levels"));
 }
 
+TEST(StrictJson, QuotesTextThatIsNotUtf8InWordsThatAre) {
+  EXPECT_THAT(ErrorOf("{\"name\": \"\xFF\"}"),
+              AllOf(HasSubstr("ill-formed UTF-8"), HasSubstr("\\xff"), Not(HasSubstr("\xFF"))));
+}
+
 TEST(Quoted, EscapesAndShortens) {
   EXPECT_EQ(Quoted("a\"b\nü"), "\"a\\\"b\\nü\"");
+  EXPECT_EQ(Quoted("\xFF"), "\"\\xff\"");
   EXPECT_EQ(Quoted(std::string(201, 'x')), "\"" + std::string(200, 'x') + "...\"");
 }
 

@@ -22,5 +22,11 @@ TEST(Utf8, RefusesOverlongSurrogateTooLargeAndCutSequences) {
   }
 }
 
+TEST(Printable, KeepsTextAndEscapesControlCharactersAndStrayBytes) {
+  EXPECT_EQ(Printable("a \"b\" \\ \xC3\xA9"), "a \"b\" \\ \xC3\xA9");
+  EXPECT_EQ(Printable(std::string_view("a\0b\n\x1B\x7F", 6)), "a\\x00b\\x0a\\x1b\\x7f");
+  EXPECT_EQ(Printable("\xFF|\xE2\x82|\xC3\xA9\xC3"), "\\xff|\\xe2\\x82|\xC3\xA9\\xc3");
+}
+
 }  // namespace
 }  // namespace mlpserve

@@ -83,6 +83,7 @@ TEST(Arguments, WrongUsageNamesWhatWasExpectedAndFound) {
   EXPECT_THAT(UsageErrorOf({"infer", "m", "--input", "x.npy", "--concurrency", "0"}),
               HasSubstr("--concurrency: Value 0 not in range 1 to 1024"));
   EXPECT_THAT(UsageErrorOf({"--deadline-ms", "soon", "status"}), HasSubstr("soon"));
+  EXPECT_THAT(UsageErrorOf({"--address", "", "status"}), HasSubstr("--address"));
   EXPECT_THAT(UsageErrorOf({"--deadline-ms", "0", "status"}), HasSubstr("--deadline-ms"));
   EXPECT_THAT(UsageErrorOf({"status", "--colour"}), HasSubstr("--colour"));
 }

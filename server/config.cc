@@ -1,6 +1,7 @@
 #include "server/config.h"
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <map>
 #include <thread>
 
@@ -67,6 +68,9 @@ void AddLimits(CLI::App& app, Config& config) {
   app.add_flag("--strict-readiness", config.strict_readiness,
                "Not ready while any block of the repository has failed to load");
   const auto set_grace = [&config](const double& seconds) {
+    if (std::isnan(seconds)) {  // which CLI::Range takes: it is neither below nor above
+      throw CLI::ValidationError("--drain-grace", "expected 0 to 3600, found nan");
+    }
     config.drain_grace = std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
   };
   app.add_option_function<double>(

@@ -64,6 +64,7 @@ TEST(ConfigTest, RefusalIsOneLineThatNamesTheFlagAndWhatCame) {
   EXPECT_THAT(Refusal({"--model-repository=m", "--max-message-bytes=3000000000"}),
               HasSubstr("--max-message-bytes"));
   EXPECT_THAT(Refusal({"--model-repository=m", "--drain-grace=-1"}), HasSubstr("--drain-grace"));
+  EXPECT_THAT(Refusal({"--model-repository=m", "--drain-grace=nan"}), HasSubstr("--drain-grace"));
   EXPECT_THAT(Refusal({"--model-repository=m", "--log-level=loud"}), HasSubstr("loud"));
   EXPECT_THAT(Refusal({"--model-repository=m", "--prot=1"}), HasSubstr("--prot"));
 }

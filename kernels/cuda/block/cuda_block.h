@@ -1,0 +1,77 @@
+// A block on one device: weights in the format of its products, buffers for its activations, and
+// for every layer and bucket the kernel that computes it. All of it is made at load.
+//
+//   wire rows -> [input format] -> layer 0 -> ... -> last layer, straight to the wire's format
+//
+// A layer is one kernel; with batch statistics it is a product in FP32, two small kernels for the
+// statistics of its columns, and one pass that normalises (for each batch norm). Rows of x, w and
+// of activations start at multiples of 16 bytes, so that any number of features will do: padding
+// holds zeros and is never computed with.
+//
+// A kernel is told the batch's own number of rows. A bucket is only the number of rows that it was
+// chosen for: powers of two up to max_rows, unless the block names its own.
+//
+// Threads: Run, one call at a time. Memory on the device: the weights; for max_rows rows the input,
+// two of the widest activations and the output; for batch statistics or the library also one
+// product in FP32.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "kernels/cuda/block/cublas_lt.h"
+#include "kernels/cuda/block/kernel_store.h"
+#include "kernels/cuda/block/layer_chooser.h"
+#include "kernels/cuda/block/plan.h"
+#include "kernels/spec/block.h"
+
+namespace mlpserve::cuda {
+
+struct CudaBlockOptions {
+  int64_t max_rows = 4096;
+  std::vector<int64_t> buckets;  // ascending; empty: powers of two
+  KernelChoice choice = KernelChoice::kMeasured;
+  std::string tuning_directory;             // empty: measurements are not kept
+  std::shared_ptr<const CublasLt> library;  // may be null
+};
+
+// How long a run's three parts took on the device.
+struct RunTimes {
+  std::chrono::nanoseconds copy_in{};
+  std::chrono::nanoseconds compute{};
+  std::chrono::nanoseconds copy_out{};
+};
+
+class CudaBlock {
+ public:
+  // `block` has passed Validate; nothing of it is kept. The store must outlive the result.
+  // Errors: RESOURCE_EXHAUSTED, out of memory; UNAVAILABLE, the device is lost; those of compiling.
+  static absl::StatusOr<std::unique_ptr<CudaBlock>> Load(const BlockSpec& block,
+                                                         const CudaBlockOptions& options,
+                                                         KernelStore& store);
+  ~CudaBlock();
+  CudaBlock(const CudaBlock&) = delete;
+  CudaBlock& operator=(const CudaBlock&) = delete;
+
+  // `input` is [rows, input features], `output` [rows, output features], in the wire's formats, on
+  // the host and page-locked. 1 <= rows <= max_rows. Waits until the output is complete. Batch
+  // statistics are over all the rows.
+  absl::StatusOr<RunTimes> Run(const std::byte* input, std::byte* output, int64_t rows);
+
+  int64_t Bucket(int64_t rows) const;  // the smallest that holds them
+  const std::vector<PlanRow>& plan() const;
+
+ private:
+  class State;
+  explicit CudaBlock(std::unique_ptr<State> state);
+
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace mlpserve::cuda

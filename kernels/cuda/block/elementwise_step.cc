@@ -1,0 +1,65 @@
+#include "kernels/cuda/block/elementwise_step.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/cuda/device_sources.h"
+#include "kernels/cuda/emit.h"
+
+namespace mlpserve::cuda {
+namespace {
+
+// As elementwise.cuh has them.
+constexpr int kThreads = 256;
+constexpr int kColumnsAtOnce = 256;
+constexpr int kRowsAtOnce = 8;
+constexpr int kMostGridY = 65535;
+
+std::string TypeConstant(const char* name, DataType type) {
+  const char* format = type == DataType::kFp32   ? "kFp32"
+                       : type == DataType::kFp16 ? "kFp16"
+                                                 : "kBf16";
+  return absl::StrCat("  static constexpr Type ", name, " = Type::", format, ";\n");
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> ElementwiseSource(const EpilogueSpec& canonical,
+                                              const ElementwiseTypes& types) {
+  const absl::StatusOr<std::string> epilogue = EmitEpilogue(canonical, "Epilogue");
+  if (!epilogue.ok()) return epilogue.status();
+  SourceJoiner source;
+  source.Add("kernels/cuda/gemm_args.cuh");
+  source.Add("kernels/cuda/device_primitives.cuh");
+  source.Add("kernels/cuda/device_math.cuh");
+  source.AddText("\nnamespace mlpserve::cuda {\n\n");
+  source.AddText(*epilogue);
+  source.AddText(absl::StrCat("\nstruct Config {\n", TypeConstant("kIn", types.block_input),
+                              TypeConstant("kOut", types.y), TypeConstant("kX", types.x), "};\n"));
+  source.AddText("\n}  // namespace mlpserve::cuda\n\n");
+  source.Add("kernels/cuda/elementwise.cuh");
+  return std::move(source).Take();
+}
+
+absl::StatusOr<std::unique_ptr<ElementwiseStep>> ElementwiseStep::Make(
+    const EpilogueSpec& canonical, const ElementwiseTypes& types, const GemmArgs& args,
+    KernelStore& store) {
+  const absl::StatusOr<std::string> source = ElementwiseSource(canonical, types);
+  if (!source.ok()) return source.status();
+  absl::StatusOr<SharedKernel> kernel = store.Get(*source, kElementwiseKernel, 0);
+  if (!kernel.ok()) return kernel.status();
+  return std::unique_ptr<ElementwiseStep>(new ElementwiseStep(args, *std::move(kernel)));
+}
+
+absl::Status ElementwiseStep::Launch(int32_t m, const Stream& stream) const {
+  GemmArgs args = args_;
+  args.m = m;
+  void* arguments[] = {&args};
+  const LaunchShape shape{.grid_x = (args.n + kColumnsAtOnce - 1) / kColumnsAtOnce,
+                          .grid_y = std::min((m + kRowsAtOnce - 1) / kRowsAtOnce, kMostGridY),
+                          .threads = kThreads};
+  return kernel_->Launch(shape, arguments, stream);
+}
+
+}  // namespace mlpserve::cuda

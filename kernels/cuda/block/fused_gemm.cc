@@ -1,0 +1,135 @@
+#include "kernels/cuda/block/fused_gemm.h"
+
+#include <utility>
+#include <variant>
+
+#include "kernels/cuda/driver/status.h"
+#include "kernels/cuda/driver/tensor_map.h"
+#include "kernels/cuda/mma_launch.h"
+#include "kernels/cuda/wgmma_launch.h"
+
+namespace mlpserve::cuda {
+namespace {
+
+int Bytes(DataType type) { return static_cast<int>(ByteSize(type)); }
+
+FusedLaunch FromWgmma(const WgmmaLaunch& launch, int y_box_rows) {
+  // These kernels wait for the one before them by themselves.
+  return {.shape = {.grid_x = launch.grid_x,
+                    .grid_y = launch.grid_y,
+                    .threads = launch.threads,
+                    .shared_bytes = launch.shared_bytes,
+                    .programmatic = true},
+          .cluster = launch.cluster,
+          .x_box_rows = launch.x_box_rows,
+          .w_box_rows = launch.w_box_rows,
+          .y_box_rows = y_box_rows};
+}
+
+struct LaunchReader {
+  KernelTypes types;
+  int m, n, split_k, clusters;
+
+  template <typename SyncTile>
+  FusedLaunch operator()(const SyncTile& tile) const {
+    const MmaLaunch launch = Launch(tile, types.in_bytes, m, n, split_k);
+    return {.shape = {.grid_x = launch.grid_x,
+                      .grid_y = launch.grid_y,
+                      .threads = launch.threads,
+                      .shared_bytes = launch.shared_bytes},
+            .partials_bytes = launch.partials_bytes,
+            .arrivals = launch.arrivals};
+  }
+
+  FusedLaunch operator()(const WgmmaConfig& config) const {
+    const WgmmaLaunch launch = Launch(config, types, m, n, clusters);
+    return FromWgmma(launch, config.store_by_tma ? launch.y_box_rows : 0);
+  }
+  FusedLaunch operator()(const WgmmaRowsConfig& config) const {
+    return FromWgmma(Launch(config, types, m, n), 0);
+  }
+};
+
+MapType MapTypeOf(DataType type) {
+  return type == DataType::kFp32   ? MapType::kFp32
+         : type == DataType::kFp16 ? MapType::kFp16
+                                   : MapType::kBf16;
+}
+
+}  // namespace
+
+FusedLaunch LaunchOf(const KernelConfig& config, const Product& product, int64_t m, int clusters) {
+  const LaunchReader reader{.types = {.in_bytes = Bytes(StorageType(config.compute)),
+                                      .out_bytes = Bytes(config.output),
+                                      .columns = static_cast<int>(product.epilogue.columns.size())},
+                            .m = static_cast<int>(m),
+                            .n = product.args.n,
+                            .split_k = config.split_k,
+                            .clusters = clusters};
+  return std::visit(reader, config.tile);
+}
+
+struct FusedGemm::Maps {
+  CUtensorMap x{}, w{}, y{};
+};
+
+FusedGemm::FusedGemm(const Product& product, const KernelConfig& config, SharedKernel kernel)
+    : product_(product), config_(config), kernel_(std::move(kernel)) {}
+
+absl::StatusOr<std::unique_ptr<FusedGemm>> FusedGemm::Make(const Product& product,
+                                                           const KernelConfig& config, int64_t rows,
+                                                           KernelStore& store) {
+  FusedLaunch launch = LaunchOf(config, product, rows, 1);
+  absl::StatusOr<SharedKernel> kernel =
+      store.Gemm({.epilogue = product.epilogue, .config = config}, launch.shape.shared_bytes);
+  if (!kernel.ok()) return kernel.status();
+  std::unique_ptr<FusedGemm> gemm(new FusedGemm(product, config, *std::move(kernel)));
+  if (launch.cluster > 0 && launch.x_box_rows > 0) {
+    const absl::StatusOr<int> clusters =
+        gemm->kernel_->ActiveClusters(launch.shape, launch.cluster);
+    if (!clusters.ok()) return clusters.status();
+    gemm->clusters_ = *clusters;
+    MLPSERVE_RETURN_IF_ERROR(gemm->EncodeMaps(launch, rows));
+  }
+  MLPSERVE_RETURN_IF_ERROR(product.partials->Reserve(static_cast<size_t>(launch.partials_bytes)));
+  MLPSERVE_RETURN_IF_ERROR(
+      product.arrivals->Reserve(static_cast<size_t>(launch.arrivals) * sizeof(uint32_t)));
+  return gemm;
+}
+
+absl::Status FusedGemm::EncodeMaps(const FusedLaunch& launch, int64_t rows) {
+  maps_ = std::make_shared<Maps>();
+  const GemmArgs& a = product_.args;
+  const MapType in = product_.compute == ComputeType::kTf32
+                         ? MapType::kTf32
+                         : MapTypeOf(StorageType(product_.compute));
+  absl::StatusOr<CUtensorMap> map =
+      EncodeTensorMap(in, a.x, rows, a.k, a.x_stride, launch.x_box_rows);
+  if (!map.ok()) return map.status();
+  maps_->x = maps_->y = *map;  // y's is only read where it has boxes
+  map = EncodeTensorMap(in, a.w, a.n, a.k, a.w_stride, launch.w_box_rows);
+  if (!map.ok()) return map.status();
+  maps_->w = *map;
+  if (launch.y_box_rows == 0) return absl::OkStatus();
+  map = EncodeTensorMap(MapTypeOf(product_.output), a.y, rows, a.n, a.y_stride, launch.y_box_rows);
+  if (!map.ok()) return map.status();
+  maps_->y = *map;
+  return absl::OkStatus();
+}
+
+absl::Status FusedGemm::Launch(int32_t m, const Stream& stream) const {
+  const FusedLaunch launch = LaunchOf(config_, product_, m, clusters_);
+  GemmArgs args = product_.args;
+  args.m = m;
+  args.split_k = config_.split_k;
+  args.partials = static_cast<float*>(product_.partials->get());
+  args.arrivals = static_cast<uint32_t*>(product_.arrivals->get());
+  if (maps_ == nullptr) {
+    void* arguments[] = {&args};
+    return kernel_->Launch(launch.shape, arguments, stream);
+  }
+  void* arguments[] = {&args, &maps_->x, &maps_->w, &maps_->y};
+  return kernel_->Launch(launch.shape, arguments, stream);
+}
+
+}  // namespace mlpserve::cuda

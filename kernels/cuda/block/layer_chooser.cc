@@ -1,0 +1,214 @@
+#include "kernels/cuda/block/layer_chooser.h"
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "kernels/cuda/block/fused_gemm.h"
+#include "kernels/cuda/block/library_gemm.h"
+#include "kernels/cuda/block/timing.h"
+#include "kernels/cuda/block/tuning_record.h"
+#include "kernels/cuda/device_sources.h"
+#include "kernels/cuda/driver/status.h"
+#include "kernels/cuda/sha256.h"
+
+namespace mlpserve::cuda {
+namespace {
+
+constexpr int64_t kInvariantRows = 128;  // that kernels for every number of rows are timed with
+
+bool IsWgmma(const KernelConfig& config) {
+  return std::holds_alternative<WgmmaConfig>(config.tile) ||
+         std::holds_alternative<WgmmaRowsConfig>(config.tile);
+}
+
+bool IsLibrary(const std::string& variant) { return absl::StartsWith(variant, "cublaslt"); }
+
+// A kernel that cannot be had is left out; a device that is lost or full ends everything.
+bool IsFatal(const absl::Status& status) {
+  return status.code() == absl::StatusCode::kUnavailable ||
+         status.code() == absl::StatusCode::kResourceExhausted;
+}
+
+std::string DigestOfSources() {
+  std::string all;
+  for (const DeviceSource& source : DeviceSources()) {
+    all.append(source.path);
+    all.append(source.text);
+  }
+  return Sha256Hex({all});
+}
+
+}  // namespace
+
+struct LayerChooser::Candidate {
+  std::string name;
+  std::shared_ptr<const Step> step;
+  int registers = 0;
+  int shared_bytes = 0;
+};
+
+bool LayerChooser::may_use_library() const {
+  // The library promises nothing about the order of its additions.
+  return library_ != nullptr && !options_.batch_invariant &&
+         (options_.choice == KernelChoice::kMeasured || options_.choice == KernelChoice::kLibrary);
+}
+
+bool LayerChooser::Wants(const KernelConfig& config) const {
+  switch (options_.choice) {
+    case KernelChoice::kMeasured:
+      return true;
+    case KernelChoice::kWgmma:
+      return IsWgmma(config);
+    case KernelChoice::kPlain:
+    case KernelChoice::kLibrary:
+      break;
+  }
+  return !IsWgmma(config);
+}
+
+std::vector<KernelConfig> LayerChooser::Configs(const Product& product, int64_t rows) const {
+  const std::vector<Proposal> proposals = ChooseConfigs(
+      {.m = rows, .n = product.args.n, .k = product.args.k}, product.compute, product.output,
+      product.Options(options_.batch_invariant), store_.device().limits);
+  std::vector<KernelConfig> configs;
+  for (const Proposal& proposal : proposals) {
+    if (Wants(proposal.config)) configs.push_back(proposal.config);
+  }
+  if (configs.empty()) configs.push_back(proposals.front().config);
+  return configs;
+}
+
+// Everything that a measurement depends on.
+std::string LayerChooser::RecordKey(const Product& product) const {
+  static const std::string sources = DigestOfSources();
+  const Device& device = store_.device();
+  return Sha256Hex({sources, device.name, absl::StrCat(device.driver_version), device.limits.arch,
+                    absl::StrCat(product.args.n, "x", product.args.k), ToString(product.epilogue),
+                    std::string(Name(product.compute)), std::string(Name(product.output)),
+                    product.y_aligned() ? "aligned" : "",
+                    options_.batch_invariant ? "invariant" : "",
+                    library_ == nullptr ? "" : library_->version()});
+}
+
+void LayerChooser::CompileAhead(const Product& product, const std::vector<int64_t>& buckets) const {
+  const bool measures = options_.choice == KernelChoice::kMeasured;
+  const TuningRecord record(options_.tuning_directory, RecordKey(product));
+  std::vector<KernelStore::GemmRequest> requests;
+  for (const int64_t rows : buckets) {
+    if (measures && !record.At(rows).empty()) continue;
+    for (const KernelConfig& config : Configs(product, rows)) {
+      requests.push_back({.epilogue = product.epilogue, .config = config});
+      if (!measures) break;
+    }
+  }
+  store_.CompileAhead(requests);
+}
+
+absl::StatusOr<std::vector<LayerChooser::Candidate>> LayerChooser::Candidates(
+    const Product& product, int64_t rows) const {
+  std::vector<Candidate> candidates;
+  absl::Status first_error;
+  for (const KernelConfig& config : Configs(product, rows)) {
+    absl::StatusOr<std::unique_ptr<FusedGemm>> gemm =
+        FusedGemm::Make(product, config, rows, store_);
+    if (!gemm.ok()) {
+      if (IsFatal(gemm.status())) return gemm.status();
+      first_error.Update(gemm.status());
+      continue;
+    }
+    const KernelResources resources = (*gemm)->resources();
+    if (!resources.in_registers() && !candidates.empty()) continue;
+    candidates.push_back({.name = Name(config),
+                          .step = *std::move(gemm),
+                          .registers = resources.registers,
+                          .shared_bytes = resources.static_shared_bytes +
+                                          LaunchOf(config, product, rows, 1).shape.shared_bytes});
+    if (options_.choice != KernelChoice::kMeasured) break;
+  }
+  if (candidates.empty()) return first_error;
+  if (!may_use_library()) return candidates;
+  auto library = LibraryGemm::Make(product, rows, library_, store_);
+  if (!library.ok()) {
+    if (IsFatal(library.status())) return library.status();
+    return candidates;
+  }
+  if (options_.choice == KernelChoice::kLibrary && !library->empty()) candidates.clear();
+  for (auto& gemm : *library) {
+    candidates.push_back({.name = gemm->name(), .step = std::move(gemm)});
+  }
+  return candidates;
+}
+
+absl::StatusOr<LayerChooser::Candidate> LayerChooser::ByName(const Product& product, int64_t rows,
+                                                             const std::string& name) const {
+  if (IsLibrary(name) && may_use_library()) {
+    auto library = LibraryGemm::Make(product, rows, library_, store_);
+    if (!library.ok()) return library.status();
+    for (auto& gemm : *library) {
+      if (gemm->name() == name) return Candidate{.name = name, .step = std::move(gemm)};
+    }
+  }
+  for (const KernelConfig& config : Configs(product, rows)) {
+    if (Name(config) != name) continue;
+    absl::StatusOr<std::unique_ptr<FusedGemm>> gemm =
+        FusedGemm::Make(product, config, rows, store_);
+    if (!gemm.ok()) return gemm.status();
+    const KernelResources resources = (*gemm)->resources();
+    return Candidate{.name = name,
+                     .step = *std::move(gemm),
+                     .registers = resources.registers,
+                     .shared_bytes = resources.static_shared_bytes +
+                                     LaunchOf(config, product, rows, 1).shape.shared_bytes};
+  }
+  return absl::NotFoundError(absl::StrCat("no kernel is called ", name));
+}
+
+absl::StatusOr<ChosenKernel> LayerChooser::Choose(const Product& product, int64_t rows,
+                                                  const Stream& stream) const {
+  const auto finish = [&](const Candidate& candidate, const std::vector<Measurement>& measured) {
+    ChosenKernel chosen{.plan = {.bucket = rows,
+                                 .outputs = product.args.n,
+                                 .inputs = product.args.k,
+                                 .compute = product.compute,
+                                 .variant = candidate.name,
+                                 .registers = candidate.registers,
+                                 .shared_bytes = candidate.shared_bytes},
+                        .step = candidate.step};
+    for (const Measurement& m : measured) {
+      if (m.variant == candidate.name) chosen.plan.us = m.us;
+      double& library = chosen.plan.library_us;
+      if (IsLibrary(m.variant) && m.us > 0) library = library > 0 ? std::min(library, m.us) : m.us;
+    }
+    return chosen;
+  };
+
+  const bool measures = options_.choice == KernelChoice::kMeasured;
+  TuningRecord record(measures ? options_.tuning_directory : "", RecordKey(product));
+  std::vector<Measurement> measured = record.At(rows);
+  if (!measured.empty()) {
+    const std::string& name = measured[PickFastest(measured, kLeastGain)].variant;
+    const absl::StatusOr<Candidate> known = ByName(product, rows, name);
+    if (known.ok()) return finish(*known, measured);
+    if (IsFatal(known.status())) return known.status();
+  }
+  absl::StatusOr<std::vector<Candidate>> candidates = Candidates(product, rows);
+  if (!candidates.ok()) return candidates.status();
+  if (!measures || candidates->size() == 1) return finish(candidates->front(), {});
+  std::vector<const Step*> steps;
+  for (const Candidate& candidate : *candidates) steps.push_back(candidate.step.get());
+  const int64_t m = options_.batch_invariant ? std::min(rows, kInvariantRows) : rows;
+  const absl::StatusOr<std::vector<double>> us = TimeInTurn(steps, static_cast<int32_t>(m), stream);
+  if (!us.ok()) return us.status();
+  measured.clear();
+  for (size_t i = 0; i < us->size(); ++i) {
+    measured.push_back({.rows = rows, .us = (*us)[i], .variant = (*candidates)[i].name});
+  }
+  // What cannot be kept is measured again next time.
+  (void)record.Add(measured);
+  return finish((*candidates)[PickFastest(measured, kLeastGain)], measured);
+}
+
+}  // namespace mlpserve::cuda

@@ -1,0 +1,30 @@
+// What was chosen for a block, as a table to print.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/spec/datatype.h"
+
+namespace mlpserve::cuda {
+
+struct PlanRow {
+  std::string layer;
+  int64_t bucket = 0;  // rows
+  int64_t outputs = 0, inputs = 0;
+  ComputeType compute = ComputeType::kBf16;
+  std::string variant;  // main loop, tile, stages; "cublaslt..." where the library computes
+  int registers = 0;    // per thread; 0: not known (the library's)
+  int shared_bytes = 0;
+  double us = 0;          // 0: not measured
+  double library_us = 0;  // cuBLASLt's best in the same run; 0: not measured
+
+  double TflopsPerSecond() const;
+  double GigabytesPerSecond() const;  // weights, rows in and rows out, each once
+};
+
+// One line for each row, and a heading.
+std::string ToString(const std::vector<PlanRow>& plan);
+
+}  // namespace mlpserve::cuda

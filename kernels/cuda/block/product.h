@@ -1,0 +1,43 @@
+// One product of a loaded block, y = epilogue(x·wᵀ), with the memory it is computed in.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "kernels/cuda/choose.h"
+#include "kernels/cuda/driver/memory.h"
+#include "kernels/cuda/gemm_args.cuh"
+#include "kernels/spec/datatype.h"
+#include "kernels/spec/epilogue.h"
+
+namespace mlpserve::cuda {
+
+struct Product {
+  GemmArgs args;  // pointers, strides, n and k; what a launch decides is unset
+  ComputeType compute = ComputeType::kBf16;
+  DataType output = DataType::kBf16;
+  EpilogueSpec epilogue;  // canonical and without batch norm; its columns lie in args.epilogue
+  // What kernels take turns with: partial sums, their counters (which stay zero between launches),
+  // unfinished results in FP32 [rows, n rounded up to 4], a library's workspace.
+  std::shared_ptr<Scratch> partials, arrivals, unfinished, workspace;
+
+  bool y_aligned() const {
+    return args.y_stride * static_cast<int64_t>(ByteSize(output)) % 16 == 0;
+  }
+  ChooseOptions Options(bool batch_invariant) const {
+    return {.columns = static_cast<int>(epilogue.columns.size()),
+            .y_aligned = y_aligned(),
+            .batch_invariant = batch_invariant};
+  }
+};
+
+inline int64_t RoundUp(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+// Elements from row to row, so that each row starts at a multiple of 16 bytes.
+inline int64_t AlignedStride(int64_t columns, DataType type) {
+  return RoundUp(columns, 16 / static_cast<int64_t>(ByteSize(type)));
+}
+
+}  // namespace mlpserve::cuda

@@ -20,6 +20,7 @@ struct Config {
   std::vector<std::string> grpc_addresses{"127.0.0.1:8001"};
   std::string http_address = "127.0.0.1:8002";
   BackendChoice backend = BackendChoice::kAuto;
+  std::string kernel_cache;       // empty: main.cc's choice, under the user's cache directory
   int cpu_threads = 0;            // 0: one for each core
   int64_t max_message_bytes = 0;  // 0: the larger of 64 MiB and the largest request of any block
   bool strict_readiness = false;

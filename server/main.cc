@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -17,6 +18,7 @@
 #include "server/catalog.h"
 #include "server/config.h"
 #include "server/engine/cpu_backend.h"
+#include "server/engine/cuda_backend.h"
 #include "server/loader.h"
 #include "server/logging.h"
 #include "server/metrics/http_server.h"
@@ -39,15 +41,47 @@ constexpr std::chrono::seconds kFinishTime{30};
 constexpr int64_t kLeastMaxMessageBytes = int64_t{64} << 20;
 constexpr int64_t kMostMaxMessageBytes = 2147483647;  // gRPC counts them in an int
 
-absl::StatusOr<std::unique_ptr<Backend>> ChooseBackend(const Config& config, Metrics& metrics) {
-  if (config.backend == BackendChoice::kCuda) {
-    return absl::InvalidArgumentError(
-        "--backend: expected auto or cpu, found \"cuda\", which this version does not have yet");
+// Where compiled kernels are kept; empty (nowhere) for a user without a home.
+std::string KernelCache(const Config& config) {
+  if (!config.kernel_cache.empty()) return config.kernel_cache;
+  const char* caches = std::getenv("XDG_CACHE_HOME");
+  if (caches != nullptr && caches[0] == '/') return absl::StrCat(caches, "/mlpserve");
+  const char* home = std::getenv("HOME");
+  return home != nullptr && home[0] == '/' ? absl::StrCat(home, "/.cache/mlpserve") : "";
+}
+
+absl::StatusOr<std::unique_ptr<Backend>> OpenGpu([[maybe_unused]] std::string kernel_cache) {
+#ifdef MLPSERVE_HAS_CUDA
+  return MakeCudaBackend({.cache_directory = std::move(kernel_cache)});
+#else
+  return absl::UnavailableError("this program was built without CUDA");
+#endif
+}
+
+struct ChosenBackend {
+  std::unique_ptr<Backend> backend;
+  std::string lost;  // why it is not the GPU that auto would have taken; empty: nothing is lost
+};
+
+absl::StatusOr<ChosenBackend> ChooseBackend(const Config& config, Metrics& metrics) {
+  ChosenBackend chosen;
+  if (config.backend != BackendChoice::kCpu) {
+    auto gpu = OpenGpu(KernelCache(config));
+    if (gpu.ok()) {
+      chosen.backend = *std::move(gpu);
+    } else if (config.backend == BackendChoice::kCuda) {
+      return absl::Status(gpu.status().code(),
+                          absl::StrCat("--backend cuda: ", std::string(gpu.status().message())));
+    } else {
+      chosen.lost = std::string(gpu.status().message());
+    }
   }
-  metrics.SetDegraded(Degradation::kNoGpu, config.backend == BackendChoice::kAuto);
-  auto backend = MakeCpuBackend({.threads = config.cpu_threads});
-  metrics.SetBackend(std::string(backend->name()));
-  return backend;
+  metrics.SetDegraded(Degradation::kNoGpu, !chosen.lost.empty());
+  if (chosen.backend == nullptr) {
+    chosen.backend = MakeCpuBackend({.threads = config.cpu_threads});
+  }
+  metrics.SetBackend(std::string(chosen.backend->name()));
+  return chosen;
 }
 
 std::vector<ModelStatus> ModelStates(const Catalog& catalog) {
@@ -87,13 +121,11 @@ std::string WithPort(const std::string& address, int port) {
 }
 
 // Only when nothing can refuse to start any more: a refusal is one line, and the last.
-void LogStart(const Config& config, const RepositoryScan& scan, const Backend& backend,
+void LogStart(const Config& config, const RepositoryScan& scan, const ChosenBackend& chosen,
               const HttpServer& http, const GrpcServer& grpc) {
   LogIgnored(scan);
-  if (config.backend == BackendChoice::kAuto) {
-    spdlog::warn("no usable GPU: this version computes on the CPU");
-  }
-  spdlog::info("computing on {}", absl::StrJoin(backend.devices(), ", "));
+  if (!chosen.lost.empty()) spdlog::warn("no usable GPU: {}", chosen.lost);
+  spdlog::info("computing on {}", absl::StrJoin(chosen.backend->devices(), ", "));
   spdlog::info("HTTP on {}", WithPort(config.http_address, http.port()));
   for (size_t i = 0; i < config.grpc_addresses.size(); i++) {
     spdlog::info("gRPC on {}", WithPort(config.grpc_addresses[i], grpc.ports()[i]));
@@ -129,15 +161,16 @@ void Drain(const Config& config, ServingState& state, GrpcServer& grpc) {
 
 absl::Status Serve(const Config& config) {
   Metrics metrics({.version = kVersion, .commit = kCommit, .compiler = __VERSION__});
-  auto backend = ChooseBackend(config, metrics);
-  if (!backend.ok()) return backend.status();
+  const auto chosen = ChooseBackend(config, metrics);
+  if (!chosen.ok()) return chosen.status();
+  Backend& backend = *chosen->backend;
   const absl::StatusOr<RepositoryScan> scan = ScanRepository(config.model_repository);
   if (!scan.ok()) return scan.status();
 
   Catalog catalog;
   ServingState state;
   metrics.SetModelStates([&catalog] { return ModelStates(catalog); });
-  Loader loader(**backend, catalog, metrics);
+  Loader loader(backend, catalog, metrics);
   loader.Announce(*scan);
 
   const auto http =
@@ -147,11 +180,11 @@ absl::Status Serve(const Config& config) {
   if (!http.ok()) return http.status();
   GrpcServerOptions options{.addresses = config.grpc_addresses,
                             .version = kVersion,
-                            .backend = std::string((*backend)->name())};
+                            .backend = std::string(backend.name())};
   options.limits.max_message_bytes = MaxMessageBytes(config, *scan);
   auto grpc = GrpcServer::Start(options, catalog, state, metrics);
   if (!grpc.ok()) return grpc.status();
-  LogStart(config, *scan, **backend, **http, **grpc);
+  LogStart(config, *scan, *chosen, **http, **grpc);
 
   std::jthread loading([&](const std::stop_token& stop) {
     LoadAll(*scan, config.strict_readiness, loader, state, stop);

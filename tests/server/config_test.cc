@@ -40,13 +40,14 @@ TEST(ConfigTest, OnlyTheRepositoryIsRequired) {
 TEST(ConfigTest, EveryFlagIsRead) {
   const auto parsed = Parse(
       {"--model-repository=m", "--grpc-address=127.0.0.1:1", "--grpc-address=unix:/tmp/s",
-       "--http-address=[::1]:2", "--backend=cpu", "--cpu-threads=3", "--max-message-bytes=1024",
+       "--http-address=[::1]:2", "--backend=cpu", "--kernel-cache=/tmp/k", "--cpu-threads=3", "--max-message-bytes=1024",
        "--strict-readiness", "--drain-grace=0.5", "--log-format=json", "--log-level=warning"});
   ASSERT_TRUE(parsed.ok()) << parsed.status();
   const Config& config = parsed->config;
   EXPECT_THAT(config.grpc_addresses, ElementsAre("127.0.0.1:1", "unix:/tmp/s"));
   EXPECT_EQ(config.http_address, "[::1]:2");
   EXPECT_EQ(config.backend, BackendChoice::kCpu);
+  EXPECT_EQ(config.kernel_cache, "/tmp/k");
   EXPECT_EQ(config.cpu_threads, 3);
   EXPECT_EQ(config.max_message_bytes, 1024);
   EXPECT_TRUE(config.strict_readiness);

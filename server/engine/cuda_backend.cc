@@ -1,0 +1,163 @@
+#include "server/engine/cuda_backend.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/cuda/block/cublas_lt.h"
+#include "kernels/cuda/block/cuda_block.h"
+#include "kernels/cuda/block/kernel_store.h"
+#include "kernels/cuda/driver/device.h"
+#include "kernels/cuda/driver/memory.h"
+#include "kernels/cuda/kernel_cache.h"
+#include "kernels/cuda/nvrtc.h"
+
+namespace mlpserve {
+namespace {
+
+using cuda::PinnedMemory;
+
+absl::Status Allocate(int count, int64_t bytes, std::vector<PinnedMemory>& buffers) {
+  for (int i = 0; i < count; ++i) {
+    absl::StatusOr<PinnedMemory> buffer = PinnedMemory::Allocate(static_cast<size_t>(bytes));
+    if (!buffer.ok()) return buffer.status();
+    buffers.push_back(*std::move(buffer));
+  }
+  return absl::OkStatus();
+}
+
+class CudaLoadedBlock final : public LoadedBlock {
+ public:
+  CudaLoadedBlock(std::unique_ptr<cuda::CudaBlock> block, std::vector<PinnedMemory> inputs,
+                  std::vector<PinnedMemory> outputs)
+      : block_(std::move(block)), inputs_(std::move(inputs)), outputs_(std::move(outputs)) {}
+
+  int lanes() const override { return 1; }
+  int64_t Bucket(int64_t rows) const override { return block_->Bucket(rows); }
+  std::span<std::byte> input(int slot) override { return Span(inputs_[static_cast<size_t>(slot)]); }
+  std::span<std::byte> output(int buffer) override {
+    return Span(outputs_[static_cast<size_t>(buffer)]);
+  }
+
+  std::vector<KernelVariant> variants() const override {
+    std::vector<KernelVariant> variants;
+    for (const cuda::PlanRow& row : block_->plan()) {
+      variants.push_back({.layer = row.layer, .bucket = row.bucket, .variant = row.variant});
+    }
+    return variants;
+  }
+
+  void Run(const BatchRun& run, const Done& done) override {
+    BatchTiming timing;
+    timing.started = timing.infer_started = timing.infer_ended = Clock::now();
+    const absl::StatusOr<cuda::RunTimes> took =
+        block_->Run(input(run.slot).data(), output(run.output).data(), run.rows);
+    timing.done = Clock::now();
+    if (took.ok()) {
+      // The device's clock says how long, ours when: what is left over was spent on launching.
+      timing.infer_ended = std::max(timing.started, timing.done - took->copy_out);
+      timing.infer_started = std::max(timing.started, timing.infer_ended - took->compute);
+    }
+    done(took.status(), timing);
+  }
+
+ private:
+  static std::span<std::byte> Span(const PinnedMemory& buffer) {
+    return {buffer.get(), buffer.size()};
+  }
+
+  const std::unique_ptr<cuda::CudaBlock> block_;
+  const std::vector<PinnedMemory> inputs_;
+  const std::vector<PinnedMemory> outputs_;
+};
+
+class CudaBackend final : public Backend {
+ public:
+  CudaBackend(CudaBackendOptions options, cuda::KernelCompiler compiler, cuda::Device device,
+              absl::StatusOr<std::shared_ptr<const cuda::CublasLt>> library)
+      : options_(std::move(options)),
+        store_(std::move(compiler), std::move(device)),
+        library_(std::move(library)) {}
+
+  std::string_view name() const override { return "cuda"; }
+
+  std::vector<std::string> devices() const override {
+    const cuda::Device& device = store_.device();
+    return {absl::StrCat(device.name, " (", device.limits.arch, ", ", device.memory_bytes >> 30,
+                         " GiB)", library_.ok() ? "" : ", without cuBLASLt")};
+  }
+
+  absl::StatusOr<std::unique_ptr<LoadedBlock>> Load(const BlockSpec& block,
+                                                    const LoadOptions& options) override;
+
+ private:
+  const CudaBackendOptions options_;
+  cuda::KernelStore store_;
+  const absl::StatusOr<std::shared_ptr<const cuda::CublasLt>> library_;
+};
+
+absl::StatusOr<std::unique_ptr<LoadedBlock>> CudaBackend::Load(const BlockSpec& block,
+                                                               const LoadOptions& options) {
+  if (options.max_rows < 1 || options.slots < 1 || options.outputs < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected at least one row, slot and output, found ", options.max_rows, ", ",
+                     options.slots, " and ", options.outputs));
+  }
+  auto loaded = cuda::CudaBlock::Load(block,
+                                      {.max_rows = options.max_rows,
+                                       .buckets = options.buckets,
+                                       .choice = static_cast<cuda::KernelChoice>(options_.kernels),
+                                       .tuning_directory = options_.cache_directory,
+                                       .library = library_.ok() ? *library_ : nullptr},
+                                      store_);
+  if (!loaded.ok()) return loaded.status();
+  spdlog::debug("kernels of {}:\n{}", block.name, cuda::ToString((*loaded)->plan()));
+  const auto row_bytes = [](int64_t features, DataType type) {
+    return features * static_cast<int64_t>(ByteSize(type));
+  };
+  std::vector<PinnedMemory> inputs;
+  std::vector<PinnedMemory> outputs;
+  absl::Status status =
+      Allocate(options.slots,
+               options.max_rows * row_bytes(block.input_features(), block.input_type), inputs);
+  status.Update(Allocate(options.outputs,
+                         options.max_rows * row_bytes(block.output_features(), block.output_type),
+                         outputs));
+  if (!status.ok()) return status;
+  return std::make_unique<CudaLoadedBlock>(*std::move(loaded), std::move(inputs),
+                                           std::move(outputs));
+}
+static_assert(static_cast<int>(CudaBackendOptions::Kernels::kLibrary) ==
+                  static_cast<int>(cuda::KernelChoice::kLibrary),
+              "the backend's and the block's choices are the same, in the same order");
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const CudaBackendOptions& options) {
+  const absl::StatusOr<std::vector<cuda::Device>> devices = cuda::FindDevices();
+  if (!devices.ok()) return devices.status();
+  const cuda::Device& device = devices->front();
+  const auto nvrtc = cuda::Nvrtc::Open();
+  if (!nvrtc.ok()) return nvrtc.status();
+  if (!(*nvrtc)->Supports(device.limits.arch)) {
+    return absl::UnavailableError(absl::StrCat("expected an NVRTC that compiles for ",
+                                               device.limits.arch, ", found ",
+                                               (*nvrtc)->version()));
+  }
+  std::optional<cuda::KernelCache> cache;
+  if (!options.cache_directory.empty()) {
+    absl::StatusOr<cuda::KernelCache> opened = cuda::KernelCache::Open(options.cache_directory);
+    if (!opened.ok()) return opened.status();
+    cache = *std::move(opened);
+  }
+  const absl::Status use = cuda::Use(device);
+  if (!use.ok()) return use;
+  return std::make_unique<CudaBackend>(options, cuda::KernelCompiler(*nvrtc, std::move(cache)),
+                                       device, cuda::CublasLt::Open());
+}
+
+}  // namespace mlpserve

@@ -1,0 +1,33 @@
+// The backend that computes on an NVIDIA GPU: kernels/cuda/block behind the seam of backend.h.
+//
+// A block has one lane: a batch is copied in, computed and copied out on one stream while the
+// calling thread waits, and `done` is called before Run returns. Slots and outputs are page-locked
+// and allocated at load, as is everything on the device.
+// Not here yet: copies that overlap arithmetic (more lanes, each with its stream and buffers),
+// captured graphs, and several devices; the first usable one is used.
+//
+// Threads: as backend.h says. The backend must outlive its blocks.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "server/engine/backend.h"
+
+namespace mlpserve {
+
+struct CudaBackendOptions {
+  // Which kernels compute. All but the first are for tests: one kind everywhere, unmeasured.
+  enum class Kernels : uint8_t { kMeasured, kPlain, kWgmma, kLibrary };
+
+  // Compiled kernels and measurements are kept here; empty: everything is made anew at each load.
+  std::string cache_directory;
+  Kernels kernels = Kernels::kMeasured;
+};
+
+// Errors: UNAVAILABLE, no usable GPU, no driver or no NVRTC; FAILED_PRECONDITION, the cache
+// directory cannot be used. Without cuBLASLt there is one candidate less, which devices() says.
+absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const CudaBackendOptions& options);
+
+}  // namespace mlpserve

@@ -1,0 +1,58 @@
+#include "kernels/cuda/driver/memory.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/cuda/driver/status.h"
+
+namespace mlpserve::cuda {
+namespace {
+
+absl::Status Sized(const absl::Status& status, size_t bytes) {
+  return {status.code(), absl::StrCat(std::string(status.message()), ", for ", bytes, " bytes")};
+}
+
+}  // namespace
+
+void FreeDevice::operator()(void* memory) const { (void)cudaFree(memory); }
+void FreePinned::operator()(void* memory) const { (void)cudaFreeHost(memory); }
+
+absl::StatusOr<DeviceMemory> DeviceMemory::Allocate(size_t bytes) {
+  void* memory = nullptr;
+  const size_t size = std::max<size_t>(bytes, 1);
+  const absl::Status status = StatusOf(cudaMalloc(&memory, size), "cudaMalloc");
+  if (!status.ok()) return Sized(status, bytes);
+  DeviceMemory owner(memory, size);
+  MLPSERVE_RETURN_IF_CUDA_ERROR(cudaMemset(memory, 0, size));
+  // Streams of ours do not wait for the default one, on which the memory is being set.
+  MLPSERVE_RETURN_IF_CUDA_ERROR(cudaStreamSynchronize(nullptr));
+  return owner;
+}
+
+absl::StatusOr<PinnedMemory> PinnedMemory::Allocate(size_t bytes) {
+  void* memory = nullptr;
+  const size_t size = std::max<size_t>(bytes, 1);
+  const absl::Status status =
+      StatusOf(cudaHostAlloc(&memory, size, cudaHostAllocPortable), "cudaHostAlloc");
+  if (!status.ok()) return Sized(status, bytes);
+  std::memset(memory, 0, size);
+  return PinnedMemory(memory, size);
+}
+
+absl::Status Scratch::Reserve(size_t bytes) {
+  if (bytes <= memory_.size()) return absl::OkStatus();
+  memory_ = {};
+  absl::StatusOr<DeviceMemory> memory = DeviceMemory::Allocate(bytes);
+  if (!memory.ok()) return memory.status();
+  memory_ = *std::move(memory);
+  return absl::OkStatus();
+}
+
+absl::Status CopyToDevice(void* to, const void* from, size_t bytes) {
+  MLPSERVE_RETURN_IF_CUDA_ERROR(cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice));
+  return StatusOf(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize");
+}
+
+}  // namespace mlpserve::cuda

@@ -1,0 +1,66 @@
+// Owners of memory on the device and of page-locked memory on the host. Move-only; the device is
+// the calling thread's current one. Both begin as zeros.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace mlpserve::cuda {
+
+struct FreeDevice {
+  void operator()(void* memory) const;
+};
+struct FreePinned {
+  void operator()(void* memory) const;
+};
+
+class DeviceMemory {
+ public:
+  DeviceMemory() = default;
+  // At least one byte. Errors: RESOURCE_EXHAUSTED, with the size asked for.
+  static absl::StatusOr<DeviceMemory> Allocate(size_t bytes);
+
+  void* get() const { return memory_.get(); }
+  size_t size() const { return size_; }
+
+ private:
+  DeviceMemory(void* memory, size_t size) : memory_(memory), size_(size) {}
+
+  std::unique_ptr<void, FreeDevice> memory_;
+  size_t size_ = 0;
+};
+
+class PinnedMemory {
+ public:
+  PinnedMemory() = default;
+  static absl::StatusOr<PinnedMemory> Allocate(size_t bytes);
+
+  std::byte* get() const { return static_cast<std::byte*>(memory_.get()); }
+  size_t size() const { return size_; }
+
+ private:
+  PinnedMemory(void* memory, size_t size) : memory_(memory), size_(size) {}
+
+  std::unique_ptr<void, FreePinned> memory_;
+  size_t size_ = 0;
+};
+
+// Device memory that several users take turns with, as large as the largest of them asked for.
+// Reserve only while nothing runs: what was there is lost, and it lies elsewhere afterwards.
+class Scratch {
+ public:
+  absl::Status Reserve(size_t bytes);
+  void* get() const { return memory_.get(); }
+  size_t size() const { return memory_.size(); }
+
+ private:
+  DeviceMemory memory_;
+};
+
+// Copies from the host and waits.
+absl::Status CopyToDevice(void* to, const void* from, size_t bytes);
+
+}  // namespace mlpserve::cuda

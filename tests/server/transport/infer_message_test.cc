@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "google/protobuf/stubs/logging.h"
 #include "gtest/gtest.h"
 #include "proto/open_inference.pb.h"
@@ -269,10 +270,14 @@ TEST(InferMessageTest, MapEntriesFollowTheRulesOfMaps) {
   const std::string six = Delimited(2, Varint(5, 6));
   const std::string key = Delimited(1, "timeout");
   const std::string other = Delimited(1, "priority");
+  const std::string unknown = Delimited(9, "unknown");
+  const std::string empty = Delimited(2, "");
+  const std::string both = Delimited(2, absl::StrCat(Varint(2, 1), Varint(1, 9)));
   for (const std::string& entry :
-       {key + five, five + key, key, five, std::string(), key + five + six, key + other + five,
-        key + five + other, key + five + Delimited(9, "unknown"), key + Delimited(2, "") + five,
-        key + five + Delimited(2, ""), key + Delimited(2, Varint(2, 1) + Varint(1, 9))}) {
+       {absl::StrCat(key, five), absl::StrCat(five, key), key, five, std::string(),
+        absl::StrCat(key, five, six), absl::StrCat(key, other, five),
+        absl::StrCat(key, five, other), absl::StrCat(key, five, unknown),
+        absl::StrCat(key, empty, five), absl::StrCat(key, five, empty), absl::StrCat(key, both)}) {
     EXPECT_TRUE(ExpectSameVerdict(Delimited(4, entry)));
     EXPECT_TRUE(ExpectSameVerdict(Delimited(4, key + six) + Delimited(4, entry)));
   }

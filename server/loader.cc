@@ -109,7 +109,7 @@ absl::StatusOr<std::shared_ptr<ServedBlock>> Loader::Serve(
 }
 
 void Loader::Fail(const BlockConfig& config, int64_t version, const absl::Status& status) {
-  const std::string reason = Printable(status.message());
+  const std::string reason = Printable(std::string(status.message()));
   spdlog::error("block {} is not served: {}", Label(config.name, version), reason);
   metrics_.RecordLoadFailure(config.name);
   catalog_.Put(

@@ -24,7 +24,7 @@ constexpr const char* kIndex =
     "mlpserve\n\n"
     "/metrics  Prometheus metrics\n"
     "/healthz  200 while the process lives\n"
-    "/readyz   200 when every block is ready, else 503 and the reason\n";
+    "/readyz   200 when requests are welcome, else 503 and the reason\n";
 
 struct Answer {
   int code = 200;

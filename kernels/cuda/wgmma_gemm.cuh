@@ -8,16 +8,18 @@
 //   A cluster of kClusterM x kClusterN blocks works on neighbouring tiles: what two blocks both
 //   need is read from L2 once and multicast.
 //
-// Config: kIn, kOut, kTileM, kTileN, kStages, kClusterM, kClusterN, kPingPong, kGroupM,
+// Config: kIn, kOut, kTerms, kTileM, kTileN, kStages, kClusterM, kClusterN, kPingPong, kGroupM,
 // kStoreBuffers, kStoreByTma; wgmma_launch.h says the launch that fits. Any m, n and k: copies fill
-// with zeros what lies outside, and stores drop it, except that a tensor store writes whole 16 bytes
-// (so the padding after a row of y may change).
+// with zeros what lies outside, and stores drop it, except that a tensor store writes whole 16
+// bytes (so the padding after a row of y may change).
 #pragma once
 
 #include "kernels/cuda/device_prelude.cuh"
 #include "kernels/cuda/device_primitives.cuh"
 #include "kernels/cuda/gemm_args.cuh"
 #include "kernels/cuda/hopper_primitives.cuh"
+#include "kernels/cuda/ring_cursor.cuh"
+#include "kernels/cuda/tf32_terms.cuh"
 #include "kernels/cuda/wgmma_instruction.cuh"
 
 namespace mlpserve::cuda {
@@ -29,6 +31,7 @@ constexpr int kRowBytes = 128;  // of k in a stage, and of y in a store buffer: 
 constexpr int kTileK = kRowBytes / sizeof(In);
 constexpr int kStepBytes = 32;  // of k in one wgmma
 constexpr int kBlockRows = 64;  // of one wgmma
+constexpr int kRunTiles = 4;    // of k that FP32 leaves to the tensor cores to add up
 constexpr int kWarpgroupThreads = 128;
 constexpr int kConsumers = 2;
 constexpr int kThreads = (kConsumers + 1) * kWarpgroupThreads;
@@ -54,31 +57,13 @@ constexpr int kSharedBytes = kBarrierOffset + 2 * Config::kStages * 8;
 static_assert(sizeof(In) == 2 || Config::kIn == Type::kTf32, "wgmma has no FP32 operands");
 static_assert(Config::kTileM % (kBlockRows * (Config::kPingPong ? 1 : kConsumers)) == 0,
               "each warpgroup needs whole blocks of 64 rows");
-static_assert(kBlocks * kAccumulators <= 128,
+static_assert(kBlocks * kAccumulators <= (Config::kTerms == 1 ? 128 : 64),
               "more accumulators than a consumer has registers for");
 static_assert(Config::kTileN % kStoreColumns == 0, "a store buffer holds 128 bytes of each row");
 static_assert(Config::kTileM / Config::kClusterN % 8 == 0 &&
                   Config::kTileN / Config::kClusterM % 8 == 0,
               "a multicast slice is whole swizzle groups of 8 rows");
 static_assert(kSharedBytes <= 227 * 1024, "the ring does not fit: fewer stages or store buffers");
-
-// A place in the ring and the parity of its round.
-struct Cursor {
-  int stage = 0;
-  uint32_t parity = 0;
-
-  __device__ __forceinline__ void Advance() {
-    if (++stage == Config::kStages) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-  __device__ __forceinline__ void Skip(int count) {
-    const int ahead = stage + count;
-    parity ^= ahead / Config::kStages & 1;
-    stage = ahead % Config::kStages;
-  }
-};
 
 // Addresses of the block's shared memory.
 struct Shared {
@@ -167,13 +152,15 @@ __device__ __forceinline__ void Produce(const GemmArgs& args, const TensorMap& x
   const uint16_t x_ranks = SameRow(rank), w_ranks = SameColumn(rank);
   const auto load_w = [&](int stage, int k, int2 origin) {
     ArriveExpectingBytes(shared.Full(stage), kStageBytes);
-    LoadSlice<Config::kTileN, Config::kClusterM>(w_map, shared.W(stage), shared.Full(stage), k,
-                                                 origin.y, rank % Config::kClusterM, w_ranks);
+    LoadSlice<Config::kTileN, Config::kClusterM>(w_map, shared.W(stage), shared.Full(stage),
+                                                 ColumnOfW(args, k), origin.y,
+                                                 rank % Config::kClusterM, w_ranks);
   };
+  const int product_columns = ProductColumns(args);
   int ahead = 0;  // stages of which w is on its way, x not
   if (ClusterIndex() < tiles.count()) {
     const int2 origin = tiles.Origin(ClusterIndex(), rank);
-    for (; ahead < Config::kStages && ahead * kTileK < args.k; ahead++) {
+    for (; ahead < Config::kStages && ahead * kTileK < product_columns; ahead++) {
       load_w(ahead, ahead * kTileK, origin);
     }
   }
@@ -181,7 +168,7 @@ __device__ __forceinline__ void Produce(const GemmArgs& args, const TensorMap& x
   Cursor at;
   for (int tile = ClusterIndex(); tile < tiles.count(); tile += ClusterCount()) {
     const int2 origin = tiles.Origin(tile, rank);
-    for (int k = 0; k < args.k; k += kTileK) {
+    for (int k = 0; k < product_columns; k += kTileK) {
       if (ahead > 0) {
         ahead--;
       } else {
@@ -189,7 +176,8 @@ __device__ __forceinline__ void Produce(const GemmArgs& args, const TensorMap& x
         load_w(at.stage, k, origin);
       }
       LoadSlice<Config::kTileM, Config::kClusterN>(x_map, shared.X(at.stage), shared.Full(at.stage),
-                                                   k, origin.x, rank / Config::kClusterM, x_ranks);
+                                                   ColumnOfX(args, k), origin.x,
+                                                   rank / Config::kClusterM, x_ranks);
       at.Advance();
     }
   }
@@ -213,12 +201,12 @@ __device__ __forceinline__ void Release(Shared shared, int stage, int thread, ui
   }
 }
 
-// All of k for this warpgroup's rows. A stage is released when the products after it are issued,
-// and only where the ring comes round to it again in the `uses_left` uses of a stage from the
-// tile's first to the block's last: so no block's barrier is touched after it has left.
+// The next k_tiles of k for this warpgroup's rows. A stage is released when the products after it
+// are issued, and only where the ring comes round to it again in the `uses_left` uses of a stage
+// from the first here to the block's last: so no block's barrier is touched after it has left.
 __device__ __forceinline__ void Multiply(float (&sums)[kBlocks][kAccumulators], Shared shared,
                                          Cursor& at, int k_tiles, int uses_left, int first_row,
-                                         int consumer, int thread, uint32_t rank) {
+                                         int consumer, bool pass_ring, int thread, uint32_t rank) {
   int previous = 0;
   for (int i = 0; i < k_tiles; i++) {
     Wait(shared.Full(at.stage), at.parity);
@@ -242,11 +230,36 @@ __device__ __forceinline__ void Multiply(float (&sums)[kBlocks][kAccumulators], 
     previous = at.stage;
     at.Advance();
   }
-  if (Config::kPingPong && uses_left > k_tiles) PassRing(consumer);
+  if (pass_ring) PassRing(consumer);
   WaitWgmma<0>();
 #pragma unroll
   for (int block = 0; block < kBlocks; block++) FenceAccumulators(sums[block]);
   if (k_tiles - 1 + Config::kStages < uses_left) Release(shared, previous, thread, rank);
+}
+
+// All of k. FP32: tensor cores cut off what does not fit below a large sum, so that long sums
+// drift; short runs of them are added here, rounding to nearest.
+__device__ __forceinline__ void MultiplyAll(float (&sums)[kBlocks][kAccumulators], Shared shared,
+                                            Cursor& at, int k_tiles, int uses_left, int first_row,
+                                            int consumer, int thread, uint32_t rank) {
+  const bool pass_ring = Config::kPingPong && uses_left > k_tiles;
+  if constexpr (Config::kTerms == 1) {
+    Multiply(sums, shared, at, k_tiles, uses_left, first_row, consumer, pass_ring, thread, rank);
+  } else {
+    float run[kBlocks][kAccumulators];
+    for (int done = 0; done < k_tiles; done += kRunTiles) {
+      const int count = min(kRunTiles, k_tiles - done);
+      Multiply(run, shared, at, count, uses_left - done, first_row, consumer,
+               pass_ring && done + count == k_tiles, thread, rank);
+#pragma unroll
+      for (int block = 0; block < kBlocks; block++) {
+#pragma unroll
+        for (int i = 0; i < kAccumulators; i++) {
+          sums[block][i] = run[block][i] + (done == 0 ? 0.0f : sums[block][i]);
+        }
+      }
+    }
+  }
 }
 
 // Starts to bring the tile's part of every column vector into this warpgroup's shared memory.
@@ -387,7 +400,7 @@ __device__ __forceinline__ void Finish(const float (&sums)[kBlocks][kAccumulator
 __device__ __forceinline__ void Consume(const GemmArgs& args, const TensorMap& y_map, Shared shared,
                                         uint32_t rank, int consumer, int thread) {
   const Tiles tiles{args};
-  const int k_tiles = (args.k + kTileK - 1) / kTileK;
+  const int k_tiles = (ProductColumns(args) + kTileK - 1) / kTileK;
   Cursor at;
   int tile = ClusterIndex();
   if (Config::kPingPong && consumer == 1) {
@@ -408,8 +421,8 @@ __device__ __forceinline__ void Consume(const GemmArgs& args, const TensorMap& y
     float sums[kBlocks][kAccumulators];
     const int first_row = Config::kPingPong ? 0 : consumer * kTileRows;
     if (Config::kPingPong && tile >= ClusterCount()) TakeRing(consumer);
-    Multiply(sums, shared, at, k_tiles, tiles.Left(tile) * k_tiles, first_row, consumer, thread,
-             rank);
+    MultiplyAll(sums, shared, at, k_tiles, tiles.Left(tile) * k_tiles, first_row, consumer, thread,
+                rank);
     if constexpr (Epilogue::kColumns > 0) {
       WaitCopies();
       SyncThreads(1 + consumer, kWarpgroupThreads);

@@ -23,14 +23,14 @@ std::string Constants(const WgmmaConfig& c) {
          Constant("kStages", c.stages) + Constant("kClusterM", c.cluster_m) +
          Constant("kClusterN", c.cluster_n) + Constant("kPingPong", c.ping_pong) +
          Constant("kGroupM", c.group_m) + Constant("kStoreBuffers", c.store_buffers) +
-         Constant("kStoreByTma", c.store_by_tma);
+         Constant("kStoreByTma", c.store_by_tma) + Constant("kTerms", c.terms);
 }
 
 std::string Constants(const WgmmaRowsConfig& c) {
   return Constant("kTileRows", c.tile_rows) + Constant("kBatch", c.batch) +
          Constant("kStages", c.stages) + Constant("kBlocksPerStage", c.blocks_per_stage) +
          Constant("kPrefetchStages", c.prefetch_stages) + Constant("kShare", c.share) +
-         Constant("kSplitK", c.split_k);
+         Constant("kSplitK", c.split_k) + Constant("kTerms", c.terms);
 }
 
 std::string Name(const WgmmaConfig& c) {
@@ -40,6 +40,7 @@ std::string Name(const WgmmaConfig& c) {
                      std::to_string(c.store_buffers);
   if (c.ping_pong) name += ".pp";
   if (!c.store_by_tma) name += ".direct";
+  if (c.terms > 1) name += ".t" + std::to_string(c.terms);
   return name;
 }
 
@@ -49,6 +50,7 @@ std::string Name(const WgmmaRowsConfig& c) {
   if (c.prefetch_stages > 0) name += ".p" + std::to_string(c.prefetch_stages);
   if (c.share > 1) name += ".x" + std::to_string(c.share);
   if (c.split_k > 1) name += ".k" + std::to_string(c.split_k);
+  if (c.terms > 1) name += ".t" + std::to_string(c.terms);
   return name;
 }
 
@@ -73,7 +75,7 @@ WgmmaLaunch Launch(const WgmmaRowsConfig& c, const KernelTypes&, int m, int n) {
   launch.threads = c.tile_rows / 64 * 128 + 32;
   launch.shared_bytes =
       c.stages * ((c.tile_rows + c.batch) * kRowBytes * c.blocks_per_stage + 2 * kBarrierBytes);
-  launch.x_box_rows = c.batch;
+  launch.x_box_rows = c.batch / c.share;
   launch.w_box_rows = c.tile_rows;
   return launch;
 }

@@ -16,6 +16,7 @@ struct WgmmaConfig {
   int ping_pong = 0;      // 1: a tile for each warpgroup
   int group_m = 8;        // rows of cluster tiles that are taken together
   int store_buffers = 1;  // 1 or 2 for each warpgroup
+  int terms = 1;          // 3: FP32 out of TF32 (tf32_terms.cuh)
   int store_by_tma = 1;   // 0 where y or its stride is not a multiple of 16 bytes
 };
 
@@ -28,6 +29,7 @@ struct WgmmaRowsConfig {
   int prefetch_stages = 0;   // brought to L2 while the kernel before this one ends
   int share = 1;             // blocks that multicast x to one another
   int split_k = 1;           // blocks that share a sum
+  int terms = 1;             // 3: FP32 out of TF32 (tf32_terms.cuh)
 };
 
 // Of one kernel: bytes of an element of x and w, of y, and Epilogue::kColumns.

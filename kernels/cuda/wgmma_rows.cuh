@@ -8,14 +8,17 @@
 //   added in the order of k whatever finished first, and pass the epilogue once.
 //   w is fetched before the kernel waits for the one before it, x after.
 //
-// Config: kIn, kOut, kTileRows, kBatch, kStages, kBlocksPerStage, kPrefetchStages, kShare, kSplitK;
-// wgmma_launch.h says the launch that fits. Any m (a grid row for each kBatch rows), n and k.
+// Config: kIn, kOut, kTerms, kTileRows, kBatch, kStages, kBlocksPerStage, kPrefetchStages, kShare,
+// kSplitK; wgmma_launch.h says the launch that fits. Any m (a grid row for each kBatch rows), n and
+// k.
 #pragma once
 
 #include "kernels/cuda/device_prelude.cuh"
 #include "kernels/cuda/device_primitives.cuh"
 #include "kernels/cuda/gemm_args.cuh"
 #include "kernels/cuda/hopper_primitives.cuh"
+#include "kernels/cuda/ring_cursor.cuh"
+#include "kernels/cuda/tf32_terms.cuh"
 #include "kernels/cuda/wgmma_instruction.cuh"
 
 namespace mlpserve::cuda {
@@ -32,6 +35,9 @@ constexpr int kConsumers = Config::kTileRows / kWgmmaRows;
 constexpr int kConsumerThreads = kConsumers * 128;
 constexpr int kThreads = kConsumerThreads + 32;  // the last warp is the producer
 constexpr int kClusterBlocks = Config::kShare * Config::kSplitK;
+constexpr int kAccumulators = Config::kBatch / 2;  // of a thread
+// Stages that FP32 leaves to the tensor cores to add up.
+constexpr int kRunStages = Config::kBlocksPerStage < 4 ? 4 / Config::kBlocksPerStage : 1;
 
 constexpr int kWBytes = Config::kTileRows * kRowBytes;  // of a block of a stage
 constexpr int kXBytes = Config::kBatch * kRowBytes;
@@ -47,10 +53,11 @@ constexpr int kBatchPart = Config::kBatch / Config::kSplitK;  // rows of y that 
 
 static_assert(sizeof(In) == 2 || Config::kIn == Type::kTf32, "wgmma has no FP32 operands");
 static_assert(Config::kTileRows % kWgmmaRows == 0, "each warpgroup has 64 rows of w");
-static_assert(Config::kBlocksPerStage % Config::kShare == 0,
-              "blocks that share x bring whole blocks of a stage");
+static_assert(Config::kBatch / Config::kShare % 8 == 0,
+              "what a block multicasts is whole swizzle groups of 8 rows");
 static_assert(Config::kBatch % Config::kSplitK == 0,
               "blocks that share a sum finish equal parts of its rows");
+static_assert(Config::kTerms == 1 || Config::kBatch <= 128, "FP32 needs two sets of accumulators");
 static_assert(kClusterBlocks <= 8, "larger clusters are not portable");
 static_assert(Config::kBatch * kSumsStride * sizeof(float) <= kBarrierOffset,
               "the sums do not fit into the ring's memory: more stages");
@@ -84,7 +91,7 @@ struct Part {
     const int cluster = blockIdx.x / kClusterBlocks;
     first_column = (cluster * Config::kShare + share) * Config::kTileRows;
     first_row = blockIdx.y * Config::kBatch;
-    const int stages = (args.k + kStageK - 1) / kStageK;
+    const int stages = (ProductColumns(args) + kStageK - 1) / kStageK;
     first_stage = static_cast<int64_t>(stages) * split / Config::kSplitK;
     end_stage = static_cast<int64_t>(stages) * (split + 1) / Config::kSplitK;
   }
@@ -93,62 +100,69 @@ struct Part {
 
 // ---- producer -----------------------------------------------------------------------------------
 
-__device__ __forceinline__ void LoadW(const TensorMap& map, Shared shared, const Part& part,
-                                      int slot, int stage) {
+__device__ __forceinline__ int ColumnOfBlock(int stage, int block) {
+  return stage * kStageK + block * kBlockK;
+}
+
+__device__ __forceinline__ void LoadW(const GemmArgs& args, const TensorMap& map, Shared shared,
+                                      const Part& part, int slot, int stage) {
 #pragma unroll
   for (int block = 0; block < Config::kBlocksPerStage; block++) {
-    LoadBox(map, shared.W(slot, block), shared.Full(slot), stage * kStageK + block * kBlockK,
-            part.first_column, kEvictFirst);
+    LoadBox(map, shared.W(slot, block), shared.Full(slot),
+            ColumnOfW(args, ColumnOfBlock(stage, block)), part.first_column, kEvictFirst);
   }
 }
 
 // Brings w to L2, to keep memory busy while the kernel waits.
-__device__ __forceinline__ void PrefetchW(const TensorMap& map, const Part& part, int stage) {
+__device__ __forceinline__ void PrefetchW(const GemmArgs& args, const TensorMap& map,
+                                          const Part& part, int stage) {
 #pragma unroll
   for (int block = 0; block < Config::kBlocksPerStage; block++) {
-    PrefetchBox(map, stage * kStageK + block * kBlockK, part.first_column);
+    PrefetchBox(map, ColumnOfW(args, ColumnOfBlock(stage, block)), part.first_column);
   }
 }
 
-__device__ __forceinline__ void LoadX(const TensorMap& map, Shared shared, const Part& part,
-                                      int slot, int stage) {
+// This block's rows of x, for every block that shares them.
+__device__ __forceinline__ void LoadX(const GemmArgs& args, const TensorMap& map, Shared shared,
+                                      const Part& part, int slot, int stage) {
+  constexpr int kRows = Config::kBatch / Config::kShare;
+  const int first_row = part.first_row + part.share * kRows;
 #pragma unroll
-  for (int i = 0; i < Config::kBlocksPerStage / Config::kShare; i++) {
-    const int block = i * Config::kShare + part.share;
-    const uint32_t to = shared.X(slot, block);
-    const int k = stage * kStageK + block * kBlockK;
+  for (int block = 0; block < Config::kBlocksPerStage; block++) {
+    const uint32_t to = shared.X(slot, block) + part.share * kRows * kRowBytes;
+    const int column = ColumnOfX(args, ColumnOfBlock(stage, block));
     if constexpr (Config::kShare == 1) {
-      LoadBox(map, to, shared.Full(slot), k, part.first_row, kEvictLast);
+      LoadBox(map, to, shared.Full(slot), column, first_row, kEvictLast);
     } else {
       const uint16_t ranks = ((1 << Config::kShare) - 1) << (part.split * Config::kShare);
-      LoadBoxTo(ranks, map, to, shared.Full(slot), k, part.first_row, kEvictLast);
+      LoadBoxTo(ranks, map, to, shared.Full(slot), column, first_row, kEvictLast);
     }
   }
 }
 
 // One thread. The first round of w does not wait for the kernel before this one: w is no result.
-__device__ __forceinline__ void Produce(const TensorMap& x_map, const TensorMap& w_map,
-                                        Shared shared, const Part& part) {
+__device__ __forceinline__ void Produce(const GemmArgs& args, const TensorMap& x_map,
+                                        const TensorMap& w_map, Shared shared, const Part& part) {
   const int first_round = min(part.stages(), Config::kStages);
   for (int i = 0; i < first_round; i++) {
     ArriveExpectingBytes(shared.Full(i), kStageBytes);
-    LoadW(w_map, shared, part, i, part.first_stage + i);
+    LoadW(args, w_map, shared, part, i, part.first_stage + i);
   }
   for (int i = first_round; i < min(part.stages(), Config::kStages + Config::kPrefetchStages);
        i++) {
-    PrefetchW(w_map, part, part.first_stage + i);
+    PrefetchW(args, w_map, part, part.first_stage + i);
   }
   WaitForPreviousKernel();
   for (int i = 0; i < first_round; i++) {
-    LoadX(x_map, shared, part, i, part.first_stage + i);
+    LoadX(args, x_map, shared, part, i, part.first_stage + i);
   }
   int slot = 0;
   uint32_t parity = 0;
   for (int stage = part.first_stage + Config::kStages; stage < part.end_stage; stage++) {
     Wait(shared.Empty(slot), parity);
     ArriveExpectingBytes(shared.Full(slot), kStageBytes);
-    LoadW(w_map, shared, part, slot, stage);
-    LoadX(x_map, shared, part, slot, stage);
+    LoadW(args, w_map, shared, part, slot, stage);
+    LoadX(args, x_map, shared, part, slot, stage);
     if (++slot == Config::kStages) {
       slot = 0;
       parity ^= 1;
@@ -165,49 +179,69 @@ __device__ __forceinline__ void Release(Shared shared, const Part& part, int slo
   }
 }
 
-// This warpgroup's 64 rows of w times the batch, over the block's part of k. A stage is released
-// only where the ring comes round to it again: so no block's barrier is touched after it has left.
-__device__ __forceinline__ void Multiply(float (&sums)[Config::kBatch / 2], Shared shared,
-                                         const Part& part, int consumer, int thread) {
-#pragma unroll
-  for (float& sum : sums) sum = 0;  // a part of k may be empty
-  int slot = 0, previous = 0;
-  uint32_t parity = 0;
-  for (int i = 0; i < part.stages(); i++) {
-    Wait(shared.Full(slot), parity);
+// This warpgroup's 64 rows of w times the batch, over the next `stages` stages. A stage is released
+// only where the ring comes round to it again in the `left` that the block still has: so no block's
+// barrier is touched after it has left.
+__device__ __forceinline__ void Multiply(float (&sums)[kAccumulators], Shared shared,
+                                         const Part& part, Cursor& at, int stages, int left,
+                                         int consumer, int thread) {
+  int previous = 0;
+  for (int i = 0; i < stages; i++) {
+    Wait(shared.Full(at.stage), at.parity);
     BeginWgmma();
 #pragma unroll
     for (int block = 0; block < Config::kBlocksPerStage; block++) {
       const uint64_t w =
-          MatrixDescriptor(shared.W(slot, block) + consumer * kWgmmaRows * kRowBytes);
-      const uint64_t x = MatrixDescriptor(shared.X(slot, block));
+          MatrixDescriptor(shared.W(at.stage, block) + consumer * kWgmmaRows * kRowBytes);
+      const uint64_t x = MatrixDescriptor(shared.X(at.stage, block));
 #pragma unroll
       for (int step = 0; step < kRowBytes / kStepBytes; step++) {
         Wgmma<Config::kIn, Config::kBatch>::Run(sums, w + (step * kStepBytes >> 4),
-                                                x + (step * kStepBytes >> 4), 1);
+                                                x + (step * kStepBytes >> 4), i + block + step > 0);
       }
     }
     CommitWgmma();
     if (i > 0) {
       WaitWgmma<1>();
-      if (i - 1 + Config::kStages < part.stages()) Release(shared, part, previous, thread);
+      if (i - 1 + Config::kStages < left) Release(shared, part, previous, thread);
     }
-    previous = slot;
-    if (++slot == Config::kStages) {
-      slot = 0;
-      parity ^= 1;
-    }
+    previous = at.stage;
+    at.Advance();
   }
   WaitWgmma<0>();
   FenceAccumulators(sums);
+  if (stages - 1 + Config::kStages < left) Release(shared, part, previous, thread);
+}
+
+// The block's whole part of k, which may be empty. FP32: tensor cores cut off what does not fit
+// below a large sum, so that long sums drift; short runs of them are added here, rounding to
+// nearest.
+__device__ __forceinline__ void MultiplyAll(float (&sums)[kAccumulators], Shared shared,
+                                            const Part& part, int consumer, int thread) {
+  Cursor at;
+  if (Config::kTerms == 1 && part.stages() > 0) {
+    Multiply(sums, shared, part, at, part.stages(), part.stages(), consumer, thread);
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < kAccumulators; i++) sums[i] = 0;
+  if constexpr (Config::kTerms > 1) {
+    for (int done = 0; done < part.stages(); done += kRunStages) {
+      float run[kAccumulators];
+      Multiply(run, shared, part, at, min(kRunStages, part.stages() - done), part.stages() - done,
+               consumer, thread);
+#pragma unroll
+      for (int i = 0; i < kAccumulators; i++) sums[i] += run[i];
+    }
+  }
 }
 
 // Lays the accumulators out as rows of y, over the ring, which nothing reads or fills any more.
-__device__ __forceinline__ void StageSums(const float (&sums)[Config::kBatch / 2], float* staged,
+__device__ __forceinline__ void StageSums(const float (&sums)[kAccumulators], float* staged,
                                           int consumer, int thread) {
   const int row = consumer * kWgmmaRows + thread / 32 * 16 + thread % 32 / 4;
 #pragma unroll
-  for (int i = 0; i < Config::kBatch / 2; i++) {
+  for (int i = 0; i < kAccumulators; i++) {
     const int batch = i / 4 * 8 + thread % 4 * 2 + i % 2;
     staged[batch * kSumsStride + row + i % 4 / 2 * 8] = sums[i];
   }
@@ -337,12 +371,12 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) __cluster_dims__(kClus
   LetNextKernelStart();
 
   if (thread >= kConsumerThreads) {
-    if (thread == kConsumerThreads) Produce(x_map, w_map, shared, part);
+    if (thread == kConsumerThreads) Produce(args, x_map, w_map, shared, part);
     __syncwarp();
   } else {
     const Columns columns(args, part.first_column + thread % kVectors * kVector);
-    float sums[Config::kBatch / 2];
-    Multiply(sums, shared, part, thread / 128, thread % 128);
+    float sums[kAccumulators];
+    MultiplyAll(sums, shared, part, thread / 128, thread % 128);
     SyncThreads(1, kConsumerThreads);
     StageSums(sums, reinterpret_cast<float*>(memory), thread / 128, thread % 128);
     if constexpr (Config::kSplitK > 1) {

@@ -53,12 +53,17 @@ __global__ void FillNormalKernel(void* out, Format format, int64_t rows, int64_t
   }
 }
 
-__global__ void RoundToTf32Kernel(float* values, int64_t count) {
-  for (int64_t i = blockIdx.x * int64_t{kThreads} + threadIdx.x; i < count;
+__global__ void SplitTf32Kernel(Matrix from, int64_t half, float* to) {
+  for (int64_t i = blockIdx.x * int64_t{kThreads} + threadIdx.x; i < from.rows * half;
        i += int64_t{kBlocks} * kThreads) {
+    const int64_t row = i / half, column = i % half;
+    const float v =
+        column < from.columns ? Load(from.data, from.format, row * from.stride + column) : 0;
     uint32_t bits;
-    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(values[i]));
-    values[i] = __uint_as_float(bits);
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(v));
+    const float hi = __uint_as_float(bits);
+    to[row * 2 * half + column] = hi;
+    to[row * 2 * half + half + column] = v - hi;
   }
 }
 
@@ -147,8 +152,8 @@ void FillNormal(void* out, Format format, int64_t rows, int64_t columns, int64_t
   BENCH_CHECK(cudaGetLastError());
 }
 
-void RoundToTf32(float* values, int64_t count) {
-  RoundToTf32Kernel<<<kBlocks, kThreads>>>(values, count);
+void SplitTf32(const Matrix& from, int64_t half, float* to) {
+  SplitTf32Kernel<<<kBlocks, kThreads>>>(from, half, to);
   BENCH_CHECK(cudaGetLastError());
 }
 

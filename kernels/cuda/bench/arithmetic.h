@@ -25,14 +25,14 @@ constexpr double kSigmoidScale = 2.0;
 void FillNormal(void* out, Format format, int64_t rows, int64_t columns, int64_t stride,
                 uint32_t seed, float scale, float offset = 0);
 
-// Rounds to TF32, to nearest, in place.
-void RoundToTf32(float* values, int64_t count);
-
 struct Matrix {
   const void* data;
   Format format;
   int64_t rows, columns, stride;
 };
+
+// Each row as [hi | lo], halves of `half` columns: the values rounded to TF32, and what is left.
+void SplitTf32(const Matrix& from, int64_t half, float* to);
 
 struct Difference {
   double relative = 0;  // 2-norm of y - oracle over 2-norm of the oracle

@@ -83,6 +83,7 @@ const char* TypeText(Compute compute, bool output) {
     case Compute::kFp16:
       return "Type::kFp16";
     case Compute::kTf32:
+    case Compute::kFp32:
       return output ? "Type::kFp32" : "Type::kTf32";
   }
   return "";
@@ -169,8 +170,10 @@ Variant ParseVariant(const std::string& text) {
   return v;
 }
 
-std::string KernelText(const std::string& root, const Variant& variant, Compute compute,
+std::string KernelText(const std::string& root, const Variant& of, Compute compute,
                        EpilogueName epilogue) {
+  Variant variant = of;
+  variant.tiles.terms = variant.few.terms = compute == Compute::kFp32 ? 3 : 1;
   std::set<std::string> seen;
   std::string text;
   Flatten(root, "kernels/cuda/gemm_args.cuh", seen, text);
@@ -208,7 +211,7 @@ std::string CompileText(const std::string& text, const std::string& label) {
 Kernel::Kernel(const std::string& cubin, const Variant& variant, Compute compute,
                EpilogueName epilogue)
     : variant_(variant) {
-  types_.in_bytes = types_.out_bytes = compute == Compute::kTf32 ? 4 : 2;
+  types_.in_bytes = types_.out_bytes = Problem{.compute = compute}.element_bytes();
   types_.columns = TextOf(epilogue).columns;
   BENCH_CHECK(
       cudaLibraryLoadData(&library_, cubin.data(), nullptr, nullptr, 0, nullptr, nullptr, 0));
@@ -250,11 +253,14 @@ Kernel::Launch Kernel::Prepare(const Problem& p, const cuda::GemmArgs& args) con
                                          ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
                                          : CU_TENSOR_MAP_DATA_TYPE_FLOAT32;
   // A TFLOAT32 map rounds to nearest as it copies.
-  const CUtensorMapDataType input =
-      p.compute == Compute::kTf32 ? CU_TENSOR_MAP_DATA_TYPE_TFLOAT32 : output;
+  const bool tf32 = p.format() == Format::kFp32;
+  const CUtensorMapDataType input = tf32 ? CU_TENSOR_MAP_DATA_TYPE_TFLOAT32 : output;
+  const int64_t columns = p.compute == Compute::kFp32 ? 2 * p.half_columns() : p.k;
   const int bytes = p.element_bytes();
-  launch.x_map = MakeMap(input, bytes, args.x, p.m, p.k, args.x_stride, launch.shape.x_box_rows);
-  launch.w_map = MakeMap(input, bytes, args.w, p.n, p.k, args.w_stride, launch.shape.w_box_rows);
+  launch.x_map =
+      MakeMap(input, bytes, args.x, p.m, columns, args.x_stride, launch.shape.x_box_rows);
+  launch.w_map =
+      MakeMap(input, bytes, args.w, p.n, columns, args.w_stride, launch.shape.w_box_rows);
   const bool aligned = args.y_stride * bytes % 16 == 0;
   launch.y_map =
       aligned ? MakeMap(output, bytes, args.y, p.m, p.n, args.y_stride, launch.shape.y_box_rows)

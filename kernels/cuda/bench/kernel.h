@@ -14,7 +14,7 @@
 
 namespace mlpserve::bench {
 
-enum class Compute { kBf16, kFp16, kTf32 };
+enum class Compute { kBf16, kFp16, kTf32, kFp32 };  // kFp32: three products of TF32
 
 // "g:tm=128,tn=256,s=4,cm=2,cn=1,pp=0,g=8,sb=1,tma=1" is wgmma.cuh,
 // "r:tr=64,b=16,s=5,bs=4,sh=1, sk=1" wgmma_rows.cuh; what is left out has the default of
@@ -38,8 +38,9 @@ struct Problem {
   int pad = 0;  // elements from each row's end to the next row
 
   int64_t x_stride() const { return k + pad; }
+  int64_t half_columns() const { return (k + 31) / 32 * 32; }  // tf32_terms.cuh
   int64_t y_stride() const { return n + pad; }
-  int element_bytes() const { return compute == Compute::kTf32 ? 4 : 2; }
+  int element_bytes() const { return format() == Format::kFp32 ? 4 : 2; }
   Format format() const {
     return compute == Compute::kBf16   ? Format::kBf16
            : compute == Compute::kFp16 ? Format::kFp16

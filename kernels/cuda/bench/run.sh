@@ -21,9 +21,11 @@ for plan in "$@"; do
     profile) runs=("ncu --profile-from-start off --clock-control none --set detailed") ;;
     sanitize)
       runs=()
-      for tool in memcheck racecheck synccheck initcheck; do
+      # initcheck must see who wrote what the kernels read: no filter.
+      for tool in memcheck racecheck synccheck; do
         runs+=("compute-sanitizer --tool $tool --kernel-name kernel_substring=mlpserve_gemm")
       done
+      runs+=("compute-sanitizer --tool initcheck")
       ;;
     *) runs=("") ;;
   esac

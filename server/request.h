@@ -15,8 +15,8 @@ using Clock = std::chrono::steady_clock;
 using TimePoint = Clock::time_point;
 using Duration = Clock::duration;
 
-// The instants of a request's life, carried along so that metrics need no look-up. A request that
-// was split over several batches has its first batch's start and its last batch's end.
+// The instants of a request's life, carried along so that metrics need no look-up. For a request
+// that was split over several batches they are those of the last: until it starts, rows wait.
 struct Timing {
   TimePoint received;       // the whole message has arrived
   TimePoint batch_started;  // handed to the backend: queueing ends

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -13,6 +14,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/catalog.h"
@@ -24,6 +26,7 @@
 #include "server/metrics/http_server.h"
 #include "server/metrics/metrics.h"
 #include "server/model/repository.h"
+#include "server/open_connections.h"
 #include "server/request.h"
 #include "server/serving_state.h"
 #include "server/signals.h"
@@ -120,6 +123,14 @@ std::string WithPort(const std::string& address, int port) {
   return absl::StrCat(address.substr(0, address.rfind(':')), ":", port);
 }
 
+std::function<int64_t()> ConnectionsOf(const Config& config, const GrpcServer& grpc) {
+  std::vector<std::string> unix_paths;
+  for (const std::string& address : config.grpc_addresses) {
+    if (absl::StartsWith(address, "unix:")) unix_paths.push_back(address.substr(5));
+  }
+  return [ports = grpc.ports(), unix_paths] { return CountOpenConnections(ports, unix_paths); };
+}
+
 // Only when nothing can refuse to start any more: a refusal is one line, and the last.
 void LogStart(const Config& config, const RepositoryScan& scan, const ChosenBackend& chosen,
               const HttpServer& http, const GrpcServer& grpc) {
@@ -184,6 +195,7 @@ absl::Status Serve(const Config& config) {
   options.limits.max_message_bytes = MaxMessageBytes(config, *scan);
   auto grpc = GrpcServer::Start(options, catalog, state, metrics);
   if (!grpc.ok()) return grpc.status();
+  metrics.SetConnections(ConnectionsOf(config, **grpc));
   LogStart(config, *scan, *chosen, **http, **grpc);
 
   std::jthread loading([&](const std::stop_token& stop) {

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 
 import numpy as np
 import pytest
@@ -110,6 +111,29 @@ def test_reason_with_bytes_that_are_no_text_leaves_log_and_index_readable(reposi
     assert index["raw"].state == "UNAVAILABLE" and r"\xff" in index["raw"].reason
     dated = re.compile(r"\d{4}-\d\d-\d\d ")
     assert all(dated.match(line) for line in server.log().splitlines()), server.log()
+
+
+def test_connections_are_counted_on_every_address(repository, start, tmp_path):
+    path = f"unix:{tmp_path}/socket"
+    server = start(repository, "--grpc-address", path)
+
+    def await_count(expected):
+        line = f"mlpserve_connections {expected}\n"
+        deadline = time.monotonic() + 10
+        while line not in server.get("/metrics")[1]:
+            assert time.monotonic() < deadline, line + server.get("/metrics")[1]
+            time.sleep(0.02)
+
+    await_count(0)
+    own = [("grpc.use_local_subchannel_pool", 1)]
+    clients = [triton.InferenceServerClient(address, channel_args=own)
+               for address in (server.grpc_address, server.grpc_address, path)]
+    for connected in clients:
+        assert connected.is_server_live()
+    await_count(3)
+    for connected in clients:
+        connected.close()
+    await_count(0)
 
 
 def test_strict_readiness_stays_unready_while_a_block_has_failed(repository, start):

@@ -38,10 +38,11 @@ TEST(ConfigTest, OnlyTheRepositoryIsRequired) {
 }
 
 TEST(ConfigTest, EveryFlagIsRead) {
-  const auto parsed = Parse(
-      {"--model-repository=m", "--grpc-address=127.0.0.1:1", "--grpc-address=unix:/tmp/s",
-       "--http-address=[::1]:2", "--backend=cpu", "--kernel-cache=/tmp/k", "--cpu-threads=3", "--max-message-bytes=1024",
-       "--strict-readiness", "--drain-grace=0.5", "--log-format=json", "--log-level=warning"});
+  const auto parsed =
+      Parse({"--model-repository=m", "--grpc-address=127.0.0.1:1", "--grpc-address=unix:/tmp/s",
+             "--http-address=[::1]:2", "--backend=cpu", "--kernel-cache=/tmp/k", "--cpu-threads=3",
+             "--max-message-bytes=1024", "--strict-readiness", "--drain-grace=0.5",
+             "--log-format=json", "--log-level=warning"});
   ASSERT_TRUE(parsed.ok()) << parsed.status();
   const Config& config = parsed->config;
   EXPECT_THAT(config.grpc_addresses, ElementsAre("127.0.0.1:1", "unix:/tmp/s"));

@@ -11,6 +11,7 @@
 
 #include "absl/base/call_once.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "client/channel.h"
 #include "client/infer_message.h"
 #include "proto/open_inference.grpc.pb.h"
@@ -58,6 +59,13 @@ struct PendingCall {
 };
 
 }  // namespace
+
+std::string Describe(const std::vector<TensorMetadata>& tensors) {
+  return absl::StrJoin(tensors, ", ", [](std::string* text, const TensorMetadata& tensor) {
+    absl::StrAppend(text, tensor.name, " ", tensor.datatype, " [", absl::StrJoin(tensor.shape, ","),
+                    "]");
+  });
+}
 
 Deadline Deadline::In(std::chrono::milliseconds time) {
   const auto now = Clock::now();

@@ -60,6 +60,9 @@ struct TensorMetadata {
   std::vector<int64_t> shape;  // -1: any size; the first is the rows
 };
 
+// "x FP32 [-1,64]", for people.
+std::string Describe(const std::vector<TensorMetadata>& tensors);
+
 struct BlockMetadata {
   std::string name;
   std::string platform;

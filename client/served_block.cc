@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 
 namespace mlpserve::client {
 namespace {
@@ -17,13 +16,6 @@ bool IsFloatOnWire(std::optional<ElementType> type) {
 bool IsRows(const std::vector<TensorMetadata>& tensors) {
   return tensors.size() == 1 && IsFloatOnWire(ParseElementType(tensors[0].datatype)) &&
          tensors[0].shape.size() == 2 && tensors[0].shape[0] < 0 && tensors[0].shape[1] > 0;
-}
-
-std::string Describe(const std::vector<TensorMetadata>& tensors) {
-  return absl::StrJoin(tensors, ", ", [](std::string* text, const TensorMetadata& tensor) {
-    absl::StrAppend(text, tensor.name, " ", tensor.datatype, " [", absl::StrJoin(tensor.shape, ","),
-                    "]");
-  });
 }
 
 }  // namespace

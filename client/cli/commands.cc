@@ -16,13 +16,6 @@ constexpr int kFailed = 1;
 
 const char* YesNo(bool value) { return value ? "yes" : "no"; }
 
-std::string Describe(const std::vector<TensorMetadata>& tensors) {
-  return absl::StrJoin(tensors, ", ", [](std::string* text, const TensorMetadata& tensor) {
-    absl::StrAppend(text, tensor.name, " ", tensor.datatype, " [", absl::StrJoin(tensor.shape, ","),
-                    "]");
-  });
-}
-
 // Columns as wide as their widest cell.
 void PrintTable(std::ostream& out, const std::vector<std::vector<std::string>>& rows) {
   std::vector<size_t> widths;

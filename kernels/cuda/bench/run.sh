@@ -1,7 +1,8 @@
 #!/bin/bash
 # Builds the benchmark on a GPU machine and runs plans: run.sh OUT PLAN...
 # The plan `profile` runs under ncu, `sanitize` under each tool of compute-sanitizer.
-# Leaves in OUT an archive of logs, records and what the card did meanwhile. Needs nvcc 12.8 or newer.
+# Leaves in OUT an archive of logs, records, and what the card is and did meanwhile. COMMIT names the
+# tree where git cannot. Needs nvcc 12.8 or newer.
 set -u
 root=$(cd "$(dirname "$0")/../../.." && pwd)
 out=$1
@@ -45,5 +46,11 @@ for plan in "$@"; do
   esac
 done
 kill $monitor
+nvidia-smi --query-gpu=name,driver_version,power.limit,clocks.max.sm --format=csv,noheader,nounits |
+  awk -F', ' -v date="$(date -u +%F)" -v commit="${COMMIT:-$(git rev-parse --short HEAD)}" \
+    -v cuda="$(nvcc --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')" \
+    '{printf "{\"op\": \"machine\", \"gpu\": \"%s\", \"driver\": \"%s\", \"power_limit_w\": %s, ", $1, $2, $3;
+      printf "\"max_sm_mhz\": %s, \"cuda\": \"%s\", \"date\": \"%s\", \"commit\": \"%s\"}\n", $4, cuda, date, commit}' \
+    >"$work/machine.jsonl"
 tar -C "$work" -czf "$out/results.tgz" .
 exit $status

@@ -40,7 +40,7 @@ absl::StatusOr<Catalog::Entry> Choose(std::string_view name, const Versions& ver
     const auto found = versions.find(wanted);
     if (found != versions.end()) return found->second;
     return absl::NotFoundError(absl::StrCat("block \"", Text(name), "\" has no version ", wanted,
-                                            "; loaded: ", Numbers(versions)));
+                                            "; it has: ", Numbers(versions)));
   }
   for (auto version = versions.rbegin(); version != versions.rend(); ++version) {
     if (version->second->state == BlockState::kReady) return version->second;

@@ -113,6 +113,34 @@ def test_reason_with_bytes_that_are_no_text_leaves_log_and_index_readable(reposi
     assert all(dated.match(line) for line in server.log().splitlines()), server.log()
 
 
+def test_highest_version_that_loaded_serves_and_the_others_answer_for_themselves(repository, start):
+    block = repository / "digits"
+    shutil.copytree(block / "1", block / "2")
+    (block / "10").mkdir()
+    (block / "10/weights.safetensors").write_bytes(b"no header")
+    config = json.loads((block / "model.json").read_text())
+    config["version_policy"] = {"all": True}
+    (block / "model.json").write_text(json.dumps(config))
+    server = start(repository)
+    row = triton.InferInput("x", [1, 64], "FP32")
+    row.set_data_from_numpy(np.zeros((1, 64), np.float32))
+
+    with server.client() as client:
+        def answer(version):
+            try:
+                return client.infer("digits", [row], model_version=version).get_response()
+            except InferenceServerException as error:
+                return error
+
+        assert answer("").model_version == "2"
+        assert answer("1").model_version == "1"
+        assert answer("10").status() == "StatusCode.UNAVAILABLE"
+        assert "10/weights.safetensors" in answer("10").message()
+        assert answer("3").status() == "StatusCode.NOT_FOUND"
+        assert "1, 2, 10" in answer("3").message()
+        assert client.get_model_metadata("digits").versions == ["1", "2"]
+
+
 def test_connections_are_counted_on_every_address(repository, start, tmp_path):
     path = f"unix:{tmp_path}/socket"
     server = start(repository, "--grpc-address", path)

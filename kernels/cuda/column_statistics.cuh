@@ -1,5 +1,6 @@
 // Mean and biased variance of each column of z [m, n], as the three vectors that a normalising
-// epilogue reads: (z + shift0) * scale + shift1 = (z - mean) / sqrt(variance + eps) * weight + bias.
+// epilogue reads: (z + shift0) * scale + shift1 = (z - mean) / sqrt(variance + eps) * weight +
+// bias. For more rows than batch_norm.cuh can hold; elementwise.cuh then normalises.
 //
 // Sums of squares in FP32 would drown the variance of a column whose mean is far from zero. So a
 // thread holds kThreadRows values and takes the deviations from their own mean; parts are merged by
@@ -7,16 +8,20 @@
 // that float64's low rate on small cards does not matter. The mean itself keeps two floats: shift0
 // is the upper one, the lower one is in shift1. The order is fixed: same input, same bits.
 //
+// Of GemmArgs: x is z (FP32), its stride, m and n.
 // mlpserve_column_parts:  grid [ceil(n / 32), ceil(m / 256)], 256 threads.
 // mlpserve_column_finish: grid [ceil(n / 256)], 256 threads.
 #pragma once
 
+#include "kernels/cuda/gemm_args.cuh"
 #include "kernels/cuda/statistics_args.cuh"
 
 namespace mlpserve::cuda {
 
 constexpr int kColumnsAtOnce = 32;
-constexpr int kWarps = kStatisticsRows / kStatisticsThreadRows;
+constexpr int kBlockRows = 256;
+constexpr int kThreadRows = 32;
+constexpr int kWarps = kBlockRows / kThreadRows;
 
 struct Moments {
   double count;
@@ -33,17 +38,16 @@ __device__ __forceinline__ Moments Merge(const Moments& a, const Moments& b) {
           a.squares + b.squares + step * step * (a.count * b.count / count)};
 }
 
-__device__ __forceinline__ Moments MomentsOf(const float (&values)[kStatisticsThreadRows],
-                                             int count) {
+__device__ __forceinline__ Moments MomentsOf(const float (&values)[kThreadRows], int count) {
   if (count <= 0) return {0, 0, 0};
   float sum = 0;
 #pragma unroll
-  for (int i = 0; i < kStatisticsThreadRows; ++i) sum += i < count ? values[i] : 0.0f;
+  for (int i = 0; i < kThreadRows; ++i) sum += i < count ? values[i] : 0.0f;
   const float mean = sum / count;
   float rest = 0;  // what the rounded mean leaves
   float squares = 0;
 #pragma unroll
-  for (int i = 0; i < kStatisticsThreadRows; ++i) {
+  for (int i = 0; i < kThreadRows; ++i) {
     const float deviation = i < count ? values[i] - mean : 0.0f;
     rest += deviation;
     squares = fmaf(deviation, deviation, squares);
@@ -53,18 +57,20 @@ __device__ __forceinline__ Moments MomentsOf(const float (&values)[kStatisticsTh
 }
 
 extern "C" __global__ void __launch_bounds__(kColumnsAtOnce* kWarps)
-    mlpserve_column_parts(const __grid_constant__ StatisticsArgs args) {
+    mlpserve_column_parts(const __grid_constant__ GemmArgs args,
+                          const __grid_constant__ StatisticsArgs statistics) {
   __shared__ Moments parts[kWarps][kColumnsAtOnce];
   const int lane = threadIdx.x % kColumnsAtOnce;
   const int warp = threadIdx.x / kColumnsAtOnce;
   const int column = blockIdx.x * kColumnsAtOnce + lane;
-  const int first = blockIdx.y * kStatisticsRows + warp * kStatisticsThreadRows;
-  const int count = min(kStatisticsThreadRows, args.m - first);
+  const int first = blockIdx.y * kBlockRows + warp * kThreadRows;
+  const int count = min(kThreadRows, args.m - first);
   if (column < args.n) {
-    float values[kStatisticsThreadRows];
+    const float* z = static_cast<const float*>(args.x) + column;
+    float values[kThreadRows];
 #pragma unroll
-    for (int i = 0; i < kStatisticsThreadRows; ++i) {
-      values[i] = i < count ? args.z[(first + i) * args.z_stride + column] : 0.0f;
+    for (int i = 0; i < kThreadRows; ++i) {
+      values[i] = i < count ? z[(first + i) * args.x_stride] : 0.0f;
     }
     parts[warp][lane] = MomentsOf(values, count);
   }
@@ -73,7 +79,7 @@ extern "C" __global__ void __launch_bounds__(kColumnsAtOnce* kWarps)
   Moments total = parts[0][lane];
 #pragma unroll
   for (int i = 1; i < kWarps; ++i) total = Merge(total, parts[i][lane]);
-  double* part = args.parts + (static_cast<int64_t>(blockIdx.y) * args.n + column) * 2;
+  double* part = statistics.parts + (static_cast<int64_t>(blockIdx.y) * args.n + column) * 2;
   part[0] = total.mean;
   part[1] = total.squares;
 }
@@ -83,24 +89,25 @@ __device__ __forceinline__ float OperandAt(const float* column, float value, int
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-    mlpserve_column_finish(const __grid_constant__ StatisticsArgs args) {
+    mlpserve_column_finish(const __grid_constant__ GemmArgs args,
+                           const __grid_constant__ StatisticsArgs statistics) {
   const int column = blockIdx.x * 256 + threadIdx.x;
   if (column >= args.n) return;
   Moments total = {0, 0, 0};
-  for (int first = 0; first < args.m; first += kStatisticsRows) {
+  for (int first = 0; first < args.m; first += kBlockRows) {
     const double* part =
-        args.parts + (static_cast<int64_t>(first / kStatisticsRows) * args.n + column) * 2;
-    total = Merge(
-        total, {static_cast<double>(min(kStatisticsRows, args.m - first)), part[0], part[1]});
+        statistics.parts + (static_cast<int64_t>(first / kBlockRows) * args.n + column) * 2;
+    total = Merge(total, {static_cast<double>(min(kBlockRows, args.m - first)), part[0], part[1]});
   }
   const float upper = static_cast<float>(total.mean);
   const float lower = static_cast<float>(total.mean - upper);
-  const double deviation = sqrt(total.squares / args.m + args.eps);
-  const float scale =
-      static_cast<float>(OperandAt(args.weight_column, args.weight, column) / deviation);
-  args.shift0[column] = -upper;
-  args.scale[column] = scale;
-  args.shift1[column] = fmaf(-lower, scale, OperandAt(args.bias_column, args.bias, column));
+  const double deviation = sqrt(total.squares / args.m + statistics.eps);
+  const float scale = static_cast<float>(
+      OperandAt(statistics.weight_column, statistics.weight, column) / deviation);
+  statistics.shift0[column] = -upper;
+  statistics.scale[column] = scale;
+  statistics.shift1[column] =
+      fmaf(-lower, scale, OperandAt(statistics.bias_column, statistics.bias, column));
 }
 
 }  // namespace mlpserve::cuda

@@ -27,7 +27,7 @@ TEST_P(BackendConformance, BatchStatisticsMatchTheOracleForAnyNumberOfRows) {
   std::mt19937_64 random(11);
   BlockSpec block = NormBlock({{MultiplyAdd{.scale = {.value = 3}}}},
                               {{Pointwise{.function = Function::kGeluErf}}}, random);
-  for (int64_t rows : {2, 3, 31, 33, 64, 1000, 4099}) {
+  for (int64_t rows : {2, 3, 31, 33, 64, 1000, 4099, 10007}) {
     ExpectMatchesOracle(block, RandomRows(rows, 40, DataType::kFp32, random), rows, "rows");
   }
 }

@@ -11,9 +11,9 @@ using Kernels = CudaBackendOptions::Kernels;
 
 template <Kernels kernels>
 std::unique_ptr<Backend> Make() {
-  absl::StatusOr<std::unique_ptr<Backend>> backend = MakeCudaBackend(
+  auto backend = MakeCudaBackend(
       {.cache_directory = testing::TempDir() + "mlpserve-kernels", .kernels = kernels});
-  if (backend.ok()) return *std::move(backend);
+  if (backend.ok()) return std::move(backend->backend);
   std::fprintf(stderr, "%s\n", std::string(backend.status().message()).c_str());
   return nullptr;
 }

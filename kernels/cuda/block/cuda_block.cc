@@ -284,11 +284,17 @@ absl::Status CudaBlock::State::AddNorm(const EpiloguePart& part, const EpilogueS
                                        const Activation& to, Layer& layer) {
   const absl::StatusOr<EpilogueArgs> columns = UploadColumns(part.epilogue.columns, product.args.n);
   if (!columns.ok()) return columns.status();
+  BatchNormPass pass{.epilogue = part.epilogue,
+                     .types = {.x = z.type, .y = to.type, .block_input = x_.type},
+                     .args = product.args,
+                     .rows = options_.max_rows};
+  pass.args.x = z.data;
+  pass.args.x_stride = z.stride;
+  pass.args.y = to.data;
+  pass.args.y_stride = to.stride;
+  pass.args.epilogue = *columns;
+  StatisticsArgs& statistics = pass.statistics;
   float* vectors = const_cast<float*>(columns->columns);
-  StatisticsArgs statistics;
-  statistics.z = static_cast<const float*>(z.data);
-  statistics.z_stride = z.stride;
-  statistics.n = product.args.n;
   statistics.eps = part.norm->eps;
   statistics.shift0 = vectors;
   statistics.scale = vectors + columns->columns_stride;
@@ -305,20 +311,9 @@ absl::Status CudaBlock::State::AddNorm(const EpiloguePart& part, const EpilogueS
   };
   MLPSERVE_RETURN_IF_ERROR(bind(part.norm->weight, statistics.weight_column, statistics.weight));
   MLPSERVE_RETURN_IF_ERROR(bind(part.norm->bias, statistics.bias_column, statistics.bias));
-  auto gather = BatchNormStep::Make(statistics, moments_, options_.max_rows, store_);
-  if (!gather.ok()) return gather.status();
-  layer.passes.push_back(*std::move(gather));
-
-  GemmArgs args = product.args;
-  args.x = z.data;
-  args.x_stride = z.stride;
-  args.y = to.data;
-  args.y_stride = to.stride;
-  args.epilogue = *columns;
-  auto normalise = ElementwiseStep::Make(
-      part.epilogue, {.x = z.type, .y = to.type, .block_input = x_.type}, args, store_);
-  if (!normalise.ok()) return normalise.status();
-  layer.passes.push_back(*std::move(normalise));
+  auto step = BatchNormStep::Make(pass, moments_, store_);
+  if (!step.ok()) return step.status();
+  layer.passes.push_back(*std::move(step));
   return absl::OkStatus();
 }
 

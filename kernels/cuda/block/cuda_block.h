@@ -3,10 +3,10 @@
 //
 //   wire rows -> [input format] -> layer 0 -> ... -> last layer, straight to the wire's format
 //
-// A layer is one kernel; with batch statistics it is a product in FP32, two small kernels for the
-// statistics of its columns, and one pass that normalises (for each batch norm). Rows of x, w and
-// of activations start at multiples of 16 bytes, so that any number of features will do: padding
-// holds zeros and is never computed with.
+// A layer is one kernel; with batch statistics it is a product in FP32 and, for each batch norm,
+// one pass that takes the statistics and normalises (batch_norm_step.h). Rows of x, w and of
+// activations start at multiples of 16 bytes, so that any number of features will do: padding holds
+// zeros and is never computed with.
 //
 // A kernel is told the batch's own number of rows. A bucket is only the number of rows that it was
 // chosen for: powers of two up to max_rows, unless the block names its own.

@@ -25,8 +25,8 @@ std::string TypeConstant(const char* name, DataType type) {
 
 }  // namespace
 
-absl::StatusOr<std::string> ElementwiseSource(const EpilogueSpec& canonical,
-                                              const ElementwiseTypes& types) {
+absl::StatusOr<std::string> PassSource(const EpilogueSpec& canonical, const ElementwiseTypes& types,
+                                       const std::string& constants, const std::string& file) {
   const absl::StatusOr<std::string> epilogue = EmitEpilogue(canonical, "Epilogue");
   if (!epilogue.ok()) return epilogue.status();
   SourceJoiner source;
@@ -36,10 +36,16 @@ absl::StatusOr<std::string> ElementwiseSource(const EpilogueSpec& canonical,
   source.AddText("\nnamespace mlpserve::cuda {\n\n");
   source.AddText(*epilogue);
   source.AddText(absl::StrCat("\nstruct Config {\n", TypeConstant("kIn", types.block_input),
-                              TypeConstant("kOut", types.y), TypeConstant("kX", types.x), "};\n"));
+                              TypeConstant("kOut", types.y), TypeConstant("kX", types.x), constants,
+                              "};\n"));
   source.AddText("\n}  // namespace mlpserve::cuda\n\n");
-  source.Add("kernels/cuda/elementwise.cuh");
+  source.Add(file);
   return std::move(source).Take();
+}
+
+absl::StatusOr<std::string> ElementwiseSource(const EpilogueSpec& canonical,
+                                              const ElementwiseTypes& types) {
+  return PassSource(canonical, types, "", "kernels/cuda/elementwise.cuh");
 }
 
 absl::StatusOr<std::unique_ptr<ElementwiseStep>> ElementwiseStep::Make(

@@ -22,7 +22,11 @@ struct ElementwiseTypes {
   DataType block_input = DataType::kFp32;
 };
 
-// The whole source. Errors are EmitEpilogue's.
+// The source of a pass over finished values: `file` behind an epilogue and a Config that holds the
+// formats (kIn, kOut, kX) and `constants`. Errors are EmitEpilogue's.
+absl::StatusOr<std::string> PassSource(const EpilogueSpec& canonical, const ElementwiseTypes& types,
+                                       const std::string& constants, const std::string& file);
+// Of elementwise.cuh.
 absl::StatusOr<std::string> ElementwiseSource(const EpilogueSpec& canonical,
                                               const ElementwiseTypes& types);
 

@@ -44,14 +44,21 @@ class Gatherer {
     product.args.y_stride = is_dense ? layer.outputs : AlignedStride(layer.outputs, product.output);
     MLPSERVE_RETURN_IF_ERROR(AddProduct(product));
     for (size_t i = 1; i < parts.size(); ++i) {
-      for (const char* kernel : {kGatherKernel, kFinishKernel}) {
-        Add(StatisticsSource(), kernel, kernel);
-      }
-      MLPSERVE_RETURN_IF_ERROR(AddElementwise(
-          parts[i].epilogue,
-          {.y = i + 1 < parts.size() ? DataType::kFp32 : y, .block_input = storage_}));
+      const ElementwiseTypes types{.y = i + 1 < parts.size() ? DataType::kFp32 : y,
+                                   .block_input = storage_};
+      MLPSERVE_RETURN_IF_ERROR(AddNorm(parts[i].epilogue, types));
     }
     return absl::OkStatus();
+  }
+
+  absl::Status AddNorm(const EpilogueSpec& epilogue, const ElementwiseTypes& types) {
+    for (const int columns : kBlockColumns) {
+      absl::StatusOr<std::string> source = BatchNormSource(epilogue, types, columns);
+      if (!source.ok()) return source.status();
+      Add(*std::move(source), kBatchNormKernel, kBatchNormKernel);
+    }
+    Add(StatisticsSource(), kGatherKernel, kGatherKernel);
+    return AddElementwise(epilogue, types);
   }
 
   absl::Status AddProduct(const Product& product) {

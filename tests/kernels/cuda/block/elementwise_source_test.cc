@@ -1,8 +1,9 @@
 // The kernels beside the products, compiled: needs NVRTC and no GPU.
 #include <gtest/gtest.h>
 
+#include "kernels/cuda/block/batch_norm_step.h"
 #include "kernels/cuda/block/elementwise_step.h"
-#include "kernels/cuda/device_sources.h"
+#include "kernels/cuda/block/epilogue_parts.h"
 #include "kernels/cuda/nvrtc.h"
 
 namespace mlpserve::cuda {
@@ -35,12 +36,21 @@ TEST(ElementwiseSourceTest, ABatchNormHasToBeCutOutFirst) {
             absl::StatusCode::kUnimplemented);
 }
 
-TEST(ColumnStatisticsTest, BothKernelsCompile) {
-  SourceJoiner joiner;
-  joiner.Add("kernels/cuda/column_statistics.cuh");
-  const std::string source = std::move(joiner).Take();
-  ExpectCompiles(source, "mlpserve_column_parts");
-  ExpectCompiles(source, "mlpserve_column_finish");
+TEST(BatchNormSourceTest, EveryVariantCompiles) {
+  const std::vector<EpiloguePart> parts =
+      CutAtBatchNorms({.ops = {{BatchNorm{}}, {AddInput{}}}, .columns = {{1}}});
+  for (const DataType y : {DataType::kFp32, DataType::kFp16, DataType::kBf16}) {
+    for (const int columns : kBlockColumns) {
+      const auto source = BatchNormSource(parts[1].epilogue, {.y = y, .block_input = y}, columns);
+      ASSERT_TRUE(source.ok()) << source.status();
+      ExpectCompiles(*source, kBatchNormKernel);
+    }
+  }
+}
+
+TEST(BatchNormSourceTest, TheKernelsForManyRowsCompile) {
+  ExpectCompiles(StatisticsSource(), kGatherKernel);
+  ExpectCompiles(StatisticsSource(), kFinishKernel);
 }
 
 }  // namespace

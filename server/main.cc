@@ -53,33 +53,52 @@ std::string KernelCache(const Config& config) {
   return home != nullptr && home[0] == '/' ? absl::StrCat(home, "/.cache/mlpserve") : "";
 }
 
-absl::StatusOr<std::unique_ptr<Backend>> OpenGpu([[maybe_unused]] std::string kernel_cache) {
+struct ChosenBackend {
+  std::unique_ptr<Backend> backend;
+  std::vector<std::string> losses;  // for the log, a line each
+};
+
+absl::StatusOr<ChosenBackend> OpenGpu([[maybe_unused]] std::string kernel_cache,
+                                      [[maybe_unused]] Metrics& metrics) {
 #ifdef MLPSERVE_HAS_CUDA
-  return MakeCudaBackend({.cache_directory = std::move(kernel_cache)});
+  auto cuda = MakeCudaBackend({.cache_directory = std::move(kernel_cache)});
+  if (!cuda.ok()) return cuda.status();
+  ChosenBackend chosen{.backend = std::move(cuda->backend)};
+  metrics.SetDegraded(Degradation::kNoCublasLt, !cuda->library.ok());
+  if (!cuda->library.ok()) chosen.losses.emplace_back(cuda->library.message());
+  return chosen;
 #else
   return absl::UnavailableError("this program was built without CUDA");
 #endif
 }
 
-struct ChosenBackend {
-  std::unique_ptr<Backend> backend;
-  std::string lost;  // why it is not the GPU that auto would have taken; empty: nothing is lost
-};
+// Without a cache of the user's choice, one that cannot be used is done without.
+absl::StatusOr<ChosenBackend> OpenGpu(const Config& config, Metrics& metrics) {
+  auto chosen = OpenGpu(KernelCache(config), metrics);
+  if (!absl::IsFailedPrecondition(chosen.status()) || !config.kernel_cache.empty()) return chosen;
+  const std::string loss(chosen.status().message());
+  chosen = OpenGpu("", metrics);
+  if (chosen.ok()) chosen->losses.push_back(absl::StrCat("kernels are not kept: ", loss));
+  return chosen;
+}
 
 absl::StatusOr<ChosenBackend> ChooseBackend(const Config& config, Metrics& metrics) {
   ChosenBackend chosen;
   if (config.backend != BackendChoice::kCpu) {
-    auto gpu = OpenGpu(KernelCache(config));
+    auto gpu = OpenGpu(config, metrics);
+    const std::string reason(gpu.status().message());
     if (gpu.ok()) {
-      chosen.backend = *std::move(gpu);
+      chosen = *std::move(gpu);
+    } else if (absl::IsFailedPrecondition(gpu.status())) {
+      return gpu.status();
     } else if (config.backend == BackendChoice::kCuda) {
-      return absl::Status(gpu.status().code(),
-                          absl::StrCat("--backend cuda: ", std::string(gpu.status().message())));
+      return absl::UnavailableError(absl::StrCat("--backend cuda: ", reason));
     } else {
-      chosen.lost = std::string(gpu.status().message());
+      const bool no_nvrtc = absl::IsNotFound(gpu.status());
+      metrics.SetDegraded(no_nvrtc ? Degradation::kNoNvrtc : Degradation::kNoGpu, true);
+      chosen.losses.push_back(absl::StrCat("computing without a GPU: ", reason));
     }
   }
-  metrics.SetDegraded(Degradation::kNoGpu, !chosen.lost.empty());
   if (chosen.backend == nullptr) {
     chosen.backend = MakeCpuBackend({.threads = config.cpu_threads});
   }
@@ -135,7 +154,7 @@ std::function<int64_t()> ConnectionsOf(const Config& config, const GrpcServer& g
 void LogStart(const Config& config, const RepositoryScan& scan, const ChosenBackend& chosen,
               const HttpServer& http, const GrpcServer& grpc) {
   LogIgnored(scan);
-  if (!chosen.lost.empty()) spdlog::warn("no usable GPU: {}", chosen.lost);
+  for (const std::string& loss : chosen.losses) spdlog::warn("{}", loss);
   spdlog::info("computing on {}", absl::StrJoin(chosen.backend->devices(), ", "));
   spdlog::info("HTTP on {}", WithPort(config.http_address, http.port()));
   for (size_t i = 0; i < config.grpc_addresses.size(); i++) {
@@ -163,9 +182,11 @@ void LoadAll(const RepositoryScan& scan, bool strict, Loader& loader, ServingSta
 // Balancers see at once that this server is not ready and have the grace to turn away; then new
 // requests are refused and those in flight finish.
 void Drain(const Config& config, ServingState& state, GrpcServer& grpc) {
-  spdlog::info("draining: new requests are served for {} ms more", config.drain_grace.count());
+  // Nobody was sent here by a balancer if it was never ready.
+  const auto grace = state.ready() ? config.drain_grace : std::chrono::milliseconds(0);
+  spdlog::info("draining: new requests are served for {} ms more", grace.count());
   state.Advance(Phase::kDraining);
-  WaitForStopSignal(config.drain_grace);
+  WaitForStopSignal(grace);
   state.Advance(Phase::kClosing);
   grpc.Shutdown(Clock::now() + kFinishTime);
 }

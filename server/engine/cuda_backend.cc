@@ -75,10 +75,10 @@ class CudaLoadedBlock final : public LoadedBlock {
   const std::vector<PinnedMemory> outputs_;
 };
 
-class CudaBackend final : public Backend {
+class GpuBackend final : public Backend {
  public:
-  CudaBackend(CudaBackendOptions options, cuda::KernelCompiler compiler, cuda::Device device,
-              absl::StatusOr<std::shared_ptr<const cuda::CublasLt>> library)
+  GpuBackend(CudaBackendOptions options, cuda::KernelCompiler compiler, cuda::Device device,
+             std::shared_ptr<const cuda::CublasLt> library)
       : options_(std::move(options)),
         store_(std::move(compiler), std::move(device)),
         library_(std::move(library)) {}
@@ -88,7 +88,7 @@ class CudaBackend final : public Backend {
   std::vector<std::string> devices() const override {
     const cuda::Device& device = store_.device();
     return {absl::StrCat(device.name, " (", device.limits.arch, ", ", device.memory_bytes >> 30,
-                         " GiB)", library_.ok() ? "" : ", without cuBLASLt")};
+                         " GiB)")};
   }
 
   absl::StatusOr<std::unique_ptr<LoadedBlock>> Load(const BlockSpec& block,
@@ -97,11 +97,11 @@ class CudaBackend final : public Backend {
  private:
   const CudaBackendOptions options_;
   cuda::KernelStore store_;
-  const absl::StatusOr<std::shared_ptr<const cuda::CublasLt>> library_;
+  const std::shared_ptr<const cuda::CublasLt> library_;  // may be null
 };
 
-absl::StatusOr<std::unique_ptr<LoadedBlock>> CudaBackend::Load(const BlockSpec& block,
-                                                               const LoadOptions& options) {
+absl::StatusOr<std::unique_ptr<LoadedBlock>> GpuBackend::Load(const BlockSpec& block,
+                                                              const LoadOptions& options) {
   if (options.max_rows < 1 || options.slots < 1 || options.outputs < 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("expected at least one row, slot and output, found ", options.max_rows, ", ",
@@ -112,7 +112,7 @@ absl::StatusOr<std::unique_ptr<LoadedBlock>> CudaBackend::Load(const BlockSpec& 
                                        .buckets = options.buckets,
                                        .choice = static_cast<cuda::KernelChoice>(options_.kernels),
                                        .tuning_directory = options_.cache_directory,
-                                       .library = library_.ok() ? *library_ : nullptr},
+                                       .library = library_},
                                       store_);
   if (!loaded.ok()) return loaded.status();
   spdlog::debug("kernels of {}:\n{}", block.name, cuda::ToString((*loaded)->plan()));
@@ -137,16 +137,15 @@ static_assert(static_cast<int>(CudaBackendOptions::Kernels::kLibrary) ==
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const CudaBackendOptions& options) {
+absl::StatusOr<CudaBackend> MakeCudaBackend(const CudaBackendOptions& options) {
   const absl::StatusOr<std::vector<cuda::Device>> devices = cuda::FindDevices();
   if (!devices.ok()) return devices.status();
   const cuda::Device& device = devices->front();
   const auto nvrtc = cuda::Nvrtc::Open();
-  if (!nvrtc.ok()) return nvrtc.status();
+  if (!nvrtc.ok()) return absl::NotFoundError(nvrtc.status().message());
   if (!(*nvrtc)->Supports(device.limits.arch)) {
-    return absl::UnavailableError(absl::StrCat("expected an NVRTC that compiles for ",
-                                               device.limits.arch, ", found ",
-                                               (*nvrtc)->version()));
+    return absl::NotFoundError(absl::StrCat("expected an NVRTC that compiles for ",
+                                            device.limits.arch, ", found ", (*nvrtc)->version()));
   }
   std::optional<cuda::KernelCache> cache;
   if (!options.cache_directory.empty()) {
@@ -156,8 +155,11 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const CudaBackendOption
   }
   const absl::Status use = cuda::Use(device);
   if (!use.ok()) return use;
-  return std::make_unique<CudaBackend>(options, cuda::KernelCompiler(*nvrtc, std::move(cache)),
-                                       device, cuda::CublasLt::Open());
+  auto library = cuda::CublasLt::Open();
+  return CudaBackend{.backend = std::make_unique<GpuBackend>(
+                         options, cuda::KernelCompiler(*nvrtc, std::move(cache)), device,
+                         library.ok() ? *library : nullptr),
+                     .library = library.status()};
 }
 
 }  // namespace mlpserve

@@ -26,8 +26,13 @@ struct CudaBackendOptions {
   Kernels kernels = Kernels::kMeasured;
 };
 
-// Errors: UNAVAILABLE, no usable GPU, no driver or no NVRTC; FAILED_PRECONDITION, the cache
-// directory cannot be used. Without cuBLASLt there is one candidate less, which devices() says.
-absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const CudaBackendOptions& options);
+struct CudaBackend {
+  std::unique_ptr<Backend> backend;
+  absl::Status library;  // not OK: there is no cuBLASLt, and so one candidate less for each layer
+};
+
+// Errors: UNAVAILABLE, no usable GPU or no driver; NOT_FOUND, no NVRTC for it; FAILED_PRECONDITION,
+// the cache directory cannot be used.
+absl::StatusOr<CudaBackend> MakeCudaBackend(const CudaBackendOptions& options);
 
 }  // namespace mlpserve

@@ -37,7 +37,8 @@ add_custom_target(all_tests)
 
 # mlpserve_test(NAME SOURCES a_test.cc ... DEPENDS ... [TIMEOUT s] [SANITIZERS address thread])
 # builds a GoogleTest program, which is one entry of ctest. In a sanitizer build only the tests that
-# name the sanitizer exist (default: address), so that all_tests builds no more than they need.
+# name the sanitizer exist (default: address; none: only in a plain build), so that all_tests builds
+# no more than they need.
 function(mlpserve_test name)
   cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;DEPENDS;SANITIZERS" ${ARGN})
   if(NOT arg_SANITIZERS)

@@ -31,8 +31,8 @@ struct HttpPages {
 
 struct HttpOptions {
   std::string address = "127.0.0.1:8002";  // host:port, IPv4; port 0: any free one
-  int threads = 8;                // connections served at once; more wait, a few are queued
-  int request_timeout_ms = 2000;  // for the request to arrive and for the answer to leave
+  int threads = 8;               // connections served at once; more wait, a few are queued
+  int request_timeout_ms = 500;  // for the request to arrive and for the answer to leave
 };
 
 class HttpServer {

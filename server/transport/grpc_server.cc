@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <list>
+#include <set>
+#include <string>
 #include <thread>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server.h"
@@ -45,8 +48,13 @@ absl::Status CheckOptions(const GrpcServerOptions& options) {
                                                    kMaxThreadsPerQueue, ", found ",
                                                    options.threads_per_queue));
   }
+  std::set<std::string> seen;
   for (const std::string& address : options.addresses) {
     if (absl::Status status = CheckListenAddress(address); !status.ok()) return status;
+    if (!seen.insert(address).second && !absl::EndsWith(address, ":0")) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("expected different addresses to listen on, found ", address, " twice"));
+    }
   }
   return absl::OkStatus();
 }

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "grpc/support/time.h"
 #include "server/transport/infer_check.h"
 #include "server/transport/infer_response.h"
@@ -72,7 +73,7 @@ void InferCall::OnAccepted(bool ok) {
     entry_->sink->Submit(*this);
     if ((progress_.fetch_or(kSubmitted) & kClientLeft) != 0) CancelSubmitted();
   } else {
-    OnDone(status, {});
+    Answer(status, {});
   }
   Unref();
 }
@@ -97,7 +98,16 @@ absl::Status InferCall::Prepare() {
   return absl::OkStatus();
 }
 
+// A sink knows rows and time, but not the block's name.
 void InferCall::OnDone(absl::Status status, std::span<OutputRows> outputs) {
+  if (!status.ok()) {
+    status = absl::Status(status.code(),
+                          absl::StrCat("block \"", entry_->config.name, "\": ", status.message()));
+  }
+  Answer(status, outputs);
+}
+
+void InferCall::Answer(const absl::Status& status, std::span<OutputRows> outputs) {
   grpc::ByteBuffer response;
   if (status.ok()) {
     response = BuildInferResponse({.model_name = entry_->config.name,

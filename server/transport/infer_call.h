@@ -51,6 +51,7 @@ class InferCall final : private InferRequest {
   void OnFinished(bool ok);
   void OnCallDone(bool ok);
   void OnDone(absl::Status status, std::span<OutputRows> outputs) override;
+  void Answer(const absl::Status& status, std::span<OutputRows> outputs);
 
   absl::Status Prepare();
   void CancelSubmitted();

@@ -34,12 +34,13 @@ absl::Status Wrong(const BlockConfig& block, const Parts&... parts) {
   return absl::InvalidArgumentError(absl::StrCat("block \"", block.name, "\": ", parts...));
 }
 
-absl::Status CheckNoSharedMemory(const BlockConfig& block, std::string_view kind,
-                                 const InferTensor& tensor) {
-  if (tensor.shared_memory_parameter.empty()) return absl::OkStatus();
+absl::Status CheckParameters(const BlockConfig& block, std::string_view kind,
+                             const InferTensor& tensor) {
+  if (tensor.refused_parameter.empty()) return absl::OkStatus();
   return Wrong(block, std::string(kind), " ", Quoted(tensor.name), ": parameter ",
-               Quoted(tensor.shared_memory_parameter),
-               " found, but shared memory is not offered; send the tensor's bytes");
+               Quoted(tensor.refused_parameter),
+               " found, but neither shared memory nor classification is offered; tensors are sent "
+               "and answered as their values");
 }
 
 absl::Status CheckInputTensor(const InferMessage& message, const BlockConfig& block) {
@@ -55,7 +56,7 @@ absl::Status CheckInputTensor(const InferMessage& message, const BlockConfig& bl
     return Wrong(block, "input \"", expected.name, "\": expected datatype ",
                  std::string(Name(expected.datatype)), ", found ", Quoted(found.datatype));
   }
-  return CheckNoSharedMemory(block, "input", found);
+  return CheckParameters(block, "input", found);
 }
 
 absl::Status CheckRows(const InferTensor& input, const BlockConfig& block) {
@@ -133,7 +134,7 @@ absl::Status CheckOutputs(const InferMessage& message, const BlockConfig& block)
     return Wrong(block, "expected at most 1 output, \"", block.output.name, "\", found ",
                  message.outputs);
   }
-  return CheckNoSharedMemory(block, "output", message.output);
+  return CheckParameters(block, "output", message.output);
 }
 
 absl::StatusOr<int> PriorityOf(const ParameterValue& priority, const BlockConfig& block) {

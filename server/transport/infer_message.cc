@@ -62,7 +62,7 @@ bool ReadTensorParameter(WireReader& reader, InferTensor* tensor) {
   std::string_view key;
   ParameterValue value;
   if (!ReadParameter(reader, &key, &value)) return false;
-  if (StartsWith(key, "shared_memory_")) tensor->shared_memory_parameter = key;
+  if (StartsWith(key, "shared_memory_") || key == "classification") tensor->refused_parameter = key;
   return true;
 }
 
@@ -269,7 +269,7 @@ std::string_view Name(ParameterValue::Kind kind) {
 }
 
 void InferTensor::Clear() {
-  name = datatype = other_contents = shared_memory_parameter = {};
+  name = datatype = other_contents = refused_parameter = {};
   rank = 0;
   has_contents = false;
   fp32_contents.clear();

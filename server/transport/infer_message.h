@@ -41,7 +41,8 @@ struct InferTensor {
   bool has_contents = false;
   std::vector<std::byte> fp32_contents;  // little-endian; copied, since elements may lie apart
   std::string_view other_contents;       // the last typed field but fp32_contents that has elements
-  std::string_view shared_memory_parameter;  // the last parameter of that family
+  // The last parameter that asks for what is not offered: shared memory, classes instead of values.
+  std::string_view refused_parameter;
 
   void Clear();
 };

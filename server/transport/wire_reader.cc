@@ -33,47 +33,37 @@ bool WireReader::ReadByte(uint8_t* byte) {
   return true;
 }
 
-bool WireReader::ReadVarint(uint64_t* value) {
+bool WireReader::ReadBase128(int most_bytes, std::string_view too_long, uint64_t* value) {
   uint64_t result = 0;
-  for (int shift = 0; shift < 70; shift += 7) {
+  for (int i = 0; i < most_bytes; ++i) {
     uint8_t byte;
     if (!ReadByte(&byte)) return false;
-    result |= static_cast<uint64_t>(byte & 0x7f) << shift;
+    result |= static_cast<uint64_t>(byte & 0x7f) << (7 * i);
     if (byte < 0x80) {
       *value = result;
       return true;
     }
   }
-  return Fail("a varint is longer than 10 bytes");
+  return Fail(too_long);
+}
+
+bool WireReader::ReadVarint(uint64_t* value) {
+  return ReadBase128(10, "a varint is longer than 10 bytes", value);
 }
 
 bool WireReader::ReadTag(uint32_t* tag) {
-  uint64_t result = 0;
-  for (int shift = 0; shift < 35; shift += 7) {
-    uint8_t byte;
-    if (!ReadByte(&byte)) return false;
-    result |= static_cast<uint64_t>(byte & 0x7f) << shift;
-    if (byte < 0x80) {
-      *tag = static_cast<uint32_t>(result);
-      return (*tag >> 3) != 0 || Fail("a field has number 0");
-    }
-  }
-  return Fail("a tag is longer than 5 bytes");
+  uint64_t wide;
+  if (!ReadBase128(5, "a tag is longer than 5 bytes", &wide)) return false;
+  *tag = static_cast<uint32_t>(wide);
+  return (*tag >> 3) != 0 || Fail("a field has number 0");
 }
 
 bool WireReader::ReadSize(uint32_t* size) {
-  uint64_t result = 0;
-  for (int shift = 0; shift < 35; shift += 7) {
-    uint8_t byte;
-    if (!ReadByte(&byte)) return false;
-    result |= static_cast<uint64_t>(byte & 0x7f) << shift;
-    if (byte < 0x80) {
-      if (result > left_) return Fail(kTruncated);
-      *size = static_cast<uint32_t>(result);
-      return true;
-    }
-  }
-  return Fail("a length is longer than 5 bytes");
+  uint64_t wide;
+  if (!ReadBase128(5, "a length is longer than 5 bytes", &wide)) return false;
+  if (wide > left_) return Fail(kTruncated);
+  *size = static_cast<uint32_t>(wide);
+  return true;
 }
 
 bool WireReader::ReadLittleEndian(int bytes, uint64_t* value) {

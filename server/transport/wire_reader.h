@@ -79,6 +79,7 @@ class WireReader {
     return false;
   }
   bool ReadByte(uint8_t* byte);
+  bool ReadBase128(int most_bytes, std::string_view too_long, uint64_t* value);
   // Makes at least one byte available at `next_`; the pieces must hold one.
   void NextPiece();
   bool ReadSize(uint32_t* size);

@@ -114,6 +114,7 @@ TEST_F(GrpcServerTest, BadAddressesAreNamed) {
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << address << ": " << status;
     EXPECT_THAT(status.message(), HasSubstr(absl::StrCat("found \"", address, "\"")));
   }
+  EXPECT_THAT(StartError({"unix:/tmp/twice", "unix:/tmp/twice"}).message(), HasSubstr("twice"));
   const std::string long_path = "unix:/" + std::string(200, 'p');
   EXPECT_THAT(StartError({long_path}).message(), HasSubstr("expected a path of at most 107 bytes"));
   EXPECT_TRUE(absl::IsUnavailable(StartError({"unix:/no/such/folder/socket"})));

@@ -225,7 +225,7 @@ TEST_F(InferCallTest, ABlockThatIsNotReadyIsUnavailableAndSaysWhy) {
 }
 
 TEST_F(InferCallTest, AFullQueueTellsWhenToTryAgain) {
-  sink_->FailWith(absl::ResourceExhaustedError("block \"echo\": 65536 rows are queued"));
+  sink_->FailWith(absl::ResourceExhaustedError("65536 rows are queued"));
   grpc::ClientContext context;
   SetDeadline(&context);
   Response response;
@@ -243,7 +243,7 @@ TEST_F(InferCallTest, EveryCodeOfASinkReachesTheClient) {
     sink_->FailWith(absl::Status(code, "because"));
     const grpc::Status status = InferError(EchoRequest(1));
     EXPECT_EQ(static_cast<int>(status.error_code()), static_cast<int>(code));
-    EXPECT_EQ(status.error_message(), "because");
+    EXPECT_EQ(status.error_message(), "block \"echo\": because");
   }
 }
 
@@ -353,11 +353,11 @@ TEST_F(InferCallTest, ASinkThatKeepsAThreadDoesNotStopTheOthers) {
   auto stuck = Begin(EchoRequest(1), std::chrono::seconds(30));
   while (blocking->first) std::this_thread::yield();
   for (int i = 0; i < 20; ++i) {
-    EXPECT_EQ(InferError(EchoRequest(1)).error_message(), "passed");
+    EXPECT_EQ(InferError(EchoRequest(1)).error_message(), "block \"echo\": passed");
   }
   blocking->gate.Unlock();
   stuck->thread.join();
-  EXPECT_EQ(stuck->status.error_message(), "passed");
+  EXPECT_EQ(stuck->status.error_message(), "block \"echo\": passed");
 }
 
 }  // namespace

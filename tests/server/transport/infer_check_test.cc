@@ -228,18 +228,25 @@ TEST(InferCheckTest, OutputsMayBeNoneOrTheBlocks) {
             "block \"b\": expected at most 1 output, \"y\", found 2");
 }
 
-TEST(InferCheckTest, SharedMemoryIsNotOffered) {
+TEST(InferCheckTest, SharedMemoryAndClassesAreNotOffered) {
   EXPECT_EQ(ErrorOf([](auto* r) {
               auto& parameters = *r->mutable_inputs(0)->mutable_parameters();
               parameters["shared_memory_region"].set_string_param("region");
             }),
-            "block \"b\": input \"x\": parameter \"shared_memory_region\" found, but shared memory "
-            "is not offered; send the tensor's bytes");
+            "block \"b\": input \"x\": parameter \"shared_memory_region\" found, but neither "
+            "shared memory nor classification is offered; tensors are sent and answered as their "
+            "values");
   EXPECT_NE(ErrorOf([](auto* r) {
               auto* output = r->add_outputs();
               output->set_name("y");
               (*output->mutable_parameters())["shared_memory_offset"].set_int64_param(0);
             }).find("output \"y\": parameter \"shared_memory_offset\""),
+            std::string::npos);
+  EXPECT_NE(ErrorOf([](auto* r) {
+              auto* output = r->add_outputs();
+              output->set_name("y");
+              (*output->mutable_parameters())["classification"].set_int64_param(3);
+            }).find("output \"y\": parameter \"classification\""),
             std::string::npos);
 }
 

@@ -77,7 +77,9 @@ bool IsRefused(const std::string& key) {
          key == "sequence_end";
 }
 
-bool IsSharedMemory(const std::string& key) { return key.rfind("shared_memory_", 0) == 0; }
+bool IsNotOffered(const std::string& key) {
+  return key.rfind("shared_memory_", 0) == 0 || key == "classification";
+}
 
 bool HasOtherContents(const inference::InferTensorContents& contents) {
   return contents.bool_contents_size() + contents.int_contents_size() +
@@ -95,7 +97,7 @@ void ExpectSameInput(const ModelInferRequest::InferInputTensor& expected,
   for (int i = 0; i < std::min<int>(expected.shape_size(), InferTensor::kKeptDims); ++i) {
     EXPECT_EQ(found.shape[i], expected.shape(i)) << "dimension " << i;
   }
-  EXPECT_EQ(!found.shared_memory_parameter.empty(), AnyKey(expected.parameters(), IsSharedMemory));
+  EXPECT_EQ(!found.refused_parameter.empty(), AnyKey(expected.parameters(), IsNotOffered));
   EXPECT_EQ(found.has_contents, expected.has_contents());
   EXPECT_EQ(!found.other_contents.empty(), HasOtherContents(expected.contents()));
   const auto& floats = expected.contents().fp32_contents();
@@ -122,8 +124,8 @@ void ExpectSame(const ModelInferRequest& expected, const InferMessage& found) {
   ASSERT_EQ(found.outputs, static_cast<uint64_t>(expected.outputs_size()));
   if (found.outputs > 0) {
     EXPECT_EQ(found.output.name, expected.outputs(0).name());
-    EXPECT_EQ(!found.output.shared_memory_parameter.empty(),
-              AnyKey(expected.outputs(0).parameters(), IsSharedMemory));
+    EXPECT_EQ(!found.output.refused_parameter.empty(),
+              AnyKey(expected.outputs(0).parameters(), IsNotOffered));
   }
   ASSERT_EQ(found.raw_inputs, static_cast<uint64_t>(expected.raw_input_contents_size()));
   if (found.raw_inputs > 0) {

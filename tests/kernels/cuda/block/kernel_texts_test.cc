@@ -1,0 +1,70 @@
+#include "kernels/cuda/block/kernel_texts.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "kernels/cuda/block/batch_norm_step.h"
+#include "kernels/cuda/block/buckets.h"
+#include "kernels/cuda/block/elementwise_step.h"
+#include "kernels/cuda/kernel_source.h"
+
+namespace mlpserve::cuda {
+namespace {
+
+using ::testing::ElementsAre;
+
+TEST(BucketsTest, ArePowersOfTwoAndThenTheMostRows) {
+  EXPECT_THAT(Buckets(1, {}), ElementsAre(1));
+  EXPECT_THAT(Buckets(8, {}), ElementsAre(1, 2, 4, 8));
+  EXPECT_THAT(Buckets(9, {}), ElementsAre(1, 2, 4, 8, 9));
+}
+
+TEST(BucketsTest, ABlocksOwnEndAtTheMostRowsToo) {
+  EXPECT_THAT(Buckets(100, {16, 64}), ElementsAre(16, 64, 100));
+  EXPECT_THAT(Buckets(64, {16, 64, 128}), ElementsAre(16, 64));
+}
+
+BlockSpec OneLayer(std::vector<Op> ops) {
+  BlockSpec block{.name = "b", .compute = ComputeType::kBf16};
+  block.layers = {{.name = "fc", .inputs = 40, .outputs = 30}};
+  block.layers[0].weight.assign(40 * 30, 1);
+  block.layers[0].epilogue.ops = std::move(ops);
+  return block;
+}
+
+int Count(const std::vector<KernelText>& texts, const char* kernel) {
+  return static_cast<int>(
+      std::ranges::count_if(texts, [&](const KernelText& t) { return t.kernel == kernel; }));
+}
+
+TEST(KernelTextsTest, EachSourceIsThereOnce) {
+  const auto texts = KernelTexts(OneLayer({{Pointwise{.function = Function::kGeluTanh}}}),
+                                 {.max_rows = 4096}, H200());
+  ASSERT_TRUE(texts.ok()) << texts.status();
+  std::set<std::string> sources;
+  for (const KernelText& text : *texts) EXPECT_TRUE(sources.insert(text.source).second);
+  EXPECT_GT(Count(*texts, kKernelName), 3);
+  EXPECT_GT(Count(*texts, kElementwiseKernel), 0);
+  EXPECT_EQ(Count(*texts, kBatchNormKernel), 0);
+}
+
+TEST(KernelTextsTest, ABatchNormBringsItsKernels) {
+  const auto texts = KernelTexts(OneLayer({{BatchNorm{}}}), {.max_rows = 64}, Rtx4090());
+  ASSERT_TRUE(texts.ok()) << texts.status();
+  EXPECT_EQ(Count(*texts, kBatchNormKernel), static_cast<int>(kBlockColumns.size()));
+  EXPECT_EQ(Count(*texts, kGatherKernel), 1);
+}
+
+TEST(KernelTextsTest, FewerBucketsNeedNoMoreKernels) {
+  const BlockSpec block = OneLayer({});
+  const auto all = KernelTexts(block, {.max_rows = 4096}, Rtx4090());
+  const auto one = KernelTexts(block, {.max_rows = 4096, .buckets = {4096}}, Rtx4090());
+  ASSERT_TRUE(all.ok() && one.ok());
+  EXPECT_LT(one->size(), all->size());
+}
+
+}  // namespace
+}  // namespace mlpserve::cuda

@@ -109,7 +109,7 @@ absl::Status Run(const Flags& flags) {
   for (const RepositoryBlock& block : scan->blocks) {
     if (!block.config.ok()) return block.config.status();
     for (const int64_t version : block.versions) {
-      const absl::Status added = AddVersion(*block.config, version, flags, work);
+      absl::Status added = AddVersion(*block.config, version, flags, work);
       if (!added.ok()) return added;
     }
   }

@@ -72,15 +72,16 @@ absl::StatusOr<std::unique_ptr<BatchNormStep>> BatchNormStep::Make(const BatchNo
   return step;
 }
 
-// The wide one where an SM holds four of its blocks, so that some load while others compute; else
-// the narrow one.
+// The wide one where an SM holds two of its blocks, so that one loads while the other computes;
+// else the narrow one. Measured on an H200 at 1024 x 8192: the narrow one takes half as long again,
+// for all that an SM holds seven of its blocks.
 size_t BatchNormStep::VariantFor(int64_t m) const {
   for (size_t i = 0; i < kBlockColumns.size(); ++i) {
     const int64_t bytes = HeldBytes(m, kBlockColumns[i]);
     const bool is_last = i + 1 == kBlockColumns.size();
     const int64_t room =
         is_last ? most_shared_bytes_
-                : std::min(most_shared_bytes_, shared_bytes_per_sm_ / 4 - kReservedBytes);
+                : std::min(most_shared_bytes_, shared_bytes_per_sm_ / 2 - kReservedBytes);
     if (bytes <= room) return i;
   }
   return kBlockColumns.size();

@@ -137,7 +137,8 @@ absl::StatusOr<std::vector<LayerChooser::Candidate>> LayerChooser::Candidates(
   }
   if (options_.choice == KernelChoice::kLibrary && !library->empty()) candidates.clear();
   for (auto& gemm : *library) {
-    candidates.push_back({.name = gemm->name(), .step = std::move(gemm)});
+    const std::string name = gemm->name();
+    candidates.push_back({.name = name, .step = std::move(gemm)});
   }
   return candidates;
 }

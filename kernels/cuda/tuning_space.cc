@@ -53,6 +53,11 @@ void AddWgmma(std::vector<Tile>& tiles) {
   rows(64, 32, 8, 2, 4, 1);
   rows(64, 64, 6, 2, 3, 1);
   rows(128, 128, 6, 1, 4, 2);
+  // Two blocks to a sum, where n alone does not fill the device.
+  rows(64, 8, 10, 2, 4, 2);
+  rows(64, 16, 10, 2, 4, 2);
+  rows(64, 32, 8, 2, 4, 2);
+  rows(64, 64, 6, 2, 3, 2);
 }
 
 struct ResourceReader {

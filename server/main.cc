@@ -17,16 +17,16 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/backend_choice.h"
 #include "server/catalog.h"
 #include "server/config.h"
-#include "server/engine/cpu_backend.h"
-#include "server/engine/cuda_backend.h"
 #include "server/loader.h"
 #include "server/logging.h"
 #include "server/metrics/http_server.h"
 #include "server/metrics/metrics.h"
 #include "server/model/repository.h"
 #include "server/open_connections.h"
+#include "server/readiness.h"
 #include "server/request.h"
 #include "server/serving_state.h"
 #include "server/signals.h"
@@ -44,91 +44,12 @@ constexpr std::chrono::seconds kFinishTime{30};
 constexpr int64_t kLeastMaxMessageBytes = int64_t{64} << 20;
 constexpr int64_t kMostMaxMessageBytes = 2147483647;  // gRPC counts them in an int
 
-// Where compiled kernels are kept; empty (nowhere) for a user without a home.
-std::string KernelCache(const Config& config) {
-  if (!config.kernel_cache.empty()) return config.kernel_cache;
+// Where compiled kernels are kept unless told otherwise; empty for a user without a home.
+std::string DefaultKernelCache() {
   const char* caches = std::getenv("XDG_CACHE_HOME");
   if (caches != nullptr && caches[0] == '/') return absl::StrCat(caches, "/mlpserve");
   const char* home = std::getenv("HOME");
   return home != nullptr && home[0] == '/' ? absl::StrCat(home, "/.cache/mlpserve") : "";
-}
-
-struct ChosenBackend {
-  std::unique_ptr<Backend> backend;
-  std::vector<std::string> losses;  // for the log, a line each
-};
-
-absl::StatusOr<ChosenBackend> OpenGpu([[maybe_unused]] std::string kernel_cache,
-                                      [[maybe_unused]] Metrics& metrics) {
-#ifdef MLPSERVE_HAS_CUDA
-  auto cuda = MakeCudaBackend({.cache_directory = std::move(kernel_cache)});
-  if (!cuda.ok()) return cuda.status();
-  ChosenBackend chosen{.backend = std::move(cuda->backend)};
-  metrics.SetDegraded(Degradation::kNoCublasLt, !cuda->library.ok());
-  if (!cuda->library.ok()) chosen.losses.emplace_back(cuda->library.message());
-  return chosen;
-#else
-  return absl::UnavailableError("this program was built without CUDA");
-#endif
-}
-
-// Without a cache of the user's choice, one that cannot be used is done without.
-absl::StatusOr<ChosenBackend> OpenGpu(const Config& config, Metrics& metrics) {
-  auto chosen = OpenGpu(KernelCache(config), metrics);
-  if (!absl::IsFailedPrecondition(chosen.status()) || !config.kernel_cache.empty()) return chosen;
-  const std::string loss(chosen.status().message());
-  chosen = OpenGpu("", metrics);
-  if (chosen.ok()) chosen->losses.push_back(absl::StrCat("kernels are not kept: ", loss));
-  return chosen;
-}
-
-absl::StatusOr<ChosenBackend> ChooseBackend(const Config& config, Metrics& metrics) {
-  ChosenBackend chosen;
-  if (config.backend != BackendChoice::kCpu) {
-    auto gpu = OpenGpu(config, metrics);
-    const std::string reason(gpu.status().message());
-    if (gpu.ok()) {
-      chosen = *std::move(gpu);
-    } else if (absl::IsFailedPrecondition(gpu.status())) {
-      return gpu.status();
-    } else if (config.backend == BackendChoice::kCuda) {
-      return absl::UnavailableError(absl::StrCat("--backend cuda: ", reason));
-    } else {
-      const bool no_nvrtc = absl::IsNotFound(gpu.status());
-      metrics.SetDegraded(no_nvrtc ? Degradation::kNoNvrtc : Degradation::kNoGpu, true);
-      chosen.losses.push_back(absl::StrCat("computing without a GPU: ", reason));
-    }
-  }
-  if (chosen.backend == nullptr) {
-    chosen.backend = MakeCpuBackend({.threads = config.cpu_threads});
-  }
-  metrics.SetBackend(std::string(chosen.backend->name()));
-  return chosen;
-}
-
-std::vector<ModelStatus> ModelStates(const Catalog& catalog) {
-  std::vector<ModelStatus> states;
-  for (const Catalog::Entry& entry : catalog.All()) {
-    states.push_back({.model = entry->config.name,
-                      .version = entry->version,
-                      .state = static_cast<ModelState>(entry->state)});
-  }
-  return states;
-}
-static_assert(static_cast<int>(BlockState::kUnloading) == static_cast<int>(ModelState::kUnloading),
-              "the catalog's and the metrics' states are the same, in the same order");
-
-// Why the server is not ready, in one line.
-absl::Status Readiness(const ServingState& state, const Catalog& catalog) {
-  if (state.ready()) return absl::OkStatus();
-  if (state.phase() > Phase::kServing) return absl::UnavailableError("draining");
-  std::vector<std::string> waiting;
-  for (const Catalog::Entry& entry : catalog.All()) {
-    if (entry->state == BlockState::kReady) continue;
-    waiting.push_back(absl::StrCat(entry->config.name, " is ", std::string(Name(entry->state))));
-  }
-  if (catalog.All().empty()) return absl::UnavailableError("no block in the model repository");
-  return absl::UnavailableError(absl::StrJoin(waiting, ", "));
 }
 
 int64_t MaxMessageBytes(const Config& config, const RepositoryScan& scan) {
@@ -193,7 +114,7 @@ void Drain(const Config& config, ServingState& state, GrpcServer& grpc) {
 
 absl::Status Serve(const Config& config) {
   Metrics metrics({.version = kVersion, .commit = kCommit, .compiler = __VERSION__});
-  const auto chosen = ChooseBackend(config, metrics);
+  const auto chosen = ChooseBackend(config, DefaultKernelCache(), metrics);
   if (!chosen.ok()) return chosen.status();
   Backend& backend = *chosen->backend;
   const absl::StatusOr<RepositoryScan> scan = ScanRepository(config.model_repository);

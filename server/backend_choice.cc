@@ -1,0 +1,65 @@
+#include "server/backend_choice.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/engine/cpu_backend.h"
+#include "server/engine/cuda_backend.h"
+
+namespace mlpserve {
+namespace {
+
+absl::StatusOr<ChosenBackend> OpenGpu([[maybe_unused]] std::string kernel_cache,
+                                      [[maybe_unused]] Metrics& metrics) {
+#ifdef MLPSERVE_HAS_CUDA
+  auto cuda = MakeCudaBackend({.cache_directory = std::move(kernel_cache)});
+  if (!cuda.ok()) return cuda.status();
+  ChosenBackend chosen{.backend = std::move(cuda->backend)};
+  metrics.SetDegraded(Degradation::kNoCublasLt, !cuda->library.ok());
+  if (!cuda->library.ok()) chosen.losses.emplace_back(cuda->library.message());
+  return chosen;
+#else
+  return absl::UnavailableError("this program was built without CUDA");
+#endif
+}
+
+// Without a cache of the user's choice, one that cannot be used is done without.
+absl::StatusOr<ChosenBackend> OpenGpu(const Config& config, const std::string& default_cache,
+                                      Metrics& metrics) {
+  const bool chosen_cache = !config.kernel_cache.empty();
+  auto chosen = OpenGpu(chosen_cache ? config.kernel_cache : default_cache, metrics);
+  if (chosen_cache || !absl::IsFailedPrecondition(chosen.status())) return chosen;
+  const std::string loss(chosen.status().message());
+  chosen = OpenGpu("", metrics);
+  if (chosen.ok()) chosen->losses.push_back(absl::StrCat("kernels are not kept: ", loss));
+  return chosen;
+}
+
+}  // namespace
+
+absl::StatusOr<ChosenBackend> ChooseBackend(const Config& config, const std::string& default_cache,
+                                            Metrics& metrics) {
+  ChosenBackend chosen;
+  if (config.backend != BackendChoice::kCpu) {
+    auto gpu = OpenGpu(config, default_cache, metrics);
+    const std::string reason(gpu.status().message());
+    if (gpu.ok()) {
+      chosen = *std::move(gpu);
+    } else if (absl::IsFailedPrecondition(gpu.status())) {
+      return gpu.status();
+    } else if (config.backend == BackendChoice::kCuda) {
+      return absl::UnavailableError(absl::StrCat("--backend cuda: ", reason));
+    } else {
+      const bool no_nvrtc = absl::IsNotFound(gpu.status());
+      metrics.SetDegraded(no_nvrtc ? Degradation::kNoNvrtc : Degradation::kNoGpu, true);
+      chosen.losses.push_back(absl::StrCat("computing without a GPU: ", reason));
+    }
+  }
+  if (chosen.backend == nullptr) {
+    chosen.backend = MakeCpuBackend({.threads = config.cpu_threads});
+  }
+  metrics.SetBackend(std::string(chosen.backend->name()));
+  return chosen;
+}
+
+}  // namespace mlpserve

@@ -65,7 +65,7 @@ Matrix MakeMatrix(int64_t rows, int64_t columns, int64_t stride, DataType type, 
 // Normal numbers; for TF32 a little off what TF32 holds, to either side, so that truncation shows.
 Matrix RandomMatrix(int64_t rows, int64_t columns, ComputeType type, std::mt19937& random) {
   std::normal_distribution<float> normal;
-  const int64_t per_16_bytes = 16 / ByteSize(StorageType(type));
+  const auto per_16_bytes = static_cast<int64_t>(16 / ByteSize(StorageType(type)));
   const int64_t stride = (columns + per_16_bytes - 1) / per_16_bytes * per_16_bytes + per_16_bytes;
   return MakeMatrix(rows, columns, stride, StorageType(type), [&](int64_t, int64_t c) {
     if (c >= columns) return std::numeric_limits<float>::quiet_NaN();
@@ -192,7 +192,7 @@ class Problem {
     std::vector<float> columns(columns_stride_ * std::max<size_t>(1, epilogue.columns.size()));
     for (size_t i = 0; i < epilogue.columns.size(); ++i) {
       std::copy(epilogue.columns[i].begin(), epilogue.columns[i].end(),
-                columns.begin() + i * columns_stride_);
+                columns.data() + i * static_cast<size_t>(columns_stride_));
     }
     columns_ = Allocate(columns.size() * sizeof(float));
     cudaMemcpy(columns_.get(), columns.data(), columns.size() * sizeof(float),

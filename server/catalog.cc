@@ -64,13 +64,20 @@ std::string_view Name(BlockState state) {
   return "UNKNOWN";
 }
 
+std::shared_ptr<const Catalog::Blocks> Catalog::Snapshot() const {
+  MutexLock lock(pointer_);
+  return blocks_;
+}
+
 void Catalog::Put(CatalogEntry entry) {
-  MutexLock lock(writing_);
+  MutexLock writing(writing_);
   auto blocks = std::make_shared<Blocks>(*Snapshot());
   auto& versions = (*blocks)[entry.config.name];
   const int64_t version = entry.version;
   versions[version] = std::make_shared<const CatalogEntry>(std::move(entry));
-  blocks_.store(std::move(blocks));
+  std::shared_ptr<const Blocks> next = std::move(blocks);
+  MutexLock lock(pointer_);
+  blocks_.swap(next);  // `next` frees the last snapshot after the lock is gone
 }
 
 absl::StatusOr<Catalog::Entry> Catalog::FindAny(std::string_view name,

@@ -1,11 +1,10 @@
 // What the server serves at this moment: every block and version, ready or not, by name.
 //
 // Filled in at start (and, later, on reload) and read by the transport on every request.
-// Thread-safe: readers take one snapshot pointer, a writer replaces it; entries live for as long as
+// Thread-safe: readers copy one snapshot pointer, a writer replaces it; entries live for as long as
 // a request holds them.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -13,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "server/model/block_config.h"
 #include "server/request.h"
@@ -61,10 +61,14 @@ class Catalog {
  private:
   using Blocks = std::map<std::string, std::map<int64_t, Entry>, std::less<>>;
 
-  std::shared_ptr<const Blocks> Snapshot() const { return blocks_.load(); }
+  std::shared_ptr<const Blocks> Snapshot() const;
 
-  Mutex writing_;
-  std::atomic<std::shared_ptr<const Blocks>> blocks_{std::make_shared<const Blocks>()};
+  Mutex writing_;  // one writer at a time builds the next snapshot
+  // Held only while the pointer is copied. Not std::atomic<std::shared_ptr>: libstdc++ 12 releases
+  // its lock bit in load() with a relaxed store, a race with the next store().
+  mutable Mutex pointer_;
+  std::shared_ptr<const Blocks> blocks_ ABSL_GUARDED_BY(pointer_) =
+      std::make_shared<const Blocks>();
 };
 
 }  // namespace mlpserve

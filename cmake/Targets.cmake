@@ -10,8 +10,9 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   target_compile_options(mlpserve_options INTERFACE -Wthread-safety)
 endif()
 if(MLPSERVE_SANITIZER)
+  # Null pointers are AddressSanitizer's finding too; a check at each use is a quarter of the build.
   target_compile_options(mlpserve_options INTERFACE
-    -fsanitize=${MLPSERVE_SANITIZER} -fno-omit-frame-pointer)
+    -fsanitize=${MLPSERVE_SANITIZER} -fno-sanitize=null,vptr -fno-omit-frame-pointer)
   target_link_options(mlpserve_options INTERFACE -fsanitize=${MLPSERVE_SANITIZER})
 endif()
 

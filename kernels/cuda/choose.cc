@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "absl/strings/str_format.h"
+#include "kernels/cuda/ceil_divide.h"
 #include "kernels/cuda/tuning_space.h"
 
 namespace mlpserve::cuda {
@@ -15,8 +16,6 @@ constexpr int kSplits[] = {1, 2, 4, 8};
 constexpr double kLaunchSeconds = 2e-6;
 constexpr double kSplitSeconds = 2e-6;     // waiting for the last block of a tile
 constexpr double kMemorySeconds = 1.5e-6;  // from asking for bytes to having them, under load
-
-int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 bool IsWgmma(const Tile& tile) {
   return std::holds_alternative<WgmmaConfig>(tile) || std::holds_alternative<WgmmaRowsConfig>(tile);
@@ -68,7 +67,7 @@ class Chooser {
   // Kernels for few rows read w once for each of their tiles along m; the others have no use for
   // tiles far above m, as long as a smaller one is left.
   bool IsWasteful(const Tile& tile, const TileResources& r) const {
-    if (IsForFewRows(tile)) return shape_.m > 2 * r.tile_m;
+    if (IsForFewRows(tile)) return shape_.m > int64_t{2} * r.tile_m;
     if (std::holds_alternative<WgmmaConfig>(tile)) return shape_.m <= r.tile_m / 2;
     return shape_.m * 4 <= r.tile_m && r.tile_m > 32;
   }

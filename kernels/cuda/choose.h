@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cuda/ceil_divide.h"
 #include "kernels/cuda/config.h"
 #include "kernels/cuda/device_limits.h"
 #include "kernels/spec/datatype.h"
@@ -31,7 +32,7 @@ struct Proposal {
   int64_t slots = 0;       // blocks that the device runs at a time
   double estimate_us = 0;  // for ranking only
 
-  int64_t waves() const { return (blocks + slots - 1) / slots; }
+  int64_t waves() const { return CeilDivide(blocks, slots); }
   // Share of all waves' slots that have a block.
   double fill() const { return static_cast<double>(blocks) / static_cast<double>(waves() * slots); }
 };

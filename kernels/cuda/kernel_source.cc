@@ -7,9 +7,10 @@
 #include "kernels/cuda/emit.h"
 
 namespace mlpserve::cuda {
-absl::StatusOr<std::string> KernelSource(const EpilogueSpec& canonical,
-                                         const KernelConfig& config) {
-  absl::StatusOr<std::string> epilogue = EmitEpilogue(canonical, "Epilogue");
+
+absl::StatusOr<std::string> KernelSource(const EpilogueSpec& canonical, std::string_view config,
+                                         std::string_view file) {
+  const absl::StatusOr<std::string> epilogue = EmitEpilogue(canonical, "Epilogue");
   if (!epilogue.ok()) return epilogue.status();
   SourceJoiner source;
   source.Add("kernels/cuda/gemm_args.cuh");
@@ -18,10 +19,17 @@ absl::StatusOr<std::string> KernelSource(const EpilogueSpec& canonical,
   source.AddText("\nnamespace mlpserve::cuda {\n\n");
   source.AddText(*epilogue);
   source.AddText("\n");
-  source.AddText(EmitConfig(config));
+  source.AddText(config);
   source.AddText("\n}  // namespace mlpserve::cuda\n\n");
-  source.Add(absl::StrCat("kernels/cuda/", std::string(MainLoopName(config.tile)), ".cuh"));
+  source.Add(file);
   return std::move(source).Take();
+}
+
+absl::StatusOr<std::string> KernelSource(const EpilogueSpec& canonical,
+                                         const KernelConfig& config) {
+  return KernelSource(
+      canonical, EmitConfig(config),
+      absl::StrCat("kernels/cuda/", std::string(MainLoopName(config.tile)), ".cuh"));
 }
 
 }  // namespace mlpserve::cuda

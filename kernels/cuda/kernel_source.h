@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 #include "kernels/cuda/config.h"
@@ -14,5 +15,9 @@ inline constexpr char kKernelName[] = "mlpserve_gemm";
 
 // One text without includes. Errors are EmitEpilogue's.
 absl::StatusOr<std::string> KernelSource(const EpilogueSpec& canonical, const KernelConfig& config);
+// The same of any kernel with an epilogue: `config` is the text of struct Config, `file` the
+// kernel's ("kernels/cuda/elementwise.cuh").
+absl::StatusOr<std::string> KernelSource(const EpilogueSpec& canonical, std::string_view config,
+                                         std::string_view file);
 
 }  // namespace mlpserve::cuda

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/ceil_divide.h"
+
 namespace mlpserve::cuda {
 namespace {
-
-int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 MmaLaunch Tiles(int tile_m, int tile_n, int64_t m, int64_t n, int split_k) {
   MmaLaunch launch;

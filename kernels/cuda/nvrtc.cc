@@ -1,6 +1,5 @@
 #include "kernels/cuda/nvrtc.h"
 
-#include <dlfcn.h>
 #include <nvrtc.h>
 
 #include <utility>
@@ -9,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "kernels/cuda/shared_library.h"
 
 namespace mlpserve::cuda {
 
@@ -25,25 +25,18 @@ struct Nvrtc::Functions {
   decltype(&nvrtcGetCUBINSize) cubin_size = nullptr;
   decltype(&nvrtcGetCUBIN) cubin = nullptr;
 
-  // Returns the name of the first function that is missing, or null.
-  const char* Resolve(void* library) {
-    const char* missing = nullptr;
-    const auto resolve = [&](auto& function, const char* name) {
-      function = reinterpret_cast<std::decay_t<decltype(function)>>(dlsym(library, name));
-      if (function == nullptr && missing == nullptr) missing = name;
-    };
-    resolve(version, "nvrtcVersion");
-    resolve(count_archs, "nvrtcGetNumSupportedArchs");
-    resolve(archs, "nvrtcGetSupportedArchs");
-    resolve(error_string, "nvrtcGetErrorString");
-    resolve(create, "nvrtcCreateProgram");
-    resolve(destroy, "nvrtcDestroyProgram");
-    resolve(compile, "nvrtcCompileProgram");
-    resolve(log_size, "nvrtcGetProgramLogSize");
-    resolve(log, "nvrtcGetProgramLog");
-    resolve(cubin_size, "nvrtcGetCUBINSize");
-    resolve(cubin, "nvrtcGetCUBIN");
-    return missing;
+  void Resolve(SharedLibrary& library) {
+    library.Resolve(version, "nvrtcVersion");
+    library.Resolve(count_archs, "nvrtcGetNumSupportedArchs");
+    library.Resolve(archs, "nvrtcGetSupportedArchs");
+    library.Resolve(error_string, "nvrtcGetErrorString");
+    library.Resolve(create, "nvrtcCreateProgram");
+    library.Resolve(destroy, "nvrtcDestroyProgram");
+    library.Resolve(compile, "nvrtcCompileProgram");
+    library.Resolve(log_size, "nvrtcGetProgramLogSize");
+    library.Resolve(log, "nvrtcGetProgramLog");
+    library.Resolve(cubin_size, "nvrtcGetCUBINSize");
+    library.Resolve(cubin, "nvrtcGetCUBIN");
   }
 };
 
@@ -74,27 +67,15 @@ bool NumberBefore(absl::string_view line, absl::string_view unit, int* number) {
 absl::StatusOr<std::shared_ptr<const Nvrtc>> Nvrtc::Open(const std::string& library) {
   std::vector<std::string> names = {"libnvrtc.so.13", "libnvrtc.so.12"};
   if (!library.empty()) names = {library};
-  std::string tried;
-  for (const std::string& name : names) {
-    void* handle = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (handle == nullptr) {
-      absl::StrAppend(&tried, tried.empty() ? "" : "; ", dlerror());
-      continue;
-    }
-    auto functions = std::make_unique<Functions>();
-    const char* missing = functions->Resolve(handle);
-    if (missing == nullptr) {
-      return std::shared_ptr<const Nvrtc>(new Nvrtc(std::move(functions)));
-    }
-    absl::StrAppend(&tried, tried.empty() ? "" : "; ", name, " has no function ", missing);
-    dlclose(handle);
-  }
-  return absl::UnavailableError(absl::StrCat("no NVRTC: ", tried));
+  auto functions = std::make_unique<Functions>();
+  const absl::Status opened =
+      OpenFirst("NVRTC", names, [&](SharedLibrary& found) { functions->Resolve(found); });
+  if (!opened.ok()) return opened;
+  return std::shared_ptr<const Nvrtc>(new Nvrtc(std::move(functions)));
 }
 
 Nvrtc::Nvrtc(std::unique_ptr<Functions> functions) : functions_(std::move(functions)) {}
 
-// The library stays loaded: it starts threads that outlive a dlclose.
 Nvrtc::~Nvrtc() = default;
 
 std::string Nvrtc::version() const {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/ceil_divide.h"
+
 namespace mlpserve::cuda {
 namespace {
 
@@ -9,8 +11,6 @@ constexpr int kRowBytes = 128;
 constexpr int kStoreBytes = 64 * kRowBytes;
 constexpr int kConsumers = 2;  // warpgroups of wgmma.cuh
 constexpr int kBarrierBytes = 8;
-
-int CeilDivide(int a, int b) { return (a + b - 1) / b; }
 
 std::string Constant(const char* name, int value) {
   return std::string("  static constexpr int ") + name + " = " + std::to_string(value) + ";\n";

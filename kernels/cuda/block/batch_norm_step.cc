@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/cuda/ceil_divide.h"
 #include "kernels/cuda/device_sources.h"
 #include "kernels/cuda/driver/status.h"
 
@@ -16,8 +17,6 @@ constexpr int kGatherColumns = 32;
 constexpr int kGatherRows = 256;
 constexpr int kLeastWaitingCapability = 90;  // that has griddepcontrol
 constexpr int kReservedBytes = 2048;         // of shared memory, for sums and for the system
-
-int CeilDivide(int a, int b) { return (a + b - 1) / b; }
 
 int64_t HeldBytes(int64_t rows, int columns) {
   return rows * columns * static_cast<int64_t>(sizeof(float));

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "kernels/cuda/device_sources.h"
-#include "kernels/cuda/emit.h"
+#include "kernels/cuda/ceil_divide.h"
+#include "kernels/cuda/kernel_source.h"
 
 namespace mlpserve::cuda {
 namespace {
@@ -27,20 +27,11 @@ std::string TypeConstant(const char* name, DataType type) {
 
 absl::StatusOr<std::string> PassSource(const EpilogueSpec& canonical, const ElementwiseTypes& types,
                                        const std::string& constants, const std::string& file) {
-  const absl::StatusOr<std::string> epilogue = EmitEpilogue(canonical, "Epilogue");
-  if (!epilogue.ok()) return epilogue.status();
-  SourceJoiner source;
-  source.Add("kernels/cuda/gemm_args.cuh");
-  source.Add("kernels/cuda/device_primitives.cuh");
-  source.Add("kernels/cuda/device_math.cuh");
-  source.AddText("\nnamespace mlpserve::cuda {\n\n");
-  source.AddText(*epilogue);
-  source.AddText(absl::StrCat("\nstruct Config {\n", TypeConstant("kIn", types.block_input),
-                              TypeConstant("kOut", types.y), TypeConstant("kX", types.x), constants,
-                              "};\n"));
-  source.AddText("\n}  // namespace mlpserve::cuda\n\n");
-  source.Add(file);
-  return std::move(source).Take();
+  const std::string config =
+      absl::StrCat("struct Config {\n", TypeConstant("kIn", types.block_input),
+                   TypeConstant("kOut", types.y), TypeConstant("kX", types.x), constants) +
+      "};\n";
+  return KernelSource(canonical, config, file);
 }
 
 absl::StatusOr<std::string> ElementwiseSource(const EpilogueSpec& canonical,
@@ -62,8 +53,8 @@ absl::Status ElementwiseStep::Launch(int32_t m, const Stream& stream) const {
   GemmArgs args = args_;
   args.m = m;
   void* arguments[] = {&args};
-  const LaunchShape shape{.grid_x = (args.n + kColumnsAtOnce - 1) / kColumnsAtOnce,
-                          .grid_y = std::min((m + kRowsAtOnce - 1) / kRowsAtOnce, kMostGridY),
+  const LaunchShape shape{.grid_x = CeilDivide(args.n, kColumnsAtOnce),
+                          .grid_y = std::min(CeilDivide(m, kRowsAtOnce), kMostGridY),
                           .threads = kThreads};
   return kernel_->Launch(shape, arguments, stream);
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "kernels/cuda/ceil_divide.h"
 #include "kernels/cuda/choose.h"
 #include "kernels/cuda/driver/memory.h"
 #include "kernels/cuda/gemm_args.cuh"
@@ -32,7 +33,7 @@ struct Product {
 };
 
 inline int64_t RoundUp(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
+  return CeilDivide(value, multiple) * multiple;
 }
 
 // Elements from row to row, so that each row starts at a multiple of 16 bytes.

@@ -10,15 +10,18 @@
 #include <tuple>
 #include <vector>
 
+#include "kernels/cuda/ceil_divide.h"
 #include "kernels/cuda/gemm_args.cuh"
 #include "kernels/cuda/kernel_compiler.h"
 #include "kernels/cuda/kernel_source.h"
 #include "kernels/cuda/mma_launch.h"
+#include "kernels/reference/epilogue.h"
 #include "kernels/spec/rounding.h"
-#include "tests/kernels/cuda/bounded_value.h"
 
 namespace mlpserve::cuda {
 namespace {
+
+using reference::Bounded;
 
 #define ASSERT_CUDA(call) ASSERT_EQ(call, cudaSuccess)
 
@@ -66,7 +69,7 @@ Matrix MakeMatrix(int64_t rows, int64_t columns, int64_t stride, DataType type, 
 Matrix RandomMatrix(int64_t rows, int64_t columns, ComputeType type, std::mt19937& random) {
   std::normal_distribution<float> normal;
   const auto per_16_bytes = static_cast<int64_t>(16 / ByteSize(StorageType(type)));
-  const int64_t stride = (columns + per_16_bytes - 1) / per_16_bytes * per_16_bytes + per_16_bytes;
+  const int64_t stride = (CeilDivide(columns, per_16_bytes) + 1) * per_16_bytes;
   return MakeMatrix(rows, columns, stride, StorageType(type), [&](int64_t, int64_t c) {
     if (c >= columns) return std::numeric_limits<float>::quiet_NaN();
     const float value = normal(random);
@@ -141,12 +144,6 @@ double UnitRoundoff(DataType type) {
   return type == DataType::kFp32 ? 0x1p-24 : type == DataType::kFp16 ? 0x1p-11 : 0x1p-8;
 }
 
-// Float64 products of rounded elements, [m, n], and the sums of their magnitudes.
-struct Products {
-  std::vector<double> sums;
-  std::vector<double> magnitudes;
-};
-
 std::vector<double> Rounded(const Matrix& m, ComputeType type) {
   std::vector<double> values;
   for (int64_t row = 0; row < m.rows; ++row) {
@@ -155,13 +152,19 @@ std::vector<double> Rounded(const Matrix& m, ComputeType type) {
   return values;
 }
 
-// Inputs depend on shape and type alone, so every kernel shares these.
-const Products& ProductsOf(const Matrix& x, const Matrix& w, ComputeType type) {
-  static std::map<std::tuple<ComputeType, int64_t, int64_t, int64_t>, Products> known;
+// Float64 products of rounded elements. Inputs depend on shape and type alone, so every kernel
+// shares these.
+const reference::Matrix<Bounded>& ProductsOf(const Matrix& x, const Matrix& w, ComputeType type) {
+  static std::map<std::tuple<ComputeType, int64_t, int64_t, int64_t>, reference::Matrix<Bounded>>
+      known;
   const auto [place, is_new] = known.try_emplace({type, x.rows, w.rows, x.columns});
-  if (!is_new) return place->second;
+  reference::Matrix<Bounded>& z = place->second;
+  if (!is_new) return z;
+  z.rows = x.rows;
+  z.columns = w.rows;
   const std::vector<double> a = Rounded(x, type);
   const std::vector<double> b = Rounded(w, type);
+  const double rounding = reference::kOpError * std::sqrt(static_cast<double>(x.columns));
   for (int64_t row = 0; row < x.rows; ++row) {
     for (int64_t column = 0; column < w.rows; ++column) {
       double sum = 0, magnitude = 0;
@@ -170,11 +173,10 @@ const Products& ProductsOf(const Matrix& x, const Matrix& w, ComputeType type) {
         sum += product;
         magnitude += std::fabs(product);
       }
-      place->second.sums.push_back(sum);
-      place->second.magnitudes.push_back(magnitude);
+      z.values.push_back({.value = sum, .bound = rounding * magnitude});
     }
   }
-  return place->second;
+  return z;
 }
 
 // One problem: inputs, columns, what y must be.
@@ -188,7 +190,7 @@ class Problem {
     input_ = RandomMatrix(shape.m, shape.n, config.compute, random);
     y_ = MakeMatrix(shape.m + 1, shape.n, shape.n + y_pad, config.output,
                     [](int64_t, int64_t) { return kUntouched; });
-    columns_stride_ = (shape.n + 7) / 8 * 8;
+    columns_stride_ = CeilDivide(int64_t{shape.n}, 8) * 8;
     std::vector<float> columns(columns_stride_ * std::max<size_t>(1, epilogue.columns.size()));
     for (size_t i = 0; i < epilogue.columns.size(); ++i) {
       std::copy(epilogue.columns[i].begin(), epilogue.columns[i].end(),
@@ -219,29 +221,33 @@ class Problem {
   void Check() {
     ASSERT_CUDA(
         cudaMemcpy(y_.bytes.data(), y_.device.get(), y_.bytes.size(), cudaMemcpyDeviceToHost));
+    const reference::Matrix<Bounded> expected = Expected();
     for (int64_t row = 0; row < y_.rows; ++row) {
       for (int64_t column = 0; column < y_.stride; ++column) {
         const bool inside = row < shape_.m && column < shape_.n;
-        const BoundedValue expected =
-            inside ? Expected(row, column) : BoundedValue{.value = kUntouched};
-        ASSERT_LE(std::fabs(y_.at(row, column) - expected.value), expected.error)
+        const Bounded value =
+            inside ? Stored(expected.at(row, column)) : Bounded{.value = kUntouched};
+        ASSERT_LE(std::fabs(y_.at(row, column) - value.value), value.bound)
             << "row " << row << ", column " << column << " of " << shape_.m << " x " << shape_.n
-            << ", k " << shape_.k << ": expected " << expected.value << ", found "
+            << ", k " << shape_.k << ": expected " << value.value << ", found "
             << y_.at(row, column);
       }
     }
   }
 
  private:
-  BoundedValue Expected(int64_t row, int64_t column) const {
-    const Products& products = ProductsOf(x_, w_, config_.compute);
-    const int64_t i = row * shape_.n + column;
-    const double sum = products.sums[i];
-    const double error = 0x1p-22 * std::sqrt(shape_.k) * products.magnitudes[i];
-    BoundedValue value =
-        Evaluate(epilogue_, {sum, error}, static_cast<int>(column), input_.at(row, column));
-    value.error += UnitRoundoff(config_.output) * std::fabs(value.value) + 0x1p-25;
-    return value;
+  reference::Matrix<Bounded> Expected() const {
+    reference::Matrix<Bounded> z = ProductsOf(x_, w_, config_.compute);
+    reference::Matrix<Bounded> input{.rows = z.rows, .columns = z.columns, .values = {}};
+    for (int64_t row = 0; row < z.rows; ++row) {
+      for (int64_t c = 0; c < z.columns; ++c) input.values.push_back({.value = input_.at(row, c)});
+    }
+    reference::EpilogueReference<Bounded>(epilogue_, input).Apply(z);
+    return z;
+  }
+
+  Bounded Stored(Bounded z) const {
+    return {z.value, z.bound + UnitRoundoff(config_.output) * std::fabs(z.value) + 0x1p-25};
   }
 
   KernelConfig config_;

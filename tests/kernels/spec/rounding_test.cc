@@ -13,26 +13,24 @@ namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
 
-TEST(RoundingTest, EveryFp16ValueSurvivesTheWayThroughFp32) {
+template <typename ToFloat, typename FromFloat>
+void ExpectEveryValueSurvives(ToFloat to_float, FromFloat from_float) {
   for (uint32_t bits = 0; bits < 0x10000; ++bits) {
-    const float value = FloatFromFp16(static_cast<uint16_t>(bits));
+    const float value = to_float(static_cast<uint16_t>(bits));
     if (std::isnan(value)) {
-      EXPECT_TRUE(std::isnan(FloatFromFp16(Fp16FromFloat(value)))) << bits;
+      EXPECT_TRUE(std::isnan(to_float(from_float(value)))) << bits;
     } else {
-      EXPECT_EQ(Fp16FromFloat(value), bits);
+      EXPECT_EQ(from_float(value), bits);
     }
   }
 }
 
+TEST(RoundingTest, EveryFp16ValueSurvivesTheWayThroughFp32) {
+  ExpectEveryValueSurvives(FloatFromFp16, Fp16FromFloat);
+}
+
 TEST(RoundingTest, EveryBf16ValueSurvivesTheWayThroughFp32) {
-  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
-    const float value = FloatFromBf16(static_cast<uint16_t>(bits));
-    if (std::isnan(value)) {
-      EXPECT_TRUE(std::isnan(FloatFromBf16(Bf16FromFloat(value)))) << bits;
-    } else {
-      EXPECT_EQ(Bf16FromFloat(value), bits);
-    }
-  }
+  ExpectEveryValueSurvives(FloatFromBf16, Bf16FromFloat);
 }
 
 // Between each two neighbours: the middle goes to the even one, a step to either side to the

@@ -1,12 +1,9 @@
 // The transport in front of a real batcher, with a backend that negates: many clients at once, each
 // checking every value that comes back.
-#include <atomic>
 #include <cstring>
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
-#include <vector>
 
 #include "gtest/gtest.h"
 #include "server/engine/fake_backend.h"
@@ -58,55 +55,35 @@ class BatchedServerTest : public ServerTest, public testing::WithParamInterface<
 };
 
 TEST_P(BatchedServerTest, EveryClientGetsItsOwnRows) {
-  constexpr int kThreads = 8;
-  constexpr int kCalls = 150;
-  std::atomic<int> wrong{0};
-  std::vector<std::thread> clients;
-  clients.reserve(kThreads);
-  for (int k = 0; k < kThreads; ++k) {
-    clients.emplace_back([&, k] {
-      for (int i = 0; i < kCalls; ++i) {
-        // From one row to several batches.
-        Request request = EchoRequest(1 + (i * 29 + k * 7) % (5 * kMaxRows));
-        std::string& input = *request.mutable_raw_input_contents(0);
-        for (size_t at = 0; at < input.size(); at += 4) {
-          input[at] = static_cast<char>(k);
-          input[at + 1] = static_cast<char>(i);
-        }
-        Response response;
-        const grpc::Status status = Infer(request, &response);
-        if (!status.ok() || !IsNegated(input, response.raw_output_contents(0))) ++wrong;
-      }
-    });
-  }
-  for (std::thread& client : clients) client.join();
+  const int wrong = CountFailed(8, 150, [&](int client, int i) {
+    // From one row to several batches.
+    Request request = EchoRequest(1 + (i * 29 + client * 7) % (5 * kMaxRows));
+    std::string& input = *request.mutable_raw_input_contents(0);
+    for (size_t at = 0; at < input.size(); at += 4) {
+      input[at] = static_cast<char>(client);
+      input[at + 1] = static_cast<char>(i);
+    }
+    Response response;
+    const grpc::Status status = Infer(request, &response);
+    return status.ok() && IsNegated(input, response.raw_output_contents(0));
+  });
   EXPECT_EQ(wrong, 0);
 }
 
 TEST_P(BatchedServerTest, ClientsThatLeaveDisturbNobody) {
-  constexpr int kThreads = 6;
-  constexpr int kCalls = 150;
-  std::atomic<int> wrong{0};
-  std::vector<std::thread> clients;
-  clients.reserve(kThreads);
-  for (int k = 0; k < kThreads; ++k) {
-    clients.emplace_back([&, k] {
-      for (int i = 0; i < kCalls; ++i) {
-        const Request request = EchoRequest(1 + (i * 31 + k) % 200);
-        grpc::ClientContext context;
-        // Every third call has a deadline that may pass at any point of its life.
-        const bool hasty = i % 3 == 0;
-        SetDeadline(&context, hasty ? std::chrono::milliseconds(i % 4) : std::chrono::seconds(10));
-        Response response;
-        const grpc::Status status = stub_->ModelInfer(&context, request, &response);
-        const bool answered = status.ok() && IsNegated(request.raw_input_contents(0),
-                                                       response.raw_output_contents(0));
-        const bool late = hasty && status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED;
-        if (!answered && !late) ++wrong;
-      }
-    });
-  }
-  for (std::thread& client : clients) client.join();
+  const int wrong = CountFailed(6, 150, [&](int client, int i) {
+    const Request request = EchoRequest(1 + (i * 31 + client) % 200);
+    grpc::ClientContext context;
+    // Every third call has a deadline that may pass at any point of its life.
+    const bool hasty = i % 3 == 0;
+    SetDeadline(&context, hasty ? std::chrono::milliseconds(i % 4) : std::chrono::seconds(10));
+    Response response;
+    const grpc::Status status = stub_->ModelInfer(&context, request, &response);
+    const bool answered =
+        status.ok() && IsNegated(request.raw_input_contents(0), response.raw_output_contents(0));
+    const bool late = hasty && status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED;
+    return answered || late;
+  });
   EXPECT_EQ(wrong, 0);
 }
 

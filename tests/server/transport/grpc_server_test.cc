@@ -11,7 +11,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
-#include "grpcpp/generic/generic_stub.h"
 #include "gtest/gtest.h"
 #include "tests/server/transport/server_fixture.h"
 
@@ -23,25 +22,6 @@ using testing::HasSubstr;
 
 class GrpcServerTest : public ServerTest {
  protected:
-  // A call by the method's name, with an empty message.
-  grpc::Status CallByName(const std::string& method) {
-    grpc::GenericStub stub(channel_);
-    grpc::ClientContext context;
-    SetDeadline(&context);
-    const grpc::Slice empty;
-    const grpc::ByteBuffer request(&empty, 1);
-    grpc::CompletionQueue queue;
-    const auto call = stub.PrepareUnaryCall(&context, method, request, &queue);
-    call->StartCall();
-    grpc::ByteBuffer response;
-    grpc::Status status;
-    call->Finish(&response, &status, this);
-    void* tag;
-    bool ok;
-    EXPECT_TRUE(queue.Next(&tag, &ok));
-    return status;
-  }
-
   absl::Status StartError(const std::vector<std::string>& addresses) {
     options_.addresses = addresses;
     auto server = GrpcServer::Start(options_, catalog_, state_, metrics_);

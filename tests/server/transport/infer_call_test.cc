@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "gmock/gmock.h"
-#include "grpcpp/generic/generic_stub.h"
 #include "gtest/gtest.h"
 #include "tests/server/transport/server_fixture.h"
 
@@ -193,21 +192,7 @@ TEST_F(InferCallTest, RefusalsOfUnknownBlocksAreCounted) {
 }
 
 TEST_F(InferCallTest, BytesThatAreNoMessageAreInvalid) {
-  grpc::GenericStub stub(channel_);
-  grpc::ClientContext context;
-  SetDeadline(&context);
-  const grpc::Slice slice(std::string("\x0a\xff"));
-  const grpc::ByteBuffer request(&slice, 1);
-  grpc::CompletionQueue queue;
-  const auto call = stub.PrepareUnaryCall(&context, "/inference.GRPCInferenceService/ModelInfer",
-                                          request, &queue);
-  call->StartCall();
-  grpc::ByteBuffer response;
-  grpc::Status status;
-  call->Finish(&response, &status, this);
-  void* tag;
-  bool ok;
-  ASSERT_TRUE(queue.Next(&tag, &ok));
+  const grpc::Status status = CallByName("/inference.GRPCInferenceService/ModelInfer", "\x0a\xff");
   EXPECT_EQ(status.error_code(), StatusCode::INVALID_ARGUMENT);
   EXPECT_THAT(status.error_message(), testing::HasSubstr("malformed ModelInferRequest"));
 }
@@ -287,30 +272,20 @@ TEST_F(InferCallTest, ACancelledRequestThatRunsOnIsAnsweredToNobody) {
 }
 
 TEST_F(InferCallTest, ManyCallsAtOnceAndSomeCancelledDisturbNobody) {
-  constexpr int kThreads = 8;
-  constexpr int kCalls = 200;
-  std::vector<std::thread> threads;
-  threads.reserve(kThreads);
-  std::atomic<int> wrong{0};
-  for (int k = 0; k < kThreads; ++k) {
-    threads.emplace_back([&, k] {
-      for (int i = 0; i < kCalls; ++i) {
-        const Request request = EchoRequest(1 + (i * 37 + k) % 3000);
-        grpc::ClientContext context;
-        SetDeadline(&context, std::chrono::seconds(60));
-        std::thread leaving;
-        if (i % 7 == 0) leaving = std::thread([&context] { context.TryCancel(); });
-        Response response;
-        const grpc::Status status = stub_->ModelInfer(&context, request, &response);
-        if (leaving.joinable()) leaving.join();
-        const bool answered =
-            status.ok() && response.raw_output_contents(0) == request.raw_input_contents(0);
-        const bool left = i % 7 == 0 && status.error_code() == StatusCode::CANCELLED;
-        if (!answered && !left) ++wrong;
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
+  const int wrong = CountFailed(8, 200, [&](int client, int i) {
+    const Request request = EchoRequest(1 + (i * 37 + client) % 3000);
+    grpc::ClientContext context;
+    SetDeadline(&context, std::chrono::seconds(60));
+    std::thread leaving;
+    if (i % 7 == 0) leaving = std::thread([&context] { context.TryCancel(); });
+    Response response;
+    const grpc::Status status = stub_->ModelInfer(&context, request, &response);
+    if (leaving.joinable()) leaving.join();
+    const bool answered =
+        status.ok() && response.raw_output_contents(0) == request.raw_input_contents(0);
+    const bool left = i % 7 == 0 && status.error_code() == StatusCode::CANCELLED;
+    return answered || left;
+  });
   EXPECT_EQ(wrong, 0);
 }
 

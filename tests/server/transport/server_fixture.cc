@@ -1,9 +1,12 @@
 #include "tests/server/transport/server_fixture.h"
 
 #include <algorithm>
+#include <atomic>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "grpcpp/generic/generic_stub.h"
 
 namespace mlpserve {
 
@@ -220,6 +223,39 @@ grpc::Status ServerTest::Infer(const Request& request, Response* response) {
 grpc::Status ServerTest::InferError(const Request& request) {
   Response response;
   return Infer(request, &response);
+}
+
+grpc::Status ServerTest::CallByName(const std::string& method, const std::string& message) {
+  grpc::GenericStub stub(channel_);
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  const grpc::Slice slice(message);
+  const grpc::ByteBuffer request(&slice, 1);
+  grpc::CompletionQueue queue;
+  const auto call = stub.PrepareUnaryCall(&context, method, request, &queue);
+  call->StartCall();
+  grpc::ByteBuffer response;
+  grpc::Status status;
+  call->Finish(&response, &status, this);
+  void* tag;
+  bool ok;
+  EXPECT_TRUE(queue.Next(&tag, &ok));
+  return status;
+}
+
+int CountFailed(int clients, int calls, const std::function<bool(int client, int i)>& call) {
+  std::atomic<int> failed{0};
+  std::vector<std::thread> threads;
+  threads.reserve(static_cast<size_t>(clients));
+  for (int client = 0; client < clients; ++client) {
+    threads.emplace_back([&, client] {
+      for (int i = 0; i < calls; ++i) {
+        if (!call(client, i)) ++failed;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return failed;
 }
 
 }  // namespace mlpserve

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -94,6 +95,8 @@ class ServerTest : public testing::Test {
   grpc::Status Infer(const Request& request, Response* response);
   // Of a request that must fail.
   grpc::Status InferError(const Request& request);
+  // A call by the method's full name, "/package.Service/Method", whose message is these bytes.
+  grpc::Status CallByName(const std::string& method, const std::string& message = "");
 
   Catalog catalog_;
   ServingState state_;
@@ -105,6 +108,10 @@ class ServerTest : public testing::Test {
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<inference::GRPCInferenceService::Stub> stub_;
 };
+
+// Runs call(client, i) for i in [0, calls), each client on a thread of its own; returns how many
+// were false.
+int CountFailed(int clients, int calls, const std::function<bool(int client, int i)>& call);
 
 // A context whose call fails rather than hangs.
 void SetDeadline(grpc::ClientContext* context,

@@ -60,7 +60,8 @@ class Chooser {
 
  private:
   bool Fits(const TileResources& r) const {
-    const int fitting = BlocksPerSm(limits_, r.threads, 1, r.shared_bytes);
+    const int fitting =
+        BlocksPerSm(limits_.sm, {.threads = r.threads, .shared_bytes = r.shared_bytes});
     return fitting >= r.blocks_per_sm;
   }
 

@@ -19,47 +19,7 @@ std::string DeviceType(T type) {
   return absl::StrCat("Type::k", name);
 }
 
-std::string Constant(const char* name, int value) {
-  return absl::StrCat("  static constexpr int ", name, " = ", value, ";\n");
-}
-
-std::string Name(const FfmaTile& t) {
-  return absl::StrCat(t.tile_m, "x", t.tile_n, "x", t.tile_k, ".t", t.threads_m, "x", t.threads_n) +
-         absl::StrCat(".b", t.blocks_per_sm);
-}
-
-std::string Name(const MmaTile& t) {
-  return absl::StrCat(t.tile_m, "x", t.tile_n, "x", t.tile_k, ".w", t.warps_m, "x", t.warps_n, ".s",
-                      t.stages, ".b", t.blocks_per_sm);
-}
-
-std::string Name(const MmaRowsTile& t) {
-  return absl::StrCat(t.tile_n, "x", t.tile_m, "x", t.tile_k, ".w", t.warps_n, ".s", t.stages, ".b",
-                      t.blocks_per_sm);
-}
-
 }  // namespace
-
-std::string Constants(const FfmaTile& t) {
-  return absl::StrCat(Constant("kTileM", t.tile_m), Constant("kTileN", t.tile_n),
-                      Constant("kTileK", t.tile_k), Constant("kThreadsM", t.threads_m),
-                      Constant("kThreadsN", t.threads_n)) +
-         Constant("kBlocksPerSm", t.blocks_per_sm);
-}
-
-std::string Constants(const MmaTile& t) {
-  return absl::StrCat(Constant("kTileM", t.tile_m), Constant("kTileN", t.tile_n),
-                      Constant("kTileK", t.tile_k), Constant("kWarpsM", t.warps_m)) +
-         absl::StrCat(Constant("kWarpsN", t.warps_n), Constant("kStages", t.stages),
-                      Constant("kBlocksPerSm", t.blocks_per_sm));
-}
-
-std::string Constants(const MmaRowsTile& t) {
-  return absl::StrCat(Constant("kTileN", t.tile_n), Constant("kTileM", t.tile_m),
-                      Constant("kTileK", t.tile_k), Constant("kWarpsN", t.warps_n),
-                      Constant("kStages", t.stages)) +
-         Constant("kBlocksPerSm", t.blocks_per_sm);
-}
 
 std::string_view MainLoopName(const Tile& tile) {
   constexpr std::string_view kNames[] = {"ffma", "mma", "mma_rows", "wgmma_gemm", "wgmma_rows"};

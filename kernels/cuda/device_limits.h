@@ -4,21 +4,21 @@
 
 #include <string>
 
+#include "kernels/cuda/occupancy.h"
+
 namespace mlpserve::cuda {
 
+// The defaults are the RTX 4090's, as published: NVIDIA Ada GPU Architecture, appendix A, table of
+// GeForce RTX 4090 specifications (boost clock 2520 MHz).
 struct DeviceLimits {
-  std::string arch = "sm_89";     // as the compiler is told
-  int capability = 89;            // 10 · major + minor
-  int multiprocessors = 128;      // SMs
-  int shared_per_block = 101376;  // bytes, static and dynamic together
-  int shared_per_sm = 102400;     // bytes; each block takes 1 KiB beside its own
-  int registers_per_sm = 65536;
-  int threads_per_sm = 1536;
-  int blocks_per_sm = 24;
-  double bytes_per_s = 1.0e12;  // of its memory
-  double l2_bytes_per_s = 4e12;
-  double flops_per_s = 165e12;      // FP16 and BF16 products with FP32 sums
-  double fp32_flops_per_s = 82e12;  // FFMA
+  std::string arch = "sm_89";  // as the compiler is told
+  int capability = 89;         // 10 · major + minor
+  int multiprocessors = 128;   // SMs
+  SmLimits sm;
+  double bytes_per_s = 1008e9;        // of its memory
+  double l2_bytes_per_s = 4e12;       // not published: an estimate
+  double flops_per_s = 165.2e12;      // FP16 and BF16 products with FP32 sums, dense
+  double fp32_flops_per_s = 82.6e12;  // FFMA
 
   bool has_wgmma() const { return arch == "sm_90a"; }
   // Of TF32 products.
@@ -26,10 +26,7 @@ struct DeviceLimits {
 };
 
 DeviceLimits Rtx4090();
+// Its rates are those that were measured (kernels/NOTES.md).
 DeviceLimits H200();
-
-// Blocks of a kernel that an SM holds at a time; 0 where it cannot run. Shared memory in bytes,
-// static and dynamic together.
-int BlocksPerSm(const DeviceLimits& limits, int threads, int registers, int shared_bytes);
 
 }  // namespace mlpserve::cuda

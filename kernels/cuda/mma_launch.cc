@@ -22,7 +22,55 @@ int RingBytes(int tile_m, int tile_n, int tile_k, int stages, int element_bytes)
   return (tile_m + tile_n) * tile_k * stages * element_bytes;
 }
 
+std::string Constant(const char* name, int value) {
+  return std::string("  static constexpr int ") + name + " = " + std::to_string(value) + ";\n";
+}
+
+// "64x64x16".
+std::string Sizes(int a, int b, int c) {
+  return std::to_string(a) + "x" + std::to_string(b) + "x" + std::to_string(c);
+}
+
+// ".s3.b2".
+std::string Depths(int stages, int blocks_per_sm) {
+  return ".s" + std::to_string(stages) + ".b" + std::to_string(blocks_per_sm);
+}
+
 }  // namespace
+
+std::string Constants(const FfmaTile& t) {
+  return Constant("kTileM", t.tile_m) + Constant("kTileN", t.tile_n) +
+         Constant("kTileK", t.tile_k) + Constant("kThreadsM", t.threads_m) +
+         Constant("kThreadsN", t.threads_n) + Constant("kBlocksPerSm", t.blocks_per_sm);
+}
+
+std::string Constants(const MmaTile& t) {
+  return Constant("kTileM", t.tile_m) + Constant("kTileN", t.tile_n) +
+         Constant("kTileK", t.tile_k) + Constant("kWarpsM", t.warps_m) +
+         Constant("kWarpsN", t.warps_n) + Constant("kStages", t.stages) +
+         Constant("kBlocksPerSm", t.blocks_per_sm);
+}
+
+std::string Constants(const MmaRowsTile& t) {
+  return Constant("kTileN", t.tile_n) + Constant("kTileM", t.tile_m) +
+         Constant("kTileK", t.tile_k) + Constant("kWarpsN", t.warps_n) +
+         Constant("kStages", t.stages) + Constant("kBlocksPerSm", t.blocks_per_sm);
+}
+
+std::string Name(const FfmaTile& t) {
+  return Sizes(t.tile_m, t.tile_n, t.tile_k) + ".t" + std::to_string(t.threads_m) + "x" +
+         std::to_string(t.threads_n) + ".b" + std::to_string(t.blocks_per_sm);
+}
+
+std::string Name(const MmaTile& t) {
+  return Sizes(t.tile_m, t.tile_n, t.tile_k) + ".w" + std::to_string(t.warps_m) + "x" +
+         std::to_string(t.warps_n) + Depths(t.stages, t.blocks_per_sm);
+}
+
+std::string Name(const MmaRowsTile& t) {
+  return Sizes(t.tile_n, t.tile_m, t.tile_k) + ".w" + std::to_string(t.warps_n) +
+         Depths(t.stages, t.blocks_per_sm);
+}
 
 // SharedTiles of ffma.cuh.
 int FfmaSharedBytes(const FfmaTile& t) {

@@ -1,12 +1,55 @@
-// What a launch of the ffma, mma and mma_rows main loops needs, as their sources compute it at
-// compile time. No CUDA in here.
+// The choices of the ffma, mma and mma_rows main loops as data, and the launch that fits them: what
+// their sources compute at compile time, for the host. No CUDA in here.
 #pragma once
 
 #include <cstdint>
-
-#include "kernels/cuda/config.h"
+#include <string>
 
 namespace mlpserve::cuda {
+
+// Sizes are in elements; m counts rows of y, n columns, k depth.
+
+// ffma.cuh: products in FP32, on any architecture.
+struct FfmaTile {
+  int tile_m = 64;
+  int tile_n = 64;
+  int tile_k = 16;
+  int threads_m = 16;  // threads along tile_m
+  int threads_n = 16;
+  int blocks_per_sm = 2;  // promised to the compiler: bounds the registers per thread
+};
+
+// mma.cuh: mma.sync, sm_80 and up.
+struct MmaTile {
+  int tile_m = 128;
+  int tile_n = 128;
+  int tile_k = 32;  // of one pipeline stage
+  int warps_m = 2;
+  int warps_n = 4;
+  int stages = 3;
+  int blocks_per_sm = 1;
+};
+
+// mma_rows.cuh: mma.sync for few rows of x, which are the narrow operand.
+struct MmaRowsTile {
+  int tile_n = 64;  // rows of w: 16 for each warp along n
+  int tile_m = 16;  // rows of x: a multiple of 8
+  int tile_k = 64;  // of one pipeline stage
+  int warps_n = 4;
+  int stages = 4;
+  int blocks_per_sm = 2;
+};
+
+// The definitions of struct Config that a main loop reads besides kIn and kOut.
+std::string Constants(const FfmaTile& tile);
+std::string Constants(const MmaTile& tile);
+std::string Constants(const MmaRowsTile& tile);
+
+// "64x64x16.t8x8.b4": m, n, k, threads, blocks of an SM; "128x128x32.w2x4.s3.b2": m, n, k, warps,
+// stages, blocks; "64x16x64.w4.s4.b2": n, m, k, warps, stages, blocks.
+std::string Name(const FfmaTile& tile);
+std::string Name(const MmaTile& tile);
+std::string Name(const MmaRowsTile& tile);
 
 // Blocks [grid_x, grid_y], grid_y = split_k.
 struct MmaLaunch {

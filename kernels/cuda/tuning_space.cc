@@ -106,9 +106,9 @@ struct ResourceReader {
 std::vector<Tile> TuningSpace(ComputeType compute, const DeviceLimits& limits) {
   std::vector<Tile> tiles;
   if (compute == ComputeType::kFp32) {
-    tiles.push_back(FfmaTile{64, 64, 16, 8, 8, 4});
+    tiles.push_back(FfmaTile{64, 64, 16, 8, 8, 6});
     tiles.push_back(FfmaTile{128, 128, 16, 16, 16, 2});
-    tiles.push_back(FfmaTile{16, 64, 32, 8, 8, 4});
+    tiles.push_back(FfmaTile{16, 64, 32, 8, 8, 8});
     return tiles;
   }
   AddMma(tiles, ElementBytes(compute), limits.has_wgmma());

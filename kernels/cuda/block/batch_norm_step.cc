@@ -41,8 +41,8 @@ absl::StatusOr<std::unique_ptr<BatchNormStep>> BatchNormStep::Make(const BatchNo
                                                                    std::shared_ptr<Scratch> parts,
                                                                    KernelStore& store) {
   std::unique_ptr<BatchNormStep> step(new BatchNormStep(pass, std::move(parts)));
-  step->most_shared_bytes_ = store.device().limits.shared_per_block - kReservedBytes;
-  step->shared_bytes_per_sm_ = store.device().limits.shared_per_sm;
+  step->most_shared_bytes_ = store.device().limits.sm.shared_per_block - kReservedBytes;
+  step->shared_bytes_per_sm_ = store.device().limits.sm.shared_per_sm;
   step->waits_by_itself_ = store.device().limits.capability >= kLeastWaitingCapability;
   const size_t last = step->VariantFor(pass.rows);
   for (size_t i = 0; i < kBlockColumns.size() && i <= last; ++i) {

@@ -32,6 +32,15 @@ bool IsFatal(const absl::Status& status) {
          status.code() == absl::StatusCode::kResourceExhausted;
 }
 
+// What a block of the kernel takes of an SM.
+BlockResources BlockOf(const FusedGemm& gemm, const KernelConfig& config, const Product& product,
+                       int64_t rows) {
+  const LaunchShape shape = LaunchOf(config, product, rows, 1).shape;
+  return {.threads = shape.threads,
+          .registers = gemm.resources().registers,
+          .shared_bytes = gemm.resources().static_shared_bytes + shape.shared_bytes};
+}
+
 std::string DigestOfSources() {
   std::string all;
   for (const DeviceSource& source : DeviceSources()) {
@@ -46,8 +55,7 @@ std::string DigestOfSources() {
 struct LayerChooser::Candidate {
   std::string name;
   std::shared_ptr<const Step> step;
-  int registers = 0;
-  int shared_bytes = 0;
+  BlockResources block;  // no threads: the library's, which does not say
 };
 
 bool LayerChooser::may_use_library() const {
@@ -119,13 +127,9 @@ absl::StatusOr<std::vector<LayerChooser::Candidate>> LayerChooser::Candidates(
       first_error.Update(gemm.status());
       continue;
     }
-    const KernelResources resources = (*gemm)->resources();
-    if (!resources.in_registers() && !candidates.empty()) continue;
-    candidates.push_back({.name = Name(config),
-                          .step = *std::move(gemm),
-                          .registers = resources.registers,
-                          .shared_bytes = resources.static_shared_bytes +
-                                          LaunchOf(config, product, rows, 1).shape.shared_bytes});
+    if (!(*gemm)->resources().in_registers() && !candidates.empty()) continue;
+    const BlockResources block = BlockOf(**gemm, config, product, rows);
+    candidates.push_back({.name = Name(config), .step = *std::move(gemm), .block = block});
     if (options_.choice != KernelChoice::kMeasured) break;
   }
   if (candidates.empty()) return first_error;
@@ -157,12 +161,8 @@ absl::StatusOr<LayerChooser::Candidate> LayerChooser::ByName(const Product& prod
     absl::StatusOr<std::unique_ptr<FusedGemm>> gemm =
         FusedGemm::Make(product, config, rows, store_);
     if (!gemm.ok()) return gemm.status();
-    const KernelResources resources = (*gemm)->resources();
-    return Candidate{.name = name,
-                     .step = *std::move(gemm),
-                     .registers = resources.registers,
-                     .shared_bytes = resources.static_shared_bytes +
-                                     LaunchOf(config, product, rows, 1).shape.shared_bytes};
+    const BlockResources block = BlockOf(**gemm, config, product, rows);
+    return Candidate{.name = name, .step = *std::move(gemm), .block = block};
   }
   return absl::NotFoundError(absl::StrCat("no kernel is called ", name));
 }
@@ -170,14 +170,16 @@ absl::StatusOr<LayerChooser::Candidate> LayerChooser::ByName(const Product& prod
 absl::StatusOr<ChosenKernel> LayerChooser::Choose(const Product& product, int64_t rows,
                                                   const Stream& stream) const {
   const auto finish = [&](const Candidate& candidate, const std::vector<Measurement>& measured) {
-    ChosenKernel chosen{.plan = {.bucket = rows,
-                                 .outputs = product.args.n,
-                                 .inputs = product.args.k,
-                                 .compute = product.compute,
-                                 .variant = candidate.name,
-                                 .registers = candidate.registers,
-                                 .shared_bytes = candidate.shared_bytes},
-                        .step = candidate.step};
+    ChosenKernel chosen{
+        .plan = {.bucket = rows,
+                 .outputs = product.args.n,
+                 .inputs = product.args.k,
+                 .compute = product.compute,
+                 .variant = candidate.name,
+                 .registers = candidate.block.registers,
+                 .shared_bytes = candidate.block.shared_bytes,
+                 .blocks_per_sm = BlocksPerSm(store_.device().limits.sm, candidate.block)},
+        .step = candidate.step};
     for (const Measurement& m : measured) {
       if (m.variant == candidate.name) chosen.plan.us = m.us;
       double& library = chosen.plan.library_us;

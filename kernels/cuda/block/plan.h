@@ -17,6 +17,7 @@ struct PlanRow {
   std::string variant;  // main loop, tile, stages; "cublaslt..." where the library computes
   int registers = 0;    // per thread; 0: not known (the library's)
   int shared_bytes = 0;
+  int blocks_per_sm = 0;  // that run at a time on each; 0: not known
   double us = 0;          // 0: not measured
   double library_us = 0;  // cuBLASLt's best in the same run; 0: not measured
 

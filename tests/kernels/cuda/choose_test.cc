@@ -44,9 +44,11 @@ TEST(ChooseTest, EveryProposalFitsTheDevice) {
                                    const DeviceLimits& limits, const auto& proposals) {
     for (const Proposal& p : proposals) {
       const TileResources r = ResourcesOf(p.config.tile, compute, p.config.output, 8);
-      EXPECT_LE(r.shared_bytes, limits.shared_per_block) << ToString(p);
+      EXPECT_LE(r.shared_bytes, limits.sm.shared_per_block) << ToString(p);
       EXPECT_LE(r.threads, 1024);
-      EXPECT_GE(BlocksPerSm(limits, r.threads, 1, r.shared_bytes), r.blocks_per_sm) << ToString(p);
+      EXPECT_GE(BlocksPerSm(limits.sm, {.threads = r.threads, .shared_bytes = r.shared_bytes}),
+                r.blocks_per_sm)
+          << ToString(p);
     }
   });
 }
@@ -146,16 +148,6 @@ TEST(ChooseTest, TheNumberOfProposalsIsBounded) {
       ChooseConfigs({64, 1024, 1024}, ComputeType::kBf16, DataType::kBf16, {.most = 1}, Rtx4090())
           .size(),
       1u);
-}
-
-TEST(DeviceLimitsTest, OccupancyFollowsTheScarcestResource) {
-  const DeviceLimits limits = Rtx4090();
-  EXPECT_EQ(BlocksPerSm(limits, 256, 128, 1024), 2);   // registers
-  EXPECT_EQ(BlocksPerSm(limits, 256, 32, 1024), 6);    // threads
-  EXPECT_EQ(BlocksPerSm(limits, 256, 32, 49280), 2);   // shared memory
-  EXPECT_EQ(BlocksPerSm(limits, 32, 16, 0), 24);       // blocks
-  EXPECT_EQ(BlocksPerSm(limits, 256, 32, 101377), 0);  // more than a block may have
-  EXPECT_EQ(BlocksPerSm(limits, 1024, 128, 0), 0);     // more registers than there are
 }
 
 }  // namespace

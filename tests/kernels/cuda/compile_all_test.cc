@@ -1,100 +1,103 @@
 // Compiles every tile of the tuning space, for both architectures and every type, as a server
-// would, and checks what the compiler reports against what was planned. Needs no GPU.
+// would; holds what the compiler reports against what was planned, and the RTX 4090's sheet against
+// both. Needs no GPU.
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <cstdio>
-#include <thread>
+#include <fstream>
+#include <sstream>
+#include <string>
 #include <vector>
 
-#include "kernels/cuda/device_limits.h"
-#include "kernels/cuda/kernel_source.h"
-#include "kernels/cuda/nvrtc.h"
-#include "kernels/cuda/tuning_space.h"
+#include "absl/strings/match.h"
+#include "kernels/cuda/sheet/compiled_space.h"
+#include "kernels/cuda/sheet/measuring_plan.h"
+#include "kernels/cuda/sheet/sheet.h"
 
 namespace mlpserve::cuda {
 namespace {
 
 constexpr int kCompilers = 2;  // threads
-constexpr int kColumns = 3;
+constexpr char kDisassembler[] = MLPSERVE_NVDISASM;
+constexpr char kHowTo[] = ": run build/release/bin/kernel_sheet and commit what it writes";
 
-// Uses everything that takes registers: column vectors, a nested op, the block's input.
-EpilogueSpec HeavyEpilogue() {
-  const MultiplyAdd affine{.scale = {.column = 0}, .shift = {.column = 1}};
-  const MultiplyAdd scale{.scale = {.column = 2}};
-  return {.ops = {{affine},
-                  {Clamp{-2, 2}},
-                  {Pointwise{Function::kGeluTanh}},
-                  {Residual{{{Pointwise{Function::kSigmoid}}, {scale}}}},
-                  {AddInput{}}},
-          .columns = std::vector<std::vector<float>>(kColumns, {1.0f})};
-}
-
-struct Build {
-  DeviceLimits limits;
-  KernelConfig config;
-  absl::StatusOr<CompiledKernel> kernel = absl::UnknownError("not compiled");
+// Everything is compiled once, for all tests.
+struct Space {
+  std::string compiler;  // empty: there is none
+  std::string why_not;
+  std::vector<SpaceKernel> kernels;
 };
 
-std::vector<Build> EveryBuild() {
-  std::vector<Build> builds;
-  for (const DeviceLimits& limits : {Rtx4090(), H200()}) {
-    for (const ComputeType compute :
-         {ComputeType::kBf16, ComputeType::kFp16, ComputeType::kTf32, ComputeType::kFp32}) {
-      for (const Tile& tile : TuningSpace(compute, limits)) {
-        builds.push_back(
-            {.limits = limits,
-             .config = {.tile = tile, .compute = compute, .output = StorageType(compute)}});
-      }
+const Space& TheSpace() {
+  static const Space& space = *[] {
+    auto* made = new Space;
+    const auto nvrtc = Nvrtc::Open();
+    if (nvrtc.ok()) {
+      made->compiler = (*nvrtc)->version();
+      made->kernels = CompileSpace(**nvrtc, {Rtx4090(), H200()}, kCompilers);
+    } else {
+      made->why_not = nvrtc.status().ToString();
     }
-  }
-  return builds;
+    return made;
+  }();
+  return space;
 }
 
-void CompileAll(const Nvrtc& nvrtc, std::vector<Build>& builds) {
-  std::atomic<size_t> next{0};
-  const auto work = [&] {
-    for (size_t i = next++; i < builds.size(); i = next++) {
-      Build& build = builds[i];
-      const auto source = KernelSource(HeavyEpilogue(), build.config);
-      build.kernel =
-          source.ok() ? nvrtc.Compile(*source, CodeName(build.config), {.arch = build.limits.arch})
-                      : source.status();
-    }
-  };
-  std::vector<std::thread> threads;
-  for (int i = 0; i < kCompilers; ++i) threads.emplace_back(work);
-  for (std::thread& thread : threads) thread.join();
+std::string ReadFromTree(const std::string& path) {
+  std::ifstream file(std::string(MLPSERVE_SOURCE_DIR) + "/" + path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
 }
 
-void Check(const Build& build) {
-  ASSERT_TRUE(build.kernel.ok()) << build.kernel.status();
-  const KernelConfig& config = build.config;
-  const KernelResources& used = build.kernel->resources;
-  const TileResources planned = ResourcesOf(config.tile, config.compute, config.output, kColumns);
-  const int blocks =
-      BlocksPerSm(build.limits, planned.threads, used.registers, planned.shared_bytes);
-  std::printf("%-7s %-52s %3d registers %6d bytes shared, %d threads x %d blocks\n",
-              build.limits.arch.c_str(), CodeName(config).c_str(), used.registers,
-              planned.shared_bytes, planned.threads, blocks);
+// A tile's promise is made for 99 KB of shared memory: an SM that has more may hold more blocks.
+bool MayHoldMore(const SpaceKernel& kernel) {
+  return kernel.limits.arch != "sm_89" && kernel.planned.cluster == 1;
+}
+
+void Check(const SpaceKernel& kernel) {
+  ASSERT_TRUE(kernel.compiled.ok()) << kernel.compiled.status();
+  const KernelResources& used = kernel.compiled->resources;
+  const TileResources& planned = kernel.planned;
+  std::printf("%-7s %-50s %3d registers %6d bytes shared, %3d threads x %d blocks\n",
+              kernel.limits.arch.c_str(), CodeName(kernel.config).c_str(), used.registers,
+              planned.shared_bytes, planned.threads, kernel.blocks_per_sm());
   ASSERT_GT(used.registers, 0) << "this compiler does not pass on what the assembler reports";
   EXPECT_TRUE(used.in_registers())
       << used.stack_bytes << " bytes of stack, " << used.spill_store_bytes << " spilled";
   EXPECT_LE(used.static_shared_bytes, planned.shared_bytes);
-  EXPECT_LE(planned.shared_bytes, build.limits.shared_per_block);
-  EXPECT_GE(blocks, planned.blocks_per_sm);
-  EXPECT_EQ(build.kernel->log.find("serialized"), std::string::npos) << build.kernel->log;
+  EXPECT_LE(planned.shared_bytes, kernel.limits.sm.shared_per_block);
+  EXPECT_GE(kernel.blocks_per_sm(), planned.blocks_per_sm);
+  EXPECT_TRUE(MayHoldMore(kernel) || kernel.blocks_per_sm() == planned.blocks_per_sm)
+      << "expected " << planned.blocks_per_sm << " blocks of an SM, found "
+      << kernel.blocks_per_sm();
+  EXPECT_FALSE(absl::StrContains(kernel.compiled->log, "serialized")) << kernel.compiled->log;
 }
 
 TEST(CompileAllTest, EveryConfigCompilesAsPlannedWithoutSpills) {
-  const auto nvrtc = Nvrtc::Open();
-  if (!nvrtc.ok()) GTEST_SKIP() << nvrtc.status();
-  std::vector<Build> builds = EveryBuild();
-  CompileAll(**nvrtc, builds);
-  for (const Build& build : builds) {
-    SCOPED_TRACE(build.limits.arch + " " + CodeName(build.config));
-    Check(build);
+  if (TheSpace().compiler.empty()) GTEST_SKIP() << TheSpace().why_not;
+  for (const SpaceKernel& kernel : TheSpace().kernels) {
+    SCOPED_TRACE(kernel.limits.arch + " " + CodeName(kernel.config));
+    Check(kernel);
   }
+}
+
+TEST(CompileAllTest, TheSheetIsWhatTheTreeMakes) {
+  if (TheSpace().compiler.empty()) GTEST_SKIP() << TheSpace().why_not;
+  if (std::string(kDisassembler).empty()) GTEST_SKIP() << "no nvdisasm was found";
+  const std::string kept = ReadFromTree(kSheetPath);
+  if (!absl::StrContains(kept, CompilerLine(TheSpace().compiler))) {
+    ASSERT_TRUE(absl::StrContains(kept, "Compiled by NVRTC ")) << kSheetPath << kHowTo;
+    GTEST_SKIP() << "another compiler wrote the sheet, not NVRTC " << TheSpace().compiler;
+  }
+  const auto sheet = Sheet(TheSpace().kernels, kDisassembler, TheSpace().compiler);
+  ASSERT_TRUE(sheet.ok()) << sheet.status();
+  EXPECT_EQ(kept, *sheet) << kSheetPath << kHowTo;
+}
+
+TEST(MeasuringPlanTest, ThePlansAreWhatTheTreeMakes) {
+  EXPECT_EQ(ReadFromTree(kTimingPlanPath), TimingPlan()) << kTimingPlanPath << kHowTo;
+  EXPECT_EQ(ReadFromTree(kCheckPlanPath), CheckPlan()) << kCheckPlanPath << kHowTo;
 }
 
 }  // namespace

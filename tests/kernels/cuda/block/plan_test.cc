@@ -13,6 +13,12 @@ TEST(PlanTest, RatesFollowFromTheShapeAndTheTime) {
   EXPECT_THAT(ToString({row}), testing::HasSubstr("1.20x"));
 }
 
+TEST(PlanTest, ARowSaysHowTheKernelFillsAnSm) {
+  const PlanRow row{
+      .variant = "mma.v", .registers = 128, .shared_bytes = 49280, .blocks_per_sm = 2};
+  EXPECT_THAT(ToString({row}), testing::ContainsRegex("regs +shared +blocks(.|\n)*128 +49280 +2 "));
+}
+
 TEST(PlanTest, WhatWasNotMeasuredHasNoRates) {
   const PlanRow row{.bucket = 16, .outputs = 20, .inputs = 5, .variant = "mma.v"};
   EXPECT_EQ(row.TflopsPerSecond(), 0);

@@ -1,0 +1,59 @@
+#include "kernels/cuda/sheet/compiled_space.h"
+
+#include <atomic>
+#include <thread>
+
+#include "kernels/cuda/kernel_source.h"
+#include "kernels/cuda/occupancy.h"
+
+namespace mlpserve::cuda {
+
+EpilogueSpec HeavyEpilogue() {
+  const MultiplyAdd affine{.scale = {.column = 0}, .shift = {.column = 1}};
+  const MultiplyAdd scale{.scale = {.column = 2}};
+  return {.ops = {{affine},
+                  {Clamp{-2, 2}},
+                  {Pointwise{Function::kGeluTanh}},
+                  {Residual{{{Pointwise{Function::kSigmoid}}, {scale}}}},
+                  {AddInput{}}},
+          .columns = std::vector<std::vector<float>>(kHeavyColumns, {1.0f})};
+}
+
+int SpaceKernel::blocks_per_sm() const {
+  if (!compiled.ok()) return 0;
+  return BlocksPerSm(limits.sm, {.threads = planned.threads,
+                                 .registers = compiled->resources.registers,
+                                 .shared_bytes = planned.shared_bytes});
+}
+
+std::vector<SpaceKernel> CompileSpace(const Nvrtc& nvrtc, const std::vector<DeviceLimits>& devices,
+                                      int threads) {
+  std::vector<SpaceKernel> kernels;
+  for (const DeviceLimits& limits : devices) {
+    for (const ComputeType compute :
+         {ComputeType::kBf16, ComputeType::kFp16, ComputeType::kTf32, ComputeType::kFp32}) {
+      const DataType output = StorageType(compute);
+      for (const Tile& tile : TuningSpace(compute, limits)) {
+        kernels.push_back({.limits = limits,
+                           .config = {.tile = tile, .compute = compute, .output = output},
+                           .planned = ResourcesOf(tile, compute, output, kHeavyColumns)});
+      }
+    }
+  }
+  std::atomic<size_t> next{0};
+  const auto compile = [&] {
+    for (size_t i = next++; i < kernels.size(); i = next++) {
+      SpaceKernel& kernel = kernels[i];
+      const auto source = KernelSource(HeavyEpilogue(), kernel.config);
+      kernel.compiled = source.ok() ? nvrtc.Compile(*source, CodeName(kernel.config),
+                                                    {.arch = kernel.limits.arch})
+                                    : source.status();
+    }
+  };
+  std::vector<std::jthread> workers;
+  for (int i = 0; i < threads; ++i) workers.emplace_back(compile);
+  workers.clear();  // joins
+  return kernels;
+}
+
+}  // namespace mlpserve::cuda

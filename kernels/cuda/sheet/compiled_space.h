@@ -1,0 +1,36 @@
+// Every kernel of the tuning space, compiled: what the sheet prints and what a test checks against
+// the plan. Needs no GPU.
+#pragma once
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kernels/cuda/config.h"
+#include "kernels/cuda/device_limits.h"
+#include "kernels/cuda/nvrtc.h"
+#include "kernels/cuda/tuning_space.h"
+#include "kernels/spec/epilogue.h"
+
+namespace mlpserve::cuda {
+
+// Uses everything that takes registers: three column vectors, a nested op, the block's input. A
+// served epilogue rarely takes as many.
+EpilogueSpec HeavyEpilogue();
+inline constexpr int kHeavyColumns = 3;
+
+struct SpaceKernel {
+  DeviceLimits limits;
+  KernelConfig config;
+  TileResources planned;  // what choosing reckons with
+  absl::StatusOr<CompiledKernel> compiled = absl::UnknownError("not compiled");
+
+  // Of an SM, as the compiler's registers leave room for; 0 where it did not compile.
+  int blocks_per_sm() const;
+};
+
+// With HeavyEpilogue, for each device and each type, y in the format of the layers between.
+// `threads` compile at a time.
+std::vector<SpaceKernel> CompileSpace(const Nvrtc& nvrtc, const std::vector<DeviceLimits>& devices,
+                                      int threads);
+
+}  // namespace mlpserve::cuda

@@ -86,10 +86,11 @@ TEST_P(BackendConformance, NanAndInfinityInWeightsAndColumnsReachTheirOutputsOnl
 
 TEST_P(BackendConformance, OneRowsNanDoesNotReachAnother) {
   std::mt19937_64 random(9);
-  BlockSpec block = RandomBlock({.features = {30, 40, 30}}, 9);
-  std::vector<float> x = RandomRows(20, 30, DataType::kFp32, random);
-  x[4 * 30 + 2] = kNan;
-  x[13 * 30] = kInf;
+  constexpr int64_t kFeatures = 30;
+  BlockSpec block = RandomBlock({.features = {kFeatures, 40, 30}}, 9);
+  std::vector<float> x = RandomRows(20, kFeatures, DataType::kFp32, random);
+  x[4 * kFeatures + 2] = kNan;
+  x[13 * kFeatures] = kInf;
   ExpectMatchesOracle(block, x, 20, "one row");
 }
 

@@ -49,6 +49,7 @@ class ChainMaker {
 
   std::vector<Op> Ops(uint32_t count, int depth) {
     std::vector<Op> ops;
+    ops.reserve(count);
     for (uint32_t i = 0; i < count; ++i) ops.push_back(RandomOp(depth));
     return ops;
   }

@@ -56,8 +56,8 @@ TEST(OracleTest, NanPassesThroughEveryFunction) {
 TEST(OracleTest, InfinityPassesAsInPyTorch) {
   struct Case {
     Function function;
-    double at_minus_infinity;
-    double at_infinity;
+    float at_minus_infinity;
+    float at_infinity;
   };
   for (const Case& c : std::vector<Case>{
            {Function::kRelu, 0, kInf},
@@ -142,7 +142,8 @@ TEST(FindWorstTest, LocatesTheValueFurthestOutOfBounds) {
 }
 
 TEST(FindWorstTest, NanAndInfinityMustBeWhereTheyAreExpected) {
-  const OracleResult expected{.rows = 1, .columns = 2, .values = {kNan, kInf}, .bounds = {0, 0}};
+  const OracleResult expected{
+      .rows = 1, .columns = 2, .values = {std::nan(""), HUGE_VAL}, .bounds = {0, 0}};
   EXPECT_TRUE(FindWorst(expected, std::vector<float>{kNan, kInf}).ok());
   EXPECT_FALSE(FindWorst(expected, std::vector<float>{1, kInf}).ok());
   EXPECT_FALSE(FindWorst(expected, std::vector<float>{kNan, -kInf}).ok());

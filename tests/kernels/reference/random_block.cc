@@ -17,6 +17,7 @@ class RandomEpilogue {
   std::vector<Op> Ops(int least, int depth) {
     std::vector<Op> ops;
     const int count = Pick(least, std::max(least, options_.max_ops >> depth));
+    ops.reserve(count);
     for (int i = 0; i < count; ++i) ops.push_back(NextOp(depth));
     return ops;
   }

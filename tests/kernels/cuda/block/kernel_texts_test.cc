@@ -29,9 +29,10 @@ TEST(BucketsTest, ABlocksOwnEndAtTheMostRowsToo) {
 
 BlockSpec OneLayer(std::vector<Op> ops) {
   BlockSpec block{.name = "b", .compute = ComputeType::kBf16};
-  block.layers = {{.name = "fc", .inputs = 40, .outputs = 30}};
-  block.layers[0].weight.assign(40 * 30, 1);
-  block.layers[0].epilogue.ops = std::move(ops);
+  LayerSpec layer{.name = "fc", .inputs = 40, .outputs = 30};
+  layer.weight.assign(layer.inputs * layer.outputs, 1);
+  layer.epilogue.ops = std::move(ops);
+  block.layers = {std::move(layer)};
   return block;
 }
 

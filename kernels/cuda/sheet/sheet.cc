@@ -103,13 +103,13 @@ std::string LayerRow(ComputeType type, int64_t rows, const DeviceLimits& limits)
       proposals,
       [](const Proposal& a, const Proposal& b) { return a.estimate_us < b.estimate_us; });
   const std::string tile = std::visit([](const auto& t) { return Name(t); }, best.config.tile);
-  absl::StrAppendFormat(&row, " %s | %.1f | %s %s%s | %d | %d | %.0f%% | %.1f | %.2f |\n",
-                        is_memory ? "memory" : "products",
-                        2e-6 * rows * kMeasuredWidth * kMeasuredWidth / roofline.us(),
-                        std::string(MainLoopName(best.config.tile)), tile,
-                        best.config.split_k > 1 ? absl::StrCat(".k", best.config.split_k) : "",
-                        best.blocks, best.waves(), 100 * best.fill(), best.estimate_us,
-                        roofline.us() / best.estimate_us);
+  const double tflops =
+      2e-6 * static_cast<double>(rows) * kMeasuredWidth * kMeasuredWidth / roofline.us();
+  absl::StrAppendFormat(
+      &row, " %s | %.1f | %s %s%s | %d | %d | %.0f%% | %.1f | %.2f |\n",
+      is_memory ? "memory" : "products", tflops, std::string(MainLoopName(best.config.tile)), tile,
+      best.config.split_k > 1 ? absl::StrCat(".k", best.config.split_k) : "", best.blocks,
+      best.waves(), 100 * best.fill(), best.estimate_us, roofline.us() / best.estimate_us);
   return row;
 }
 

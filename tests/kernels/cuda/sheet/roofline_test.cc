@@ -29,7 +29,7 @@ TEST(RooflineTest, ColumnsAreReadOnce) {
   const GemmShape shape{16, kWide, kWide};
   const double without = RooflineOf(shape, ComputeType::kTf32, 0, Rtx4090()).us();
   const double with = RooflineOf(shape, ComputeType::kTf32, 2, Rtx4090()).us();
-  EXPECT_NEAR(with - without, 2 * 4 * kWide / 1008e3, 1e-9);
+  EXPECT_NEAR(with - without, 2 * 4.0 * kWide / 1008e3, 1e-9);
 }
 
 }  // namespace

@@ -57,7 +57,8 @@ class Data {
   void* y() const { return y_; }
   void* second_y() const { return second_y_; }
 
-  cuda::GemmArgs Args(int weight) const {
+  // `splits`: FP32 as the halves that three products of TF32 are made of.
+  cuda::GemmArgs Args(int weight, bool splits = true) const {
     cuda::GemmArgs args;
     args.x = x_;
     args.w = weights_[weight];
@@ -69,7 +70,7 @@ class Data {
     args.n = problem_.n;
     args.k = problem_.k;
     args.epilogue = {columns_, columns_stride_};
-    if (problem_.compute == Compute::kFp32) {
+    if (splits && problem_.compute == Compute::kFp32) {
       args.x = split_x_;
       args.w = split_weights_[weight];
       args.x_stride = args.w_stride = 2 * problem_.half_columns();

@@ -3,9 +3,8 @@
 #include <nvrtc.h>
 
 #include <fstream>
-#include <map>
 #include <set>
-#include <sstream>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/cuda/bench/check.h"
@@ -76,17 +75,50 @@ std::string EpilogueStruct(EpilogueName epilogue) {
          text.body + "\n  }\n};\n";
 }
 
-const char* TypeText(Compute compute, bool output) {
-  switch (compute) {
-    case Compute::kBf16:
-      return "Type::kBf16";
-    case Compute::kFp16:
-      return "Type::kFp16";
-    case Compute::kTf32:
-    case Compute::kFp32:
-      return output ? "Type::kFp32" : "Type::kTf32";
-  }
-  return "";
+const char* OutputType(Compute compute) {
+  return compute == Compute::kBf16   ? "Type::kBf16"
+         : compute == Compute::kFp16 ? "Type::kFp16"
+                                     : "Type::kFp32";
+}
+
+const char* InputType(const Variant& variant, Compute compute) {
+  const bool is_float = compute == Compute::kTf32 || compute == Compute::kFp32;
+  return is_float && !variant.is_ffma() ? "Type::kTf32" : OutputType(compute);
+}
+
+// With the scratch memory that a split of k takes.
+struct Shape {
+  cuda::WgmmaLaunch launch;
+  int64_t partials_bytes = 0, arrivals = 0;
+};
+
+Shape ShapeOf(const Variant& variant, const cuda::KernelTypes& types, int m, int n, int clusters) {
+  return std::visit(
+      [&](const auto& tile) -> Shape {
+        using Config = std::decay_t<decltype(tile)>;
+        if constexpr (std::is_same_v<Config, cuda::WgmmaConfig>) {
+          return {cuda::Launch(tile, types, m, n, clusters)};
+        } else if constexpr (std::is_same_v<Config, cuda::WgmmaRowsConfig>) {
+          return {cuda::Launch(tile, types, m, n)};
+        } else {
+          const cuda::MmaLaunch launch = cuda::Launch(tile, types.in_bytes, m, n, variant.split_k);
+          return {{.grid_x = static_cast<int>(launch.grid_x),
+                   .grid_y = launch.grid_y,
+                   .threads = launch.threads,
+                   .shared_bytes = launch.shared_bytes},
+                  launch.partials_bytes,
+                  launch.arrivals};
+        }
+      },
+      variant.tile);
+}
+
+std::shared_ptr<void> Zeros(int64_t bytes) {
+  if (bytes == 0) return nullptr;
+  void* memory = nullptr;
+  BENCH_CHECK(cudaMalloc(&memory, bytes));
+  BENCH_CHECK(cudaMemset(memory, 0, bytes));
+  return {memory, [](void* p) { cudaFree(p); }};
 }
 
 using EncodeTiled = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*,
@@ -128,70 +160,43 @@ CUtensorMap MakeMap(CUtensorMapDataType type, int bytes, const void* data, int64
 
 }  // namespace
 
-std::string Variant::Label() const {
-  return (rows ? "rows " + Name(few) : "wgmma " + Name(tiles)) + (programmatic ? ".pdl" : "");
-}
-
-Variant ParseVariant(const std::string& text) {
-  Variant v;
-  v.text = text;
-  v.rows = text[0] == 'r';
-  int programmatic = 0;
-  std::map<std::string, int*> fields{{"pdl", &programmatic}};
-  if (v.rows) {
-    fields.insert({{"tr", &v.few.tile_rows},
-                   {"b", &v.few.batch},
-                   {"s", &v.few.stages},
-                   {"bs", &v.few.blocks_per_stage},
-                   {"pf", &v.few.prefetch_stages},
-                   {"sh", &v.few.share},
-                   {"sk", &v.few.split_k}});
-  } else {
-    fields.insert({{"tm", &v.tiles.tile_m},
-                   {"tn", &v.tiles.tile_n},
-                   {"s", &v.tiles.stages},
-                   {"cm", &v.tiles.cluster_m},
-                   {"cn", &v.tiles.cluster_n},
-                   {"pp", &v.tiles.ping_pong},
-                   {"g", &v.tiles.group_m},
-                   {"sb", &v.tiles.store_buffers},
-                   {"tma", &v.tiles.store_by_tma}});
-  }
-  std::istringstream items(text.size() > 2 ? text.substr(2) : "");
-  for (std::string item; std::getline(items, item, ',');) {
-    const auto field = fields.find(item.substr(0, item.find('=')));
-    if (field == fields.end()) {
-      std::fprintf(stderr, "variant %s: unknown field in \"%s\"\n", text.c_str(), item.c_str());
-      std::exit(1);
-    }
-    *field->second = std::stoi(item.substr(item.find('=') + 1));
-  }
-  v.programmatic = programmatic;
-  return v;
-}
-
-std::string KernelText(const std::string& root, const Variant& of, Compute compute,
+std::string KernelText(const std::string& root, const Variant& variant, Compute compute,
                        EpilogueName epilogue) {
-  Variant variant = of;
-  variant.tiles.terms = variant.few.terms = compute == Compute::kFp32 ? 3 : 1;
+  const std::string constants = std::visit(
+      [&](auto tile) {
+        if constexpr (requires { tile.terms; }) tile.terms = compute == Compute::kFp32 ? 3 : 1;
+        return Constants(tile);
+      },
+      variant.tile);
   std::set<std::string> seen;
   std::string text;
   Flatten(root, "kernels/cuda/gemm_args.cuh", seen, text);
   Flatten(root, "kernels/cuda/device_primitives.cuh", seen, text);
   Flatten(root, "kernels/cuda/device_math.cuh", seen, text);
   text += "namespace mlpserve::cuda {\n" + EpilogueStruct(epilogue) + "struct Config {\n" +
-          "  static constexpr Type kIn = " + TypeText(compute, false) +
-          ";\n  static constexpr Type kOut = " + TypeText(compute, true) + ";\n" +
-          (variant.rows ? Constants(variant.few) : Constants(variant.tiles)) + "};\n}\n";
-  Flatten(root, variant.rows ? "kernels/cuda/wgmma_rows.cuh" : "kernels/cuda/wgmma_gemm.cuh", seen,
-          text);
+          "  static constexpr Type kIn = " + InputType(variant, compute) +
+          ";\n  static constexpr Type kOut = " + OutputType(compute) + ";\n" + constants +
+          "};\n}\n";
+  Flatten(root, "kernels/cuda/" + variant.MainLoop() + ".cuh", seen, text);
   return text;
 }
 
-std::string CompileText(const std::string& text, const std::string& label) {
+std::string DeviceArch() {
+  int device = 0;
+  cudaDeviceProp properties;
+  BENCH_CHECK(cudaGetDevice(&device));
+  BENCH_CHECK(cudaGetDeviceProperties(&properties, device));
+  const std::string arch =
+      "sm_" + std::to_string(properties.major) + std::to_string(properties.minor);
+  return arch == "sm_90" ? "sm_90a" : arch;
+}
+
+std::string CompileText(const std::string& text, const std::string& label,
+                        const std::string& arch) {
   nvrtcProgram program;
   nvrtcCreateProgram(&program, text.c_str(), "kernel.cu", 0, nullptr, nullptr);
-  const char* options[] = {"--gpu-architecture=sm_90a", "--std=c++17", "-lineinfo"};
+  const std::string architecture = "--gpu-architecture=" + arch;
+  const char* options[] = {architecture.c_str(), "--std=c++20", "-lineinfo"};
   const nvrtcResult result = nvrtcCompileProgram(program, 3, options);
   size_t size = 0;
   nvrtcGetProgramLogSize(program, &size);
@@ -221,8 +226,7 @@ Kernel::Kernel(const std::string& cubin, const Variant& variant, Compute compute
   registers_ = attributes.numRegs;
   local_bytes_ = static_cast<int>(attributes.localSizeBytes);
 
-  const cuda::WgmmaLaunch shape = variant.rows ? cuda::Launch(variant.few, types_, 1, 1)
-                                               : cuda::Launch(variant.tiles, types_, 1, 1, 1);
+  const cuda::WgmmaLaunch shape = ShapeOf(variant, types_, 1, 1, 1).launch;
   BENCH_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel_),
                                    cudaFuncAttributeMaxDynamicSharedMemorySize,
                                    shape.shared_bytes));
@@ -230,6 +234,9 @@ Kernel::Kernel(const std::string& cubin, const Variant& variant, Compute compute
   BENCH_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel_),
                                    cudaFuncAttributePreferredSharedMemoryCarveout,
                                    cudaSharedmemCarveoutMaxShared));
+  BENCH_CHECK(cudaOccupancyMaxActiveBlocksPerMultiprocessor(
+      &blocks_per_sm_, reinterpret_cast<const void*>(kernel_), shape.threads, shape.shared_bytes));
+  if (!variant.is_wgmma()) return;
   cudaLaunchConfig_t config{};
   config.gridDim = shape.cluster * 132;
   config.blockDim = shape.threads;
@@ -246,8 +253,16 @@ Kernel::Kernel(const std::string& cubin, const Variant& variant, Compute compute
 Kernel::Launch Kernel::Prepare(const Problem& p, const cuda::GemmArgs& args) const {
   Launch launch;
   launch.args = args;
-  launch.shape = variant_.rows ? cuda::Launch(variant_.few, types_, p.m, p.n)
-                               : cuda::Launch(variant_.tiles, types_, p.m, p.n, clusters_);
+  const Shape shape = ShapeOf(variant_, types_, p.m, p.n, clusters_);
+  launch.shape = shape.launch;
+  if (!variant_.is_wgmma()) {
+    launch.partials = Zeros(shape.partials_bytes);
+    launch.arrivals = Zeros(shape.arrivals * static_cast<int64_t>(sizeof(uint32_t)));
+    launch.args.split_k = variant_.split_k;
+    launch.args.partials = static_cast<float*>(launch.partials.get());
+    launch.args.arrivals = static_cast<uint32_t*>(launch.arrivals.get());
+    return launch;
+  }
   const CUtensorMapDataType output = p.compute == Compute::kBf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
                                      : p.compute == Compute::kFp16
                                          ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16

@@ -6,30 +6,16 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "kernels/cuda/bench/arithmetic.h"
+#include "kernels/cuda/bench/variant.h"
 #include "kernels/cuda/gemm_args.cuh"
-#include "kernels/cuda/wgmma_launch.h"
 
 namespace mlpserve::bench {
 
 enum class Compute { kBf16, kFp16, kTf32, kFp32 };  // kFp32: three products of TF32
-
-// "g:tm=128,tn=256,s=4,cm=2,cn=1,pp=0,g=8,sb=1,tma=1" is wgmma.cuh,
-// "r:tr=64,b=16,s=5,bs=4,sh=1, sk=1" wgmma_rows.cuh; what is left out has the default of
-// wgmma_launch.h. Both take `pdl=1` (programmatic launch).
-struct Variant {
-  std::string text;
-  bool rows = false;
-  cuda::WgmmaConfig tiles;
-  cuda::WgmmaRowsConfig few;
-  bool programmatic = false;
-
-  std::string Label() const;
-};
-
-Variant ParseVariant(const std::string& text);
 
 struct Problem {
   int m, n, k;
@@ -52,9 +38,11 @@ struct Problem {
 std::string KernelText(const std::string& root, const Variant& variant, Compute compute,
                        EpilogueName epilogue);
 
-// A cubin for sm_90a, by NVRTC; ends the program with the log where the text is wrong. Threads:
-// any.
-std::string CompileText(const std::string& text, const std::string& label);
+// Of the current device, as NVRTC is told: "sm_89", "sm_90a".
+std::string DeviceArch();
+
+// A cubin by NVRTC; empty, and the log on stderr, where the text is wrong. Threads: any.
+std::string CompileText(const std::string& text, const std::string& label, const std::string& arch);
 
 class Kernel {
  public:
@@ -64,6 +52,7 @@ class Kernel {
     cuda::GemmArgs args;
     CUtensorMap x_map, w_map, y_map;
     cuda::WgmmaLaunch shape;
+    std::shared_ptr<void> partials, arrivals;  // of split_k
   };
   Launch Prepare(const Problem& problem, const cuda::GemmArgs& args) const;
   void Run(const Launch& launch, cudaStream_t stream) const;
@@ -71,6 +60,8 @@ class Kernel {
   int registers() const { return registers_; }
   int local_bytes() const { return local_bytes_; }
   int clusters() const { return clusters_; }  // that the device holds at a time
+  int blocks_per_sm() const { return blocks_per_sm_; }
+  bool is_ffma() const { return variant_.is_ffma(); }
 
  private:
   Variant variant_;
@@ -78,7 +69,7 @@ class Kernel {
   cudaLibrary_t library_;
   cudaKernel_t kernel_;
   int registers_ = 0, local_bytes_ = 0;
-  int clusters_ = 0;
+  int clusters_ = 0, blocks_per_sm_ = 0;
 };
 
 }  // namespace mlpserve::bench

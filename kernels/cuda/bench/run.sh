@@ -2,17 +2,19 @@
 # Builds the benchmark on a GPU machine and runs plans: run.sh OUT PLAN...
 # The plan `profile` runs under ncu, `sanitize` under each tool of compute-sanitizer.
 # Leaves in OUT an archive of logs, records, and what the card is and did meanwhile. COMMIT names the
-# tree where git cannot. Needs nvcc 12.8 or newer.
+# tree where git cannot; GPU, the card if it is not the first, with CUDA_VISIBLE_DEVICES. Needs nvcc
+# 12.8 or newer.
 set -u
 root=$(cd "$(dirname "$0")/../../.." && pwd)
 out=$1
 shift
 work=$(mktemp -d)
 cd "$root" || exit 1
-nvcc -O2 -std=c++20 -gencode=arch=compute_90a,code=sm_90a -I. kernels/cuda/bench/*.cc \
-  kernels/cuda/bench/arithmetic.cu kernels/cuda/wgmma_launch.cc -lcublasLt -lnvrtc \
-  -o /tmp/gemm_bench || exit 1
-nvidia-smi --query-gpu=timestamp,name,driver_version,clocks.sm,power.draw,temperature.gpu \
+arch=$(nvidia-smi -i "${GPU:-0}" --query-gpu=compute_cap --format=csv,noheader | tr -d .)
+[ "$arch" = 90 ] && arch=90a
+program=$(mktemp -d)/gemm_bench
+kernels/cuda/bench/build.sh "$program" "$arch" || exit 1
+nvidia-smi -i "${GPU:-0}" --query-gpu=timestamp,name,driver_version,clocks.sm,power.draw,temperature.gpu \
   --format=csv,noheader -lms 500 >"$work/card.csv" &
 monitor=$!
 status=0
@@ -33,21 +35,21 @@ for plan in "$@"; do
   for run in "${runs[@]}"; do
     echo "== $name $run"
     # shellcheck disable=SC2086
-    timeout "${PLAN_SECONDS:-150}" $run stdbuf -oL /tmp/gemm_bench . "$plan" "$work/$name.jsonl" \
+    timeout "${PLAN_SECONDS:-150}" $run stdbuf -oL "$program" . "$plan" "$work/$name.jsonl" \
       >>"$work/$name.log" 2>&1
     code=$?
     echo "exit $code"
     [ $code -eq 0 ] || status=1
   done
   case $name in
-    check | sanitize) grep -vE "^ok|^=+ +(at|in|by|Host|Saved|$)" "$work/$name.log" | head -40 ;;
+    *check | sanitize) grep -vE "^ok|^=+ +(at|in|by|Host|Saved|$)" "$work/$name.log" | head -40 ;;
     profile) grep -E "Context|Duration|Throughput" "$work/$name.log" | cut -c1-150 ;;
     *) cut -c1-190 "$work/$name.log" ;;
   esac
 done
 kill $monitor
-nvidia-smi --query-gpu=name,driver_version,power.limit,clocks.max.sm --format=csv,noheader,nounits |
-  awk -F', ' -v date="$(date -u +%F)" -v commit="${COMMIT:-$(git rev-parse --short HEAD)}" \
+nvidia-smi -i "${GPU:-0}" --query-gpu=name,driver_version,power.limit,clocks.max.sm --format=csv,noheader,nounits |
+  awk -F', ' -v date="$(date -u +%F)" -v commit="${COMMIT:-$(git rev-parse --short HEAD 2>/dev/null || echo unknown)}" \
     -v cuda="$(nvcc --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')" \
     '{printf "{\"op\": \"machine\", \"gpu\": \"%s\", \"driver\": \"%s\", \"power_limit_w\": %s, ", $1, $2, $3;
       printf "\"max_sm_mhz\": %s, \"cuda\": \"%s\", \"date\": \"%s\", \"commit\": \"%s\"}\n", $4, cuda, date, commit}' \

@@ -75,13 +75,13 @@ Batcher::Batcher(const BatchingOptions& options, const BatchPolicy::Options& pol
       buffers_(std::move(buffers)),
       run_(std::move(run)),
       observer_(observer),
+      lanes_(Index(policy.lanes)),
       policy_(policy),
-      lane_rows_(static_cast<size_t>(policy.lanes)),
       leases_(std::make_unique<std::atomic<int>[]>(buffers_.outputs.size())) {
   for (int lane = 0; lane < policy.lanes; ++lane) {
-    done_.push_back([this, lane](const absl::Status& status, const BatchTiming& timing) {
+    lanes_[Index(lane)].done = [this, lane](const absl::Status& status, const BatchTiming& timing) {
       OnBatchDone(lane, status, timing);
-    });
+    };
   }
   own_thread_ = std::thread(&Batcher::OwnThread, this);
 }
@@ -159,7 +159,7 @@ void Batcher::Cancel(InferRequest& request) {
 void Batcher::Drain() {
   MutexLock lock(mutex_);
   ++drain_waiters_;
-  while (inside_ > 0 || !policy_.Idle()) drained_.Wait(mutex_);
+  while (!inside_.empty() || !policy_.Idle()) drained_.Wait(mutex_);
   --drain_waiters_;
 }
 

@@ -17,6 +17,7 @@
 //   then the batcher's own thread takes over, or has done so already and takes another lane.
 // - With a backend that answers later, on a thread of its own, the thread that calls `done` starts
 //   the next batch first, then delivers, then copies waiting rows into the slot that became free.
+//   If `run` has not returned by then, the thread that is in it does so.
 // - One thread of the batcher's own sleeps until the policy's next wake (a queue delay or a
 //   deadline that has come), or until it is asked to take over. It is woken by a request only if
 //   that moves the wake to an earlier time. While it runs a batch itself, deadlines that pass are
@@ -27,9 +28,10 @@
 // many are out, results are copied to the heap, row range by row range, and given out under a lease
 // on the copy. Dropping a lease takes one or two atomic operations, wakes nobody and takes no lock.
 //
-// Bounds. Memory: the buffers; max_queued_rows requests that wait uncopied; and copied results of
-// at most max_copied_bytes plus the rows that were admitted before that was reached. Time:
-// policy.h.
+// Bounds. Memory: the buffers, at most BatchPolicy::kMostBuffers of a kind; max_queued_rows
+// requests that wait uncopied; and copied results of at most max_copied_bytes plus the rows that
+// were admitted before that was reached. A batch, and so a copy of its results, has at most
+// max_rows requests in it. Time: policy.h.
 //
 // Nothing is lost: OnDone is called exactly once for every request, whatever `run` answers. If a
 // batch fails, its requests get its status, and no others.
@@ -58,16 +60,18 @@
 
 namespace mlpserve {
 
-// The memory that batches live in. Not owned; must outlive the Batcher.
+// The memory that batches live in. Not owned; must outlive the Batcher. At least one slot and one
+// lane, an output for each lane, and at most BatchPolicy::kMostBuffers (64) of each.
 struct BatchBuffers {
-  std::vector<std::span<std::byte>> slots;    // each [max_rows, input_row_bytes]; 1 .. 64
-  std::vector<std::span<std::byte>> outputs;  // each [max_rows, output_row_bytes]; lanes .. 64
+  std::vector<std::span<std::byte>> slots;    // each [max_rows, input_row_bytes]
+  std::vector<std::span<std::byte>> outputs;  // each [max_rows, output_row_bytes]
   int64_t input_row_bytes = 0;
   int64_t output_row_bytes = 0;
-  int lanes = 1;  // batches that may run at a time; 1 .. 64
+  int lanes = 1;  // batches that may run at a time
 };
 
 // Runs a batch on an idle lane. Calls `done` exactly once, inside or later; `done` may be copied.
+// Must not wait for a batch's delivery, which may wait for it to return.
 using RunBatch = std::function<void(const BatchRun& run, const BatchDone& done)>;
 
 // The state at one moment.
@@ -100,7 +104,7 @@ class Batcher final : public InferSink {
   //   RESOURCE_EXHAUSTED  the queue is full, or too many results wait to be read
   //   DEADLINE_EXCEEDED   the deadline or the queue timeout passed before all rows lay in a slot
   //   CANCELLED           Cancel was called before all rows lay in a slot
-  // A request that calls Submit within OnDone is run after OnDone returns.
+  // Submit within OnDone only queues: the request runs after OnDone returns.
   void Submit(InferRequest& request) override;
   void Cancel(InferRequest& request) override;
 
@@ -113,8 +117,8 @@ class Batcher final : public InferSink {
 
  private:
   struct Turn;
-  struct Ended;
   struct Report;
+  struct Results;
 
   // A request that is with the batcher, by its ticket.
   struct Pending {
@@ -123,6 +127,25 @@ class Batcher final : public InferSink {
     absl::InlinedVector<OutputRows, 1> outputs;
     absl::InlinedVector<int64_t, 1> first_rows;
     BatchTiming timing;
+
+    void Add(int64_t first_row, OutputRows rows, const BatchTiming& of_batch);
+  };
+
+  // The batch that a lane runs. Two things end it, in any order and perhaps on two threads: `run`
+  // returns, and `done` is called. The first lets go; the second goes on with the batch, and the
+  // lane is not used again before it has.
+  struct Lane {
+    BatchDone done;  // made once, so that a batch allocates nothing
+    int64_t rows = 0;
+    absl::Status status;  // this and the next as `done` was told
+    BatchTiming timing;
+    std::atomic<bool> half_done{false};
+
+    // To be asked once by each of the two.
+    bool IsSecond() {
+      return half_done.load(std::memory_order_acquire) ||
+             half_done.exchange(true, std::memory_order_acq_rel);
+    }
   };
 
   Batcher(const BatchingOptions& options, const BatchPolicy::Options& policy, BatchBuffers buffers,
@@ -138,19 +161,22 @@ class Batcher final : public InferSink {
   // Outside of the lock.
   void Work(Turn& turn) ABSL_LOCKS_EXCLUDED(mutex_);
   void Run(Turn& turn);
-  void OnBatchDone(int lane, const absl::Status& status, const BatchTiming& timing);
+  void OnBatchDone(int index, const absl::Status& status, const BatchTiming& timing);
   void Deliver(Turn& turn);
   void CopyIn(Turn& turn);
-  void CopyOut(Turn& turn);
+  void CopyOut(Results& results);
 
   // Under the lock.
   void Enter(Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool Advance(Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void EndBatch(Turn& turn, TimePoint now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void HandOut(Ended& ended) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Leave(Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndCopies(Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndBatch(Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void GiveOut(Results results, Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FindSources(Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Resolve(Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void TakeRun(Turn& turn, TimePoint now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeRun(Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool MayRunInline(const Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CollectReleased() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WakeOwnThreadIfEarlier() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void HandOver() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -159,15 +185,16 @@ class Batcher final : public InferSink {
   const BatchBuffers buffers_;
   const RunBatch run_;
   BatchObserver* const observer_;
-  std::vector<BatchDone> done_;  // by lane; made once, so that a batch allocates nothing
+  std::deque<Lane> lanes_;  // as many as the policy's; what guards them: Lane
 
   mutable Mutex mutex_;
   BatchPolicy policy_ ABSL_GUARDED_BY(mutex_);
   std::deque<Pending> pending_ ABSL_GUARDED_BY(mutex_);  // by ticket
-  std::vector<int64_t> lane_rows_ ABSL_GUARDED_BY(mutex_);
   // True until a batch was still running when `run` returned.
   bool runs_inline_ ABSL_GUARDED_BY(mutex_) = true;
-  int inside_ ABSL_GUARDED_BY(mutex_) = 0;  // threads between Enter and the Advance that ends them
+  // What is between Enter and Leave: one turn for each thread that is inside, and one more for each
+  // Submit or Cancel within OnDone. In no order.
+  absl::InlinedVector<const Turn*, 16> inside_ ABSL_GUARDED_BY(mutex_);
   int drain_waiters_ ABSL_GUARDED_BY(mutex_) = 0;
   CondVar drained_;
 
@@ -182,6 +209,7 @@ class Batcher final : public InferSink {
   // more and that the policy has not been told of.
   std::unique_ptr<std::atomic<int>[]> leases_;
   std::atomic<uint64_t> released_{0};
+  static_assert(BatchPolicy::kMostBuffers <= 64);
   std::atomic<int64_t> copied_bytes_{0};
 
   std::thread own_thread_;

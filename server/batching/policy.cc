@@ -9,12 +9,11 @@
 namespace mlpserve {
 namespace {
 
-constexpr int kMostBuffers = 64;      // one word of bits
 constexpr int kOldestFirstEvery = 8;  // rule 2
 constexpr int kMostPriorityLevels = 64;
 
 uint64_t Bit(int i) { return uint64_t{1} << i; }
-uint64_t LowBits(int n) { return n == kMostBuffers ? ~uint64_t{0} : Bit(n) - 1; }
+uint64_t LowBits(int n) { return n == 64 ? ~uint64_t{0} : Bit(n) - 1; }
 
 int TakeLowest(uint64_t& bits) {
   const int lowest = std::countr_zero(bits);

@@ -72,10 +72,13 @@ class BatchPolicy {
  public:
   using Ticket = ExpiryHeap::Ticket;
 
+  // Slots, lanes and outputs at most, each: sets of them are words of bits.
+  static constexpr int kMostBuffers = 64;
+
   struct Options {
-    int slots = 3;                    // 1 .. 64
-    int lanes = 1;                    // 1 .. 64
-    int outputs = 6;                  // lanes .. 64
+    int slots = 3;                    // 1 .. kMostBuffers
+    int lanes = 1;                    // 1 .. kMostBuffers
+    int outputs = 6;                  // lanes .. kMostBuffers
     int64_t max_rows = 4096;          // of a slot; at least 1
     int64_t max_queued_rows = 65536;  // at least 1
     Duration max_queue_delay = Duration::zero();

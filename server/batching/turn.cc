@@ -8,22 +8,6 @@
 #include "server/batching/row_copy.h"
 
 namespace mlpserve {
-namespace {
-
-// A batch that is being run by this thread: done tells its result here instead of delivering it.
-struct InlineRun {
-  const Batcher* batcher;
-  int lane;
-  bool ended = false;
-  absl::Status status;
-  BatchTiming timing;
-};
-
-thread_local InlineRun* running = nullptr;
-// The batcher whose work this thread is in the midst of, while it is in OnDone; the outermost.
-thread_local const Batcher* working = nullptr;
-
-}  // namespace
 
 // The life of a thread inside: it does what its turn says, without the lock; then it takes the lock
 // to say so and to take its next turn.
@@ -32,39 +16,33 @@ void Batcher::Work(Turn& turn) {
     if (turn.run) Run(turn);
     Deliver(turn);
     CopyIn(turn);
-    CopyOut(turn);
+    if (turn.copy_out) CopyOut(*turn.copy_out);
     MutexLock lock(mutex_);
     if (!Advance(turn)) return;
   }
 }
 
 void Batcher::Run(Turn& turn) {
-  InlineRun here = {.batcher = this, .lane = turn.run->lane, .status = {}, .timing = {}};
-  InlineRun* const outer = std::exchange(running, &here);
-  run_(*turn.run, done_[static_cast<size_t>(here.lane)]);
-  running = outer;
+  const int index = turn.run->lane;
+  Lane& lane = lanes_[Index(index)];
+  run_(*turn.run, lane.done);
   ++turn.runs;
   turn.run.reset();
-  if (here.ended) {
-    turn.ended.lane = here.lane;
-    turn.ended.status = std::move(here.status);
-    turn.ended.timing = here.timing;
+  if (lane.IsSecond()) {
+    turn.ended_lane = index;
   } else {
-    turn.returned_early = true;
+    turn.still_running = true;
   }
 }
 
-void Batcher::OnBatchDone(int lane, const absl::Status& status, const BatchTiming& timing) {
-  if (running != nullptr && running->batcher == this && running->lane == lane) {
-    running->ended = true;
-    running->status = status;
-    running->timing = timing;
-    return;
-  }
+void Batcher::OnBatchDone(int index, const absl::Status& status, const BatchTiming& timing) {
+  Lane& lane = lanes_[Index(index)];
+  // Not shared with the caller, whose thread may be another: see BatchPolicy::Settle.
+  lane.status = status.ok() ? absl::OkStatus() : absl::Status(status.code(), status.message());
+  lane.timing = timing;
+  if (!lane.IsSecond()) return;
   Turn turn;
-  turn.ended.lane = lane;
-  turn.ended.status = status;
-  turn.ended.timing = timing;
+  turn.ended_lane = index;
   {
     MutexLock lock(mutex_);
     Enter(turn);
@@ -74,14 +52,10 @@ void Batcher::OnBatchDone(int lane, const absl::Status& status, const BatchTimin
 }
 
 void Batcher::Deliver(Turn& turn) {
-  if (turn.report) {
-    if (observer_ != nullptr) {
-      observer_->OnBatch(turn.report->rows, turn.report->status, turn.report->timing);
-    }
-    turn.report.reset();
+  if (turn.report && observer_ != nullptr) {
+    observer_->OnBatch(turn.report->rows, turn.report->status, turn.report->timing);
   }
-  if (turn.deliveries.empty()) return;
-  const Batcher* const outer = std::exchange(working, working == nullptr ? this : working);
+  turn.report.reset();
   for (Delivery& delivery : turn.deliveries) {
     if (delivery.eviction && observer_ != nullptr) observer_->OnEviction(*delivery.eviction);
     if (delivery.status.ok()) {
@@ -95,7 +69,6 @@ void Batcher::Deliver(Turn& turn) {
                              {delivery.outputs.data(), delivery.outputs.size()});
   }
   turn.deliveries.clear();
-  working = outer;
 }
 
 // The rows of one slot at a time: it may run while the next is filled.
@@ -105,111 +78,123 @@ void Batcher::CopyIn(Turn& turn) {
   size_t i = 0;
   for (; i < copies.size() && copies[i].slot == copies[0].slot; ++i) {
     const BatchPolicy::Piece& piece = copies[i].piece;
-    const std::span<std::byte> slot = buffers_.slots[static_cast<size_t>(copies[i].slot)];
     CopyBytes(turn.sources[i]->input, static_cast<size_t>(piece.first_row) * row_bytes,
-              slot.subspan(static_cast<size_t>(piece.slot_row) * row_bytes,
-                           static_cast<size_t>(piece.rows) * row_bytes));
+              buffers_.slots[Index(copies[i].slot)].subspan(
+                  static_cast<size_t>(piece.slot_row) * row_bytes,
+                  static_cast<size_t>(piece.rows) * row_bytes));
   }
   turn.copied = i;
 }
 
 std::span<const std::byte> Batcher::ResultsOf(int output, const BatchPolicy::Piece& piece) const {
   const auto row_bytes = static_cast<size_t>(buffers_.output_row_bytes);
-  return buffers_.outputs[static_cast<size_t>(output)].subspan(
-      static_cast<size_t>(piece.slot_row) * row_bytes, static_cast<size_t>(piece.rows) * row_bytes);
+  return buffers_.outputs[Index(output)].subspan(static_cast<size_t>(piece.slot_row) * row_bytes,
+                                                 static_cast<size_t>(piece.rows) * row_bytes);
 }
 
-void Batcher::CopyOut(Turn& turn) {
-  if (turn.ended.output < 0) return;
-  for (const BatchPolicy::Piece& piece : turn.ended.pieces) {
-    turn.ended.copies.push_back(
-        CopiedRows::Make(ResultsOf(turn.ended.output, piece), copied_bytes_));
+void Batcher::CopyOut(Results& results) {
+  results.copies.reserve(results.pieces.size());
+  for (const BatchPolicy::Piece& piece : results.pieces) {
+    results.copies.push_back(CopiedRows::Make(ResultsOf(results.output, piece), copied_bytes_));
   }
 }
 
 // --- under the lock ---
 
 void Batcher::Enter(Turn& turn) {
-  ++inside_;
+  inside_.push_back(&turn);
   turn.entered = Clock::now();
-  turn.nested = working != nullptr;
   CollectReleased();
 }
 
 // Says what the thread has done, and takes what it does next. False: nothing, it leaves, and must
 // not touch the batcher again.
 bool Batcher::Advance(Turn& turn) {
-  const TimePoint now = Clock::now();
   CollectReleased();
-  if (std::exchange(turn.returned_early, false)) runs_inline_ = false;
-  if (turn.copied > 0) {
-    policy_.CopyDone({turn.actions.copies.data(), turn.copied}, turn.actions);
-    turn.actions.copies.erase(turn.actions.copies.begin(),
-                              turn.actions.copies.begin() + static_cast<long>(turn.copied));
-    turn.sources.erase(turn.sources.begin(), turn.sources.begin() + static_cast<long>(turn.copied));
-    turn.copied = 0;
-  }
-  if (turn.ended.lane >= 0) EndBatch(turn, now);
-  if (policy_.NextWake() <= now) policy_.Tick(now, turn.actions);
+  if (std::exchange(turn.still_running, false)) runs_inline_ = false;
+  if (turn.copied > 0) EndCopies(turn);
+  if (turn.copy_out) GiveOut(*std::exchange(turn.copy_out, std::nullopt), turn);
+  if (turn.ended_lane >= 0) EndBatch(turn);
+  if (policy_.NextWake() != TimePoint::max()) policy_.Tick(Clock::now(), turn.actions);
   Resolve(turn);
   FindSources(turn);
-  TakeRun(turn, now);
+  TakeRun(turn);
   WakeOwnThreadIfEarlier();
   if (turn.HasWork()) return true;
-  --inside_;
-  if (drain_waiters_ > 0 && inside_ == 0 && policy_.Idle()) drained_.NotifyAll();
+  Leave(turn);
   return false;
 }
 
-void Batcher::EndBatch(Turn& turn, TimePoint now) {
-  Ended& ended = turn.ended;
-  if (ended.output < 0) {
-    const int64_t rows = lane_rows_[static_cast<size_t>(ended.lane)];
-    turn.report = Report{.rows = rows, .status = ended.status, .timing = ended.timing};
-    const BatchPolicy::Ended told = policy_.BatchDone(now, ended.lane, turn.actions);
-    ended.output = told.output;
-    ended.pieces = policy_.Pieces(told.output);
-    if (told.copy_out && ended.status.ok()) return;  // to do so; then it comes here again
-  }
-  if (ended.status.ok()) HandOut(ended);
-  policy_.Delivered(ended.output, ended.status, turn.actions);
-  if (ended.status.ok() && ended.copies.empty() && leases_[Index(ended.output)] == 0) {
-    policy_.OutputReleased(ended.output);
-  }
-  turn.ended = Ended();
+void Batcher::Leave(Turn& turn) {
+  *std::find(inside_.begin(), inside_.end(), &turn) = inside_.back();
+  inside_.pop_back();
+  if (drain_waiters_ > 0 && inside_.empty() && policy_.Idle()) drained_.NotifyAll();
 }
 
-// Gives the batch's results to the requests that are there to take them.
-void Batcher::HandOut(Ended& ended) {
-  int leases = 0;
-  for (size_t i = 0; i < ended.pieces.size(); ++i) {
-    const BatchPolicy::Piece& piece = ended.pieces[i];
-    if (!policy_.Alive(piece.ticket)) continue;
-    Pending& pending = pending_[Index(piece.ticket)];
-    const auto at =
-        std::upper_bound(pending.first_rows.begin(), pending.first_rows.end(), piece.first_row) -
-        pending.first_rows.begin();
-    if (ended.copies.empty()) {
-      ++leases;
-      pending.outputs.insert(pending.outputs.begin() + at,
-                             {.bytes = ResultsOf(ended.output, piece),
-                              .lease = OutputLease(&ReleaseOutput, this, ended.output)});
-    } else {
-      pending.outputs.insert(pending.outputs.begin() + at, std::move(ended.copies[i]));
-    }
-    pending.first_rows.insert(pending.first_rows.begin() + at, piece.first_row);
-    const BatchTiming& timing = ended.timing;
-    if (pending.outputs.size() == 1) {
-      pending.timing = timing;
-    } else {
-      pending.timing = {
-          .started = std::min(pending.timing.started, timing.started),
-          .infer_started = std::min(pending.timing.infer_started, timing.infer_started),
-          .infer_ended = std::max(pending.timing.infer_ended, timing.infer_ended),
-          .done = std::max(pending.timing.done, timing.done)};
-    }
+void Batcher::EndCopies(Turn& turn) {
+  auto& copies = turn.actions.copies;
+  const auto count = static_cast<std::ptrdiff_t>(std::exchange(turn.copied, 0));
+  policy_.CopyDone({copies.data(), static_cast<size_t>(count)}, turn.actions);
+  copies.erase(copies.begin(), copies.begin() + count);
+  turn.sources.erase(turn.sources.begin(), turn.sources.begin() + count);
+}
+
+void Batcher::EndBatch(Turn& turn) {
+  const int index = std::exchange(turn.ended_lane, -1);
+  Lane& lane = lanes_[Index(index)];
+  turn.report = Report{.rows = lane.rows, .status = std::move(lane.status), .timing = lane.timing};
+  const BatchPolicy::Ended ended = policy_.BatchDone(Clock::now(), index, turn.actions);
+  if (!turn.report->status.ok()) {
+    policy_.Delivered(ended.output, turn.report->status, turn.actions);
+    return;
   }
-  if (ended.copies.empty()) leases_[Index(ended.output)] = leases;
+  Results results = {.output = ended.output,
+                     .timing = lane.timing,
+                     .pieces = policy_.Pieces(ended.output),
+                     .copies = {}};
+  if (ended.copy_out) {
+    turn.copy_out = std::move(results);
+  } else {
+    GiveOut(std::move(results), turn);
+  }
+}
+
+// Gives the results to the requests that are there to take them.
+void Batcher::GiveOut(Results results, Turn& turn) {
+  const bool lent = results.copies.empty();
+  int leases = 0;
+  for (size_t i = 0; i < results.pieces.size(); ++i) {
+    const BatchPolicy::Piece& piece = results.pieces[i];
+    if (!policy_.Alive(piece.ticket)) continue;
+    OutputRows rows;
+    if (lent) {
+      rows = {.bytes = ResultsOf(results.output, piece),
+              .lease = OutputLease(&ReleaseOutput, this, results.output)};
+      ++leases;
+    } else {
+      rows = std::move(results.copies[i]);
+    }
+    pending_[Index(piece.ticket)].Add(piece.first_row, std::move(rows), results.timing);
+  }
+  policy_.Delivered(results.output, absl::OkStatus(), turn.actions);
+  if (!lent) return;
+  leases_[Index(results.output)].store(leases, std::memory_order_relaxed);  // none is out yet
+  if (leases == 0) policy_.OutputReleased(results.output);
+}
+
+void Batcher::Pending::Add(int64_t first_row, OutputRows rows, const BatchTiming& of_batch) {
+  const auto at =
+      std::upper_bound(first_rows.begin(), first_rows.end(), first_row) - first_rows.begin();
+  outputs.insert(outputs.begin() + at, std::move(rows));
+  first_rows.insert(first_rows.begin() + at, first_row);
+  if (outputs.size() == 1) {
+    timing = of_batch;
+    return;
+  }
+  timing.started = std::min(timing.started, of_batch.started);
+  timing.infer_started = std::min(timing.infer_started, of_batch.infer_started);
+  timing.infer_ended = std::max(timing.infer_ended, of_batch.infer_ended);
+  timing.done = std::max(timing.done, of_batch.done);
 }
 
 // Takes what completes out of the tables: its tickets may be given out again.
@@ -238,23 +223,28 @@ void Batcher::FindSources(Turn& turn) {
   }
 }
 
-void Batcher::TakeRun(Turn& turn, TimePoint now) {
+void Batcher::TakeRun(Turn& turn) {
   if (!policy_.CanDispatch()) return;
-  if (runs_inline_) {
-    if (turn.nested) {                  // runs would pile up on the stack
-      if (working != this) HandOver();  // else this thread comes to it after OnDone
-      return;
-    }
-    if (turn.HasWork()) return;  // results do not wait for a run, nor do rows
-    const bool long_enough = turn.runs > 0 && now - turn.entered >= options_.help_limit;
-    if (long_enough && !turn.own_thread && asleep_ && !handed_over_) {
-      HandOver();
-      return;
-    }
-  }
+  if (runs_inline_ && !MayRunInline(turn)) return;
   turn.run = policy_.Dispatch();
-  lane_rows_[Index(turn.run->lane)] = turn.run->rows;
+  Lane& lane = lanes_[Index(turn.run->lane)];
+  lane.rows = turn.run->rows;
+  lane.half_done.store(false, std::memory_order_relaxed);
   if (runs_inline_ && policy_.CanDispatch()) HandOver();  // a second lane idles
+}
+
+// Whether the thread goes into a run, which ends when the batch does. False: it comes here again
+// soon, or the own thread has been asked to.
+bool Batcher::MayRunInline(const Turn& turn) {
+  if (turn.HasWork()) return false;  // results do not wait for a run, nor do rows
+  for (const Turn* other : inside_) {
+    // It is within OnDone. Runs would pile up on its stack; its outer turn comes to it.
+    if (other != &turn && other->thread == turn.thread) return false;
+  }
+  if (turn.runs == 0 || turn.own_thread || !asleep_ || handed_over_) return true;
+  if (Clock::now() - turn.entered < options_.help_limit) return true;
+  HandOver();
+  return false;
 }
 
 void Batcher::HandOver() {

@@ -1,11 +1,15 @@
 // What a thread that is inside a Batcher carries from one hold of the lock to the next. For
 // batcher.cc and turn.cc only.
+//
+// A Turn lies on the stack of its thread and belongs to it alone; while it is in Batcher::inside_,
+// others read `thread`, which never changes.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <thread>
 #include <vector>
 
 #include "absl/container/inlined_vector.h"
@@ -23,16 +27,6 @@ struct Delivery {
   BatchTiming timing;
 };
 
-// A batch that has ended, until its requests are settled.
-struct Batcher::Ended {
-  int lane = -1;  // -1: none has
-  absl::Status status;
-  BatchTiming timing;
-  int output = -1;  // once the policy was told; the pieces are in it
-  std::span<const BatchPolicy::Piece> pieces;
-  std::vector<OutputRows> copies;  // of the pieces in turn; empty: the output itself is lent
-};
-
 // What the observer is told of a batch.
 struct Batcher::Report {
   int64_t rows;
@@ -40,24 +34,35 @@ struct Batcher::Report {
   BatchTiming timing;
 };
 
-// What one thread does outside of the lock between two times that it holds it.
-struct Batcher::Turn {
-  bool own_thread = false;
-  bool nested = false;  // within OnDone, within Work
-  int runs = 0;
-  TimePoint entered;
+// What a batch computed, from when the policy is told of its end until requests have it.
+struct Batcher::Results {
+  int output;
+  BatchTiming timing;
+  std::span<const BatchPolicy::Piece> pieces;  // that lie in the output
+  std::vector<OutputRows> copies;              // of the pieces in turn; empty: they are lent
+};
 
-  std::optional<BatchRun> run;  // start this, first of all
-  bool returned_early = false;  // it was still running when `run` returned
-  Ended ended;                  // tell the policy, or copy its output
+struct Batcher::Turn {
+  const std::thread::id thread = std::this_thread::get_id();
+  bool own_thread = false;  // the batcher's
+  TimePoint entered;
+  int runs = 0;  // batches that it has run
+
+  // To do without the lock, in this order: run, report, deliver, copy in, copy out.
+  std::optional<BatchRun> run;
   std::optional<Report> report;
   absl::InlinedVector<Delivery, 2> deliveries;
-  BatchPolicy::Actions actions;
+  BatchPolicy::Actions actions;                   // its copies; completions become deliveries
   absl::InlinedVector<InferRequest*, 4> sources;  // of actions.copies in turn
-  size_t copied = 0;                              // of actions.copies, the first so many are done
+  std::optional<Results> copy_out;                // their output must not be lent
+
+  // Done, and to be told with the lock.
+  int ended_lane = -1;         // the lane's batch has ended; -1: none
+  bool still_running = false;  // a batch was when `run` returned
+  size_t copied = 0;           // so many of actions.copies, from the first on
 
   bool HasWork() const {
-    return run || ended.lane >= 0 || report || !deliveries.empty() || !actions.copies.empty();
+    return run || report || !deliveries.empty() || !actions.copies.empty() || copy_out;
   }
 };
 

@@ -60,10 +60,11 @@ TEST(BatcherTest, ASplitRequestWhoseBatchesEndInReverseIsInOrder) {
   Served served(Held(2), SmallBatches());
   TestRequest request(8, 7);
   served.batcher->Submit(request);
-  ASSERT_EQ(served.backend.held(), 2);
+  ASSERT_TRUE(served.backend.WaitUntilHeld(2));  // the own thread may run the second
   served.backend.Release(1);
   EXPECT_FALSE(request.done());
   served.backend.Release(0);
+  ASSERT_TRUE(request.WaitUntilDone());
   EXPECT_TRUE(request.own_rows);
 }
 
@@ -131,7 +132,7 @@ TEST(BatcherTest, TheObserverSeesEveryBatch) {
 }
 
 TEST(BatcherTest, TheObserverSeesABatchThatAnswersNobody) {
-  Served served(Held(2), SmallBatches());
+  Served served(Held(), SmallBatches());
   TestRequest request(8);
   served.batcher->Submit(request);
   served.backend.Release();
@@ -199,6 +200,30 @@ TEST(BatcherTest, ASecondIdleLaneIsNotLeftIdle) {
   batcher->Submit(request);
   batcher->Drain();
   EXPECT_TRUE(request.ok);
+}
+
+TEST(BatcherTest, ABatchThatEndsBeforeRunReturnsIsAnsweredByTheThreadThatRanItWhoeverSaysSo) {
+  std::vector<std::byte> slot(16), output(16);
+  BatchBuffers buffers = {
+      .slots = {slot}, .outputs = {output}, .input_row_bytes = 4, .output_row_bytes = 4};
+  auto batcher = *Batcher::Create(
+      SmallBatches(), buffers,
+      [](const BatchRun&, const BatchDone& done) {
+        std::thread([&] { done(absl::OkStatus(), {}); }).join();
+      },
+      nullptr);
+  struct Request final : InferRequest {
+    void OnDone(absl::Status, std::span<OutputRows>) override {
+      thread = std::this_thread::get_id();
+    }
+    std::thread::id thread;
+  } request;
+  const std::vector<std::byte> bytes(4);
+  const std::span<const std::byte> span(bytes);
+  request.rows = 1;
+  request.input = {&span, 1};
+  batcher->Submit(request);
+  EXPECT_EQ(request.thread, std::this_thread::get_id());
 }
 
 TEST(BatcherTest, SubmitWithinOnDoneDoesNotPileUpOnTheStack) {

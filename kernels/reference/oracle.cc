@@ -37,6 +37,19 @@ double ReadingError(ComputeType compute, const Bounded& x) {
   return x.bound + (compute == ComputeType::kTf32 ? 0x1p-11 * std::fabs(x.value) : 0);
 }
 
+// A product's sum, whose bound is what its operands carried, as FP32 additions make it.
+Bounded SumInFp32(int64_t inputs, ComputeType compute, Bounded sum, double magnitude,
+                  bool unknown) {
+  unknown |= std::isfinite(sum.value) && magnitude > std::numeric_limits<float>::max();
+  if (unknown) return {sum.value, kUnknown};
+  if (!std::isfinite(sum.value)) return {sum.value, 0};
+  const double smallest =
+      compute == ComputeType::kBf16 ? kSmallestNormal : reference::kSmallestFp32;
+  const double terms = static_cast<double>(inputs);
+  return reference::InFp32(sum.value, sum.bound,
+                           reference::kOpError * std::sqrt(terms) * magnitude + terms * smallest);
+}
+
 // x·Wᵀ + bias for one output. BF16 instructions may take subnormal numbers as zero.
 Bounded Dot(const LayerSpec& layer, ComputeType compute, std::span<const Bounded> x,
             std::span<const float> weight, float bias) {
@@ -56,13 +69,7 @@ Bounded Dot(const LayerSpec& layer, ComputeType compute, std::span<const Bounded
         std::fabs(x[k].value) < kSmallestNormal || std::fabs(w) < kSmallestNormal;
     if (may_flush && subnormal) carried += std::fabs(term);
   }
-  unknown |= std::isfinite(sum) && magnitude > std::numeric_limits<float>::max();
-  if (unknown) return {sum, kUnknown};
-  if (!std::isfinite(sum)) return {sum, 0};
-  const double inputs = static_cast<double>(layer.inputs);
-  const double smallest = may_flush ? kSmallestNormal : reference::kSmallestFp32;
-  return reference::InFp32(sum, carried,
-                           reference::kOpError * std::sqrt(inputs) * magnitude + inputs * smallest);
+  return SumInFp32(layer.inputs, compute, {sum, carried}, magnitude, unknown);
 }
 
 Matrix<Bounded> Product(const LayerSpec& layer, ComputeType compute, const Matrix<Bounded>& x) {
@@ -112,6 +119,15 @@ double Ratio(double expected, double bound, double actual) {
   return std::fabs(actual - expected) / bound;
 }
 
+OracleResult ResultOf(const Matrix<Bounded>& values) {
+  OracleResult result{.rows = values.rows, .columns = values.columns, .values = {}, .bounds = {}};
+  for (const Bounded& value : values.values) {
+    result.values.push_back(value.value);
+    result.bounds.push_back(value.bound);
+  }
+  return result;
+}
+
 }  // namespace
 
 OracleResult EvaluateOracle(const BlockSpec& block, std::span<const float> x, int64_t rows) {
@@ -125,12 +141,25 @@ OracleResult EvaluateOracle(const BlockSpec& block, std::span<const float> x, in
     for (Bounded& value : z.values) value = Store(type, value);
     values = std::move(z);
   }
-  OracleResult result{.rows = rows, .columns = block.output_features(), .values = {}, .bounds = {}};
-  for (const Bounded& value : values.values) {
-    result.values.push_back(value.value);
-    result.bounds.push_back(value.bound);
+  return ResultOf(values);
+}
+
+OracleResult FinishOracle(const LayerSpec& layer, ComputeType compute, DataType output,
+                          const ProductSums& product, std::span<const float> input, int64_t rows) {
+  Matrix<Bounded> stored{.rows = rows, .columns = layer.outputs, .values = {}};
+  for (float value : input) stored.values.push_back({.value = RoundTo(StoredAs(compute), value)});
+  Matrix<Bounded> z{.rows = rows, .columns = layer.outputs, .values = {}};
+  z.values.resize(product.sums.size());
+  for (size_t i = 0; i < z.values.size(); ++i) {
+    const double bias = layer.bias.empty() ? 0 : layer.bias[i % layer.outputs];
+    const double magnitude = product.magnitudes[i];
+    const double carried = ReadingError(compute, {.value = magnitude});
+    z.values[i] = SumInFp32(layer.inputs, compute, {product.sums[i] + bias, carried},
+                            magnitude + std::fabs(bias), false);
   }
-  return result;
+  EpilogueReference<Bounded>(layer.epilogue, stored).Apply(z);
+  for (Bounded& value : z.values) value = Store(output, value);
+  return ResultOf(z);
 }
 
 std::vector<float> EvaluatePlainFp32(const BlockSpec& block, std::span<const float> x,

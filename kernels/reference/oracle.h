@@ -29,6 +29,19 @@ struct OracleResult {
 // The block has passed Validate. The tolerance is defined in tests/goldens/README.md.
 OracleResult EvaluateOracle(const BlockSpec& block, std::span<const float> x, int64_t rows);
 
+// A layer's product in float64 without its bias, each [rows, outputs].
+struct ProductSums {
+  std::vector<double> sums;        // x·Wᵀ, operands rounded to the compute type
+  std::vector<double> magnitudes;  // |x|·|W|ᵀ of the same
+};
+
+// EvaluateOracle of a block that is this one layer, from a product that somebody else computed: a
+// GPU, where it is too much for plain loops. layer.weight is not read, and no operand may have been
+// subnormal. `input` is what AddInput adds, [rows, outputs], or empty where nothing does. Columns
+// are independent: a layer may be given in slices of its outputs.
+OracleResult FinishOracle(const LayerSpec& layer, ComputeType compute, DataType output,
+                          const ProductSums& product, std::span<const float> input, int64_t rows);
+
 // The block in plain FP32 loops, whatever its compute type: the measure for the second gate, the
 // 2-norm of the error.
 std::vector<float> EvaluatePlainFp32(const BlockSpec& block, std::span<const float> x,

@@ -2,9 +2,12 @@
 
 #include <cmath>
 #include <limits>
+#include <random>
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "kernels/spec/rounding.h"
+#include "tests/kernels/reference/random_block.h"
 
 namespace mlpserve {
 namespace {
@@ -148,6 +151,48 @@ TEST(FindWorstTest, NanAndInfinityMustBeWhereTheyAreExpected) {
   EXPECT_FALSE(FindWorst(expected, std::vector<float>{1, kInf}).ok());
   EXPECT_FALSE(FindWorst(expected, std::vector<float>{kNan, -kInf}).ok());
   EXPECT_FALSE(FindWorst(expected, std::vector<float>{kNan, kNan}).ok());
+}
+
+// Products in float64 as FinishOracle takes them, by loops of the test's own.
+ProductSums Multiply(const LayerSpec& layer, ComputeType compute, const std::vector<float>& x) {
+  ProductSums product;
+  for (size_t row = 0; row < x.size(); row += static_cast<size_t>(layer.inputs)) {
+    for (size_t w = 0; w < layer.weight.size(); w += static_cast<size_t>(layer.inputs)) {
+      double sum = 0, magnitude = 0;
+      for (size_t i = 0; i < static_cast<size_t>(layer.inputs); ++i) {
+        const double term = static_cast<double>(RoundTo(compute, x[row + i])) *
+                            RoundTo(compute, layer.weight[w + i]);
+        sum += term;
+        magnitude += std::fabs(term);
+      }
+      product.sums.push_back(sum);
+      product.magnitudes.push_back(magnitude);
+    }
+  }
+  return product;
+}
+
+TEST(FinishOracleTest, GivesWhatTheWholeOracleGives) {
+  for (const ComputeType compute :
+       {ComputeType::kFp32, ComputeType::kTf32, ComputeType::kFp16, ComputeType::kBf16}) {
+    for (uint64_t seed = 0; seed < 20; ++seed) {
+      BlockSpec block = RandomBlock({.features = {8, 8}, .batch_statistics = true}, seed);
+      block.compute = compute;
+      block.input_type = block.output_type = StorageType(compute);
+      std::mt19937_64 random(seed);
+      const std::vector<float> x = RandomRows(5, 8, block.input_type, random);
+      const OracleResult whole = EvaluateOracle(block, x, 5);
+      const LayerSpec& layer = block.layers[0];
+      const OracleResult finished =
+          FinishOracle(layer, compute, block.output_type, Multiply(layer, compute, x), x, 5);
+      ASSERT_EQ(finished.values.size(), whole.values.size());
+      for (size_t i = 0; i < whole.values.size(); ++i) {
+        const double small = 1e-9 * (1 + std::fabs(whole.values[i]));
+        ASSERT_NEAR(finished.values[i], whole.values[i], small) << Describe(block);
+        ASSERT_NEAR(finished.bounds[i], whole.bounds[i], 1e-6 * whole.bounds[i]) << Describe(block);
+      }
+    }
+  }
 }
 
 TEST(PlainFp32Test, AgreesWithTheOracleWithinItsBounds) {

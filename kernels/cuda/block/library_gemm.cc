@@ -49,7 +49,7 @@ struct LibraryGemm::Problem {
   }
   absl::Status AddBias(const float* bias);
   absl::Status FinishApart(KernelStore& store);
-  absl::StatusOr<std::vector<cublasLtMatmulHeuristicResult_t>> Algorithms() const;
+  absl::StatusOr<std::vector<cublasLtMatmulHeuristicResult_t>> Algorithms(int most) const;
 
   const Product product;
   const std::shared_ptr<const CublasLt> library;
@@ -114,19 +114,19 @@ absl::Status LibraryGemm::Problem::Describe(int64_t rows, KernelStore& store) {
   return product.workspace->Reserve(kWorkspaceBytes);
 }
 
-absl::StatusOr<std::vector<cublasLtMatmulHeuristicResult_t>> LibraryGemm::Problem::Algorithms()
-    const {
+absl::StatusOr<std::vector<cublasLtMatmulHeuristicResult_t>> LibraryGemm::Problem::Algorithms(
+    int most) const {
   const CublasLt::Functions& f = library->call();
   cublasLtMatmulPreference_t preference = nullptr;
   MLPSERVE_RETURN_IF_ERROR(
       StatusOf(f.preference_create(&preference), "cublasLtMatmulPreferenceCreate"));
-  std::vector<cublasLtMatmulHeuristicResult_t> found(kMostAlgorithms);
+  std::vector<cublasLtMatmulHeuristicResult_t> found(static_cast<size_t>(most));
   int count = 0;
   cublasStatus_t status = f.preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
                                            &kWorkspaceBytes, sizeof(kWorkspaceBytes));
   if (status == CUBLAS_STATUS_SUCCESS) {
-    status = f.heuristic(library->handle(), operation, w, x, y, y, preference, kMostAlgorithms,
-                         found.data(), &count);
+    status = f.heuristic(library->handle(), operation, w, x, y, y, preference, most, found.data(),
+                         &count);
   }
   (void)f.preference_destroy(preference);
   if (status == CUBLAS_STATUS_NOT_SUPPORTED)
@@ -145,13 +145,13 @@ LibraryGemm::~LibraryGemm() = default;
 
 absl::StatusOr<std::vector<std::unique_ptr<LibraryGemm>>> LibraryGemm::Make(
     const Product& product, int64_t rows, std::shared_ptr<const CublasLt> library,
-    KernelStore& store) {
+    KernelStore& store, int most) {
   if (product.compute == ComputeType::kTf32 && product.args.k < kLeastTf32Depth) {
     return std::vector<std::unique_ptr<LibraryGemm>>{};
   }
   auto problem = std::make_shared<Problem>(product, std::move(library));
   MLPSERVE_RETURN_IF_ERROR(problem->Describe(rows, store));
-  const auto algorithms = problem->Algorithms();
+  const auto algorithms = problem->Algorithms(most);
   if (!algorithms.ok()) return algorithms.status();
   std::vector<std::unique_ptr<LibraryGemm>> gemms;
   for (size_t i = 0; i < algorithms->size(); ++i) {

@@ -17,13 +17,13 @@ namespace mlpserve::cuda {
 
 class LibraryGemm final : public Step {
  public:
-  static constexpr int kMostAlgorithms = 8;
+  static constexpr int kMostAlgorithms = 8;  // worth measuring at load
 
-  // One for each algorithm that the library's heuristics name for `rows` rows, the likeliest first;
-  // may be none. Every run computes all the rows.
+  // One for each algorithm that the library's heuristics name for `rows` rows, the likeliest first,
+  // at most `most`; may be none. Every run computes all the rows.
   static absl::StatusOr<std::vector<std::unique_ptr<LibraryGemm>>> Make(
       const Product& product, int64_t rows, std::shared_ptr<const CublasLt> library,
-      KernelStore& store);
+      KernelStore& store, int most = kMostAlgorithms);
   ~LibraryGemm() override;
 
   // "cublaslt.0", "cublaslt.2.bias", "cublaslt.1+epilogue": by the heuristics' order.

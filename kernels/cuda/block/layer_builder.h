@@ -1,0 +1,76 @@
+// Layers in a device's memory: weights in the format of their products, the epilogue's vectors, and
+// the passes that batch statistics ask for. Which kernel computes a product is left open
+// (layer_chooser.h).
+//
+// Threads: one at a time. Owns what it allocates: layers and activations are good while it lives.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "kernels/cuda/block/epilogue_parts.h"
+#include "kernels/cuda/block/kernel_store.h"
+#include "kernels/cuda/block/product.h"
+#include "kernels/cuda/block/step.h"
+#include "kernels/cuda/driver/memory.h"
+#include "kernels/cuda/driver/stream.h"
+#include "kernels/spec/block.h"
+
+namespace mlpserve::cuda {
+
+struct Activation {  // [rows, features] on the device
+  void* data = nullptr;
+  int64_t features = 0;
+  int64_t stride = 0;  // elements from row to row
+  DataType type = DataType::kFp32;
+};
+
+struct DeviceLayer {
+  Product product;
+  std::vector<std::shared_ptr<const Step>> passes;  // after the product, in order
+};
+
+class LayerBuilder {
+ public:
+  // Batches have up to `max_rows` rows. The store must outlive what is built.
+  LayerBuilder(int64_t max_rows, KernelStore& store) : max_rows_(max_rows), store_(store) {}
+
+  absl::StatusOr<void*> Allocate(size_t bytes);
+  absl::StatusOr<Activation> AllocateActivation(int64_t features, int64_t stride, DataType type);
+  // Room for products of so many outputs that a pass of its own finishes: those before batch
+  // statistics, and the library's. Before the first Build, for the widest of them.
+  absl::Status ReserveUnfinished(int64_t outputs);
+
+  // y = layer(x). `block_input` is what AddInput adds. Waits on the stream for what it uploads.
+  absl::StatusOr<DeviceLayer> Build(const LayerSpec& layer, ComputeType compute,
+                                    const Activation& x, const Activation& block_input,
+                                    const Activation& y, const Stream& stream);
+
+ private:
+  absl::Status UploadWeight(const LayerSpec& layer, ComputeType compute, const Stream& stream,
+                            Product& product);
+  absl::StatusOr<EpilogueArgs> UploadColumns(const std::vector<std::vector<float>>& columns,
+                                             int64_t outputs);
+  absl::StatusOr<Product> MakeProduct(const LayerSpec& layer, ComputeType compute,
+                                      const Activation& x, const Activation& block_input,
+                                      const EpilogueSpec& epilogue, const Stream& stream);
+  absl::Status AddNorm(const EpiloguePart& part, const EpilogueSpec& whole,
+                       const Activation& block_input, const Activation& z, const Activation& to,
+                       DeviceLayer& layer);
+
+  const int64_t max_rows_;
+  KernelStore& store_;
+  std::vector<DeviceMemory> memory_;
+  // What the kernels of all layers take turns with.
+  std::shared_ptr<Scratch> partials_ = std::make_shared<Scratch>();
+  std::shared_ptr<Scratch> arrivals_ = std::make_shared<Scratch>();
+  std::shared_ptr<Scratch> unfinished_ = std::make_shared<Scratch>();
+  std::shared_ptr<Scratch> workspace_ = std::make_shared<Scratch>();
+  std::shared_ptr<Scratch> moments_ = std::make_shared<Scratch>();
+};
+
+}  // namespace mlpserve::cuda

@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/bench/arithmetic.h"
 #include "kernels/cuda/bench/check.h"
+#include "kernels/cuda/bench/read_memory.cuh"
 
 namespace mlpserve::bench {
 namespace {
@@ -130,20 +131,6 @@ __global__ void CompareKernel(const double* z, Matrix y, EpilogueName epilogue, 
   atomicAdd(&totals->not_finite, bad);
 }
 
-__global__ void ReadAllKernel(const uint4* data, size_t count, unsigned* sink) {
-  unsigned sum = 0;
-  const size_t step = size_t{gridDim.x} * blockDim.x;
-  size_t i = blockIdx.x * size_t{blockDim.x} + threadIdx.x;
-  for (; i + 3 * step < count; i += 4 * step) {
-    const uint4 a = __ldcs(data + i), b = __ldcs(data + i + step), c = __ldcs(data + i + 2 * step),
-                d = __ldcs(data + i + 3 * step);
-    sum ^= a.x ^ a.y ^ a.z ^ a.w ^ b.x ^ b.y ^ b.z ^ b.w;
-    sum ^= c.x ^ c.y ^ c.z ^ c.w ^ d.x ^ d.y ^ d.z ^ d.w;
-  }
-  for (; i < count; i += step) sum ^= __ldcs(data + i).x;
-  if (sum == 0x12345678u) *sink = sum;
-}
-
 }  // namespace
 
 void FillNormal(void* out, Format format, int64_t rows, int64_t columns, int64_t stride,
@@ -163,7 +150,8 @@ void ReadAll(const void* data, size_t bytes, cudaStream_t stream) {
     BENCH_CHECK(cudaMalloc(&p, sizeof *p));
     return p;
   }();
-  ReadAllKernel<<<132 * 4, 512, 0, stream>>>(static_cast<const uint4*>(data), bytes / 16, sink);
+  cuda::mlpserve_read_memory<<<132 * 4, 512, 0, stream>>>(static_cast<const uint4*>(data),
+                                                          bytes / 16, sink);
   BENCH_CHECK(cudaGetLastError());
 }
 

@@ -7,12 +7,12 @@
 
 #include "kernels/cuda/bench/arithmetic.h"
 #include "kernels/cuda/bench/check.h"
+#include "kernels/cuda/bench/in_turn.h"
 #include "kernels/cuda/bench/kernel.h"
 
 namespace mlpserve::bench {
 
 constexpr size_t kGuardBytes = 1 << 16;
-constexpr size_t kColdBytes = 300u << 20;  // weights rotate over at least this much: 5 x L2
 
 // Device memory of one problem. y is followed by a guard that nothing may write.
 class Data {
@@ -20,7 +20,7 @@ class Data {
   explicit Data(const Problem& p) : problem_(p) {
     const size_t bytes = p.element_bytes();
     const size_t w_bytes = size_t(p.n) * p.x_stride() * bytes;
-    const int copies = std::clamp<int>(kColdBytes / w_bytes + 1, 3, 96);
+    const int copies = ColdCopies(w_bytes);
     x_ = Allocate(size_t(p.m) * p.x_stride() * bytes);
     FillNormal(x_, p.format(), p.m, p.k, p.x_stride(), 9, 1);
     for (int i = 0; i < copies; i++) {

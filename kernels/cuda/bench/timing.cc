@@ -1,29 +1,46 @@
 #include "kernels/cuda/bench/timing.h"
 
-#include <algorithm>
-
 #include "kernels/cuda/bench/check.h"
+#include "kernels/cuda/bench/in_turn.h"
 
 namespace mlpserve::bench {
 namespace {
 
-struct Stopwatch {
-  cudaEvent_t begin, end;
-
-  Stopwatch() {
-    BENCH_CHECK(cudaEventCreate(&begin));
-    BENCH_CHECK(cudaEventCreate(&end));
+// Times what is put on a stream.
+class Stopwatch {
+ public:
+  explicit Stopwatch(cudaStream_t stream) : stream_(stream) {
+    if (stream == nullptr) {
+      BENCH_CHECK(cudaStreamCreate(&own_));
+      stream_ = own_;
+    }
+    BENCH_CHECK(cudaEventCreate(&begin_));
+    BENCH_CHECK(cudaEventCreate(&end_));
   }
   ~Stopwatch() {
-    cudaEventDestroy(begin);
-    cudaEventDestroy(end);
+    cudaEventDestroy(begin_);
+    cudaEventDestroy(end_);
+    if (own_ != nullptr) cudaStreamDestroy(own_);
   }
-  double Ms() const {
-    BENCH_CHECK(cudaEventSynchronize(end));
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+  cudaStream_t stream() const { return stream_; }
+
+  template <typename Work>
+  double Ms(const Work& work) const {
+    BENCH_CHECK(cudaEventRecord(begin_, stream_));
+    work();
+    BENCH_CHECK(cudaEventRecord(end_, stream_));
+    BENCH_CHECK(cudaEventSynchronize(end_));
     float ms = 0;
-    BENCH_CHECK(cudaEventElapsedTime(&ms, begin, end));
+    BENCH_CHECK(cudaEventElapsedTime(&ms, begin_, end_));
     return ms;
   }
+
+ private:
+  cudaStream_t stream_, own_ = nullptr;
+  cudaEvent_t begin_, end_;
 };
 
 cudaGraphExec_t Capture(const Launch& launch, int launches, cudaStream_t stream) {
@@ -39,55 +56,34 @@ cudaGraphExec_t Capture(const Launch& launch, int launches, cudaStream_t stream)
 
 }  // namespace
 
-std::vector<double> BurstMs(const std::vector<Launch>& variants, int rounds) {
-  cudaStream_t stream;
-  BENCH_CHECK(cudaStreamCreate(&stream));
-  const Stopwatch watch;
-  std::vector<std::vector<double>> times(variants.size());
-  int turn = 0;
-  for (int round = -1; round < rounds; round++) {
-    for (size_t i = 0; i < variants.size(); i++) {
-      BENCH_CHECK(cudaEventRecord(watch.begin, stream));
-      variants[i](turn++, stream);
-      BENCH_CHECK(cudaEventRecord(watch.end, stream));
-      const double ms = watch.Ms();
-      if (round >= 0) times[i].push_back(ms);
-    }
+std::vector<double> BurstMs(const std::vector<Launch>& variants, int rounds, cudaStream_t stream) {
+  const Stopwatch watch(stream);
+  std::vector<RunOnce> once;
+  for (const Launch& variant : variants) {
+    once.push_back(
+        [&watch, &variant](int turn) { return watch.Ms([&] { variant(turn, watch.stream()); }); });
   }
-  std::vector<double> medians;
-  for (auto& t : times) {
-    std::nth_element(t.begin(), t.begin() + t.size() / 2, t.end());
-    medians.push_back(t[t.size() / 2]);
-  }
-  BENCH_CHECK(cudaStreamDestroy(stream));
-  return medians;
+  return MediansInTurn(once, rounds);
 }
 
 std::vector<double> SustainedMs(const std::vector<Launch>& variants, int launches, double seconds,
-                                int rounds) {
-  cudaStream_t stream;
-  BENCH_CHECK(cudaStreamCreate(&stream));
-  const Stopwatch watch;
+                                int rounds, cudaStream_t stream) {
+  const Stopwatch watch(stream);
   std::vector<cudaGraphExec_t> graphs;
-  for (const Launch& variant : variants) graphs.push_back(Capture(variant, launches, stream));
-  std::vector<double> sums(variants.size());
-  for (int round = 0; round < rounds; round++) {
-    for (size_t i = 0; i < variants.size(); i++) {
-      BENCH_CHECK(cudaGraphLaunch(graphs[i], stream));  // warm: the change of kernel is not timed
-      BENCH_CHECK(cudaEventRecord(watch.begin, stream));
-      BENCH_CHECK(cudaGraphLaunch(graphs[i], stream));
-      BENCH_CHECK(cudaEventRecord(watch.end, stream));
-      const int count = std::max(2, static_cast<int>(seconds * 1e3 / watch.Ms()));
-      BENCH_CHECK(cudaEventRecord(watch.begin, stream));
-      for (int j = 0; j < count; j++) BENCH_CHECK(cudaGraphLaunch(graphs[i], stream));
-      BENCH_CHECK(cudaEventRecord(watch.end, stream));
-      sums[i] += watch.Ms() / count / launches;
-    }
+  std::vector<RunMany> many;
+  for (const Launch& variant : variants) {
+    cudaGraphExec_t graph = Capture(variant, launches, watch.stream());
+    graphs.push_back(graph);
+    many.push_back([&watch, graph](int times) {
+      return watch.Ms([&] {
+        for (int i = 0; i < times; i++) BENCH_CHECK(cudaGraphLaunch(graph, watch.stream()));
+      });
+    });
   }
+  std::vector<double> means = MeansInTurn(many, seconds, rounds);
   for (cudaGraphExec_t graph : graphs) cudaGraphExecDestroy(graph);
-  BENCH_CHECK(cudaStreamDestroy(stream));
-  for (double& sum : sums) sum /= rounds;
-  return sums;
+  for (double& mean : means) mean /= launches;
+  return means;
 }
 
 }  // namespace mlpserve::bench

@@ -1,7 +1,4 @@
-// Two figures for each of several ways to do the same: burst, single launches in turn, median, a
-// card that has headroom; and sustained, each alone for a while, in turn, repeated, the mean, a
-// card under constant load. A card at its power limit slows down while it is measured, so what is
-// measured second would lose.
+// in_turn.h's two figures for launches on a GPU, by its own clock.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -14,10 +11,13 @@ namespace mlpserve::bench {
 // One launch on the stream; the argument counts up, so that weights can rotate.
 using Launch = std::function<void(int turn, cudaStream_t stream)>;
 
-std::vector<double> BurstMs(const std::vector<Launch>& variants, int rounds);
+// Both run on `stream`; null: on one of their own. They end the program where a call fails
+// (check.h).
+std::vector<double> BurstMs(const std::vector<Launch>& variants, int rounds,
+                            cudaStream_t stream = nullptr);
 
 // Launches run back to back out of a graph of `launches` of them.
 std::vector<double> SustainedMs(const std::vector<Launch>& variants, int launches, double seconds,
-                                int rounds);
+                                int rounds, cudaStream_t stream = nullptr);
 
 }  // namespace mlpserve::bench

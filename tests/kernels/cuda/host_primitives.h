@@ -8,8 +8,10 @@
 #include <cstdint>
 #include <limits>
 
+// NOLINTBEGIN(bugprone-reserved-identifier): CUDA's names
 #define __device__
 #define __forceinline__ inline
+// NOLINTEND(bugprone-reserved-identifier)
 
 namespace mlpserve::cuda {
 

@@ -1,0 +1,35 @@
+// The command line of mlpserve-bench.
+#pragma once
+
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "server/tools/bench/kernel_bench.h"
+#include "server/tools/bench/problem.h"
+
+namespace mlpserve::tools {
+
+inline constexpr int kWrongUsage = 2;  // exit code
+
+enum class BenchBackend : uint8_t { kCuda, kCpu };
+
+struct Arguments {
+  std::vector<Problem> problems;  // by format, n, k, m and epilogue; each has passed Validate
+  Variants variants;
+  TimeOptions time;
+  BenchBackend backend = BenchBackend::kCuda;
+  int cpu_threads = 0;       // 0: one for each core
+  std::string records_file;  // empty: none
+  std::string kernel_cache;  // empty: everything is compiled anew
+};
+
+// The program ends now: help was asked for (0), or an argument is wrong (kWrongUsage).
+struct Exit {
+  int code = 0;
+  std::string text;
+};
+
+std::variant<Arguments, Exit> ParseArguments(int argc, const char* const* argv);
+
+}  // namespace mlpserve::tools

@@ -1,0 +1,116 @@
+#include "server/tools/bench/cuda_arithmetic.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/cuda/bench/device.h"
+#include "kernels/cuda/bench/float64_args.cuh"
+#include "kernels/cuda/bench/timing.h"
+#include "kernels/cuda/device_sources.h"
+#include "kernels/cuda/driver/memory.h"
+#include "kernels/cuda/driver/status.h"
+
+namespace mlpserve::tools {
+namespace {
+
+using cuda::DeviceMemory;
+
+constexpr size_t kReadBytes = size_t{4} << 30;
+constexpr int kReadThreads = 512;
+constexpr int kReadBlocksPerSm = 4;
+constexpr int kReadRounds = 8;
+
+int64_t Blocks(int64_t results) { return (results + cuda::kFloat64Tile - 1) / cuda::kFloat64Tile; }
+
+const char* TypeText(ComputeType type) {
+  switch (type) {
+    case ComputeType::kBf16:
+      return "kBf16";
+    case ComputeType::kFp16:
+      return "kFp16";
+    case ComputeType::kTf32:
+      return "kTf32";
+    case ComputeType::kFp32:
+      break;
+  }
+  return "kFp32";
+}
+
+}  // namespace
+
+std::string Float64Source(ComputeType stored) {
+  cuda::SourceJoiner source;
+  source.Add("kernels/cuda/bench/float64_args.cuh");
+  source.Add("kernels/cuda/device_primitives.cuh");
+  source.AddText(absl::StrCat("namespace mlpserve::cuda {\nstruct Config {\n",
+                              "  static constexpr Type kIn = Type::", TypeText(stored),
+                              ";\n};\n}  // namespace mlpserve::cuda\n"));
+  source.Add("kernels/cuda/bench/float64_product.cuh");
+  return std::move(source).Take();
+}
+
+std::string ReadSource() {
+  cuda::SourceJoiner source;
+  source.Add("kernels/cuda/bench/read_memory.cuh");
+  return std::move(source).Take();
+}
+
+absl::StatusOr<ProductSums> MultiplyOnDevice(const cuda::Product& product, int64_t m,
+                                             ComputeType rounded_to, cuda::KernelStore& store,
+                                             const cuda::Stream& stream) {
+  const cuda::GemmArgs& gemm = product.args;
+  const size_t count = static_cast<size_t>(m) * static_cast<size_t>(gemm.n);
+  const auto sums = DeviceMemory::Allocate(count * sizeof(double));
+  if (!sums.ok()) return sums.status();
+  const auto magnitudes = DeviceMemory::Allocate(count * sizeof(double));
+  if (!magnitudes.ok()) return magnitudes.status();
+  const auto kernel = store.Get(Float64Source(rounded_to), kFloat64Kernel, 0);
+  if (!kernel.ok()) return kernel.status();
+  cuda::Float64Args args{.x = gemm.x,
+                         .w = gemm.w,
+                         .sums = static_cast<double*>(sums->get()),
+                         .magnitudes = static_cast<double*>(magnitudes->get()),
+                         .x_stride = gemm.x_stride,
+                         .w_stride = gemm.w_stride,
+                         .m = m,
+                         .n = gemm.n,
+                         .k = gemm.k};
+  void* arguments[] = {&args};
+  MLPSERVE_RETURN_IF_ERROR((*kernel)->Launch(
+      {.grid_x = Blocks(gemm.n), .grid_y = Blocks(m), .threads = cuda::kFloat64Threads}, arguments,
+      stream));
+  MLPSERVE_RETURN_IF_ERROR(stream.Synchronize());
+  ProductSums products;
+  products.sums.resize(count);
+  products.magnitudes.resize(count);
+  bench::CopyToHost(products.sums.data(), sums->get(), count * sizeof(double));
+  bench::CopyToHost(products.magnitudes.data(), magnitudes->get(), count * sizeof(double));
+  return products;
+}
+
+absl::StatusOr<double> MeasureReading(cuda::KernelStore& store, const cuda::Stream& stream) {
+  const size_t bytes = std::min(kReadBytes, bench::FreeBytes() / 4);
+  const auto memory = DeviceMemory::Allocate(bytes);
+  if (!memory.ok()) return memory.status();
+  const auto sink = DeviceMemory::Allocate(sizeof(unsigned));
+  if (!sink.ok()) return sink.status();
+  const auto kernel = store.Get(ReadSource(), kReadKernel, 0);
+  if (!kernel.ok()) return kernel.status();
+  absl::Status status;
+  const bench::Launch read = [&](int, cudaStream_t) {
+    const void* data = memory->get();
+    size_t count = bytes / 16;
+    void* written = sink->get();
+    void* arguments[] = {&data, &count, &written};
+    status.Update((*kernel)->Launch(
+        {.grid_x = int64_t{store.device().limits.multiprocessors} * kReadBlocksPerSm,
+         .threads = kReadThreads},
+        arguments, stream));
+  };
+  const double ms = bench::BurstMs({read}, kReadRounds, stream.get())[0];
+  if (!status.ok()) return status;
+  return 1e-6 * static_cast<double>(bytes) / ms;
+}
+
+}  // namespace mlpserve::tools

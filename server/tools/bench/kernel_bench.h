@@ -1,0 +1,93 @@
+// The seam between the benchmark and what computes: a KernelBench prepares one problem at a time,
+// and computes and times it in every way that was asked for. Implemented by GPUs and processors.
+//
+// Threads: one. Calls come in the order of the methods below; Prepare forgets the last problem.
+// Errors: INVALID_ARGUMENT and NOT_FOUND are the caller's; RESOURCE_EXHAUSTED, the problem does not
+// fit; the rest are failures of the device.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "kernels/spec/block.h"
+#include "server/tools/bench/expected.h"
+#include "server/tools/bench/problem.h"
+#include "server/tools/bench/record.h"
+
+namespace mlpserve::tools {
+
+// Which ways of computing a layer are wanted.
+struct Variants {
+  enum class Kind : uint8_t {
+    kChosen,  // the one that the service would take
+    kAll,     // and all that it could have taken
+    kNamed,   // those
+  };
+  Kind kind = Kind::kChosen;
+  std::vector<std::string> names;
+};
+
+struct Candidate {
+  std::string variant;    // as the service names it
+  bool is_plain = false;  // the library's bare product
+  std::optional<Resources> resources;
+};
+
+struct TimeOptions {
+  int burst_rounds = 40;
+  double seconds = 1;  // alone, in each of `rounds` turns
+  int rounds = 2;
+};
+
+struct Times {
+  double burst_ms = 0;
+  double ms = 0;
+  double chain_ms = 0;  // of a layer; 0 without a chain
+};
+
+struct MachineFigures {
+  std::string name;          // "NVIDIA H200", "processor, 2 threads"
+  std::string driver;        // empty: none
+  double power_limit_w = 0;  // 0: not known
+};
+
+struct CardFigures {  // means; 0: not known
+  double sm_mhz = 0;
+  double power_w = 0;
+};
+
+class KernelBench {
+ public:
+  virtual ~KernelBench() = default;
+
+  virtual MachineFigures Machine() const = 0;
+  virtual std::vector<std::string> Warnings() const { return {}; }  // what is missing, in words
+  // Gigabytes per second with which memory is read; 0: not measured.
+  virtual double MeasureReading() { return 0; }
+
+  // RESOURCE_EXHAUSTED where the problem needs more memory than there is, with both.
+  virtual absl::Status CheckFits(const Problem& problem) const = 0;
+  // x is [m, k]. The layer's weights are copied as often as keeps them cold.
+  virtual absl::StatusOr<std::vector<Candidate>> Prepare(const Problem& problem,
+                                                         const LayerSpec& layer,
+                                                         std::span<const float> x,
+                                                         const Variants& variants) = 0;
+  // The prepared problem's product in float64.
+  virtual absl::StatusOr<ProductSums> Multiply(ComputeType rounded_to) = 0;
+  // y [m, n], as the candidate computes it.
+  virtual absl::StatusOr<std::vector<float>> Compute(size_t candidate) = 0;
+  // Of a problem with a chain: whether its result, run as it is timed, has the bits of layers that
+  // are run one by one. A plain product has no chain.
+  virtual absl::StatusOr<bool> ChainHolds(size_t candidate) = 0;
+  // In turn; results in the order of `candidates`.
+  virtual absl::StatusOr<std::vector<Times>> Time(const std::vector<size_t>& candidates,
+                                                  const TimeOptions& options) = 0;
+  // Of the card since the last call.
+  virtual CardFigures TakeCardFigures() { return {}; }
+};
+
+}  // namespace mlpserve::tools

@@ -1,0 +1,144 @@
+#include "server/tools/bench/layer_ways.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "kernels/cuda/block/fused_gemm.h"
+#include "kernels/cuda/block/layer_chooser.h"
+#include "kernels/cuda/block/library_gemm.h"
+#include "kernels/cuda/choose.h"
+
+namespace mlpserve::tools {
+namespace {
+
+constexpr int kAllProposals = 1000;
+
+std::vector<Way> WaysOfOurs(const cuda::Product& product, int64_t m, const GpuTools& tools) {
+  cuda::ChooseOptions options = product.Options(false);
+  options.most = kAllProposals;
+  std::vector<Way> ways;
+  for (const cuda::Proposal& proposal :
+       cuda::ChooseConfigs({.m = m, .n = product.args.n, .k = product.args.k}, product.compute,
+                           product.output, options, tools.store.device().limits)) {
+    ways.push_back({.variant = Name(proposal.config), .config = proposal.config});
+  }
+  return ways;
+}
+
+absl::StatusOr<std::vector<Way>> WaysOfLibrary(const cuda::Product& product, int64_t m,
+                                               bool is_plain, const GpuTools& tools) {
+  std::vector<Way> ways;
+  if (tools.library == nullptr) return ways;
+  const auto gemms =
+      cuda::LibraryGemm::Make(product, m, tools.library, tools.store,
+                              is_plain ? kMostPlainAlgorithms : cuda::LibraryGemm::kMostAlgorithms);
+  if (!gemms.ok()) return gemms.status();
+  for (size_t i = 0; i < gemms->size(); ++i) {
+    ways.push_back({.variant = is_plain ? kPlainVariant : (*gemms)[i]->name(),
+                    .is_plain = is_plain,
+                    .config = {},
+                    .algorithm = i});
+  }
+  return ways;
+}
+
+// The name of what the service would take.
+absl::StatusOr<std::string> Choose(const cuda::Product& product, int64_t m, const GpuTools& tools) {
+  const cuda::LayerChooser chooser({}, tools.store, tools.library);
+  chooser.CompileAhead(product, {m});
+  const auto chosen = chooser.Choose(product, m, tools.stream);
+  if (!chosen.ok()) return chosen.status();
+  return chosen->plan.variant;
+}
+
+void CompileAhead(const std::vector<Way>& ways, const cuda::Product& product,
+                  const GpuTools& tools) {
+  std::vector<cuda::KernelStore::GemmRequest> requests;
+  for (const Way& way : ways) {
+    if (way.config) requests.push_back({.epilogue = product.epilogue, .config = *way.config});
+  }
+  tools.store.CompileAhead(requests);
+}
+
+absl::StatusOr<std::vector<Way>> Named(const std::vector<std::string>& names,
+                                       const std::vector<Way>& all) {
+  std::vector<Way> ways;
+  for (const std::string& name : names) {
+    const auto found = std::ranges::find(all, name, &Way::variant);
+    if (found == all.end()) {
+      const auto variant = [](std::string* out, const Way& way) { out->append(way.variant); };
+      return absl::InvalidArgumentError(absl::StrCat("--variants: expected chosen, all or of ",
+                                                     absl::StrJoin(all, ", ", variant), ", found ",
+                                                     name));
+    }
+    ways.push_back(*found);
+  }
+  return ways;
+}
+
+}  // namespace
+
+cuda::Product PlainProduct(const cuda::Product& product, void* y, int64_t y_stride) {
+  cuda::Product plain = product;
+  plain.epilogue = {};
+  plain.output = StorageType(product.compute);
+  plain.args.y = y;
+  plain.args.y_stride = y_stride;
+  return plain;
+}
+
+absl::StatusOr<Ways> FindWays(const cuda::Product& product, const cuda::Product& plain, int64_t m,
+                              const Variants& variants, const GpuTools& tools) {
+  Ways ways;
+  auto bare = WaysOfLibrary(plain, m, true, tools);
+  if (!bare.ok()) return bare.status();
+  ways.plain = *std::move(bare);
+  auto library = WaysOfLibrary(product, m, false, tools);
+  if (!library.ok()) return library.status();
+  std::vector<Way> ours = WaysOfOurs(product, m, tools);
+  if (variants.kind == Variants::Kind::kAll) {
+    ways.ours = std::move(ours);
+    ways.library = *std::move(library);
+  } else {
+    std::vector<std::string> names = variants.names;
+    if (variants.kind == Variants::Kind::kChosen) {
+      absl::StatusOr<std::string> chosen = Choose(product, m, tools);
+      if (!chosen.ok()) return chosen.status();
+      names = {*std::move(chosen)};
+    }
+    ours.insert(ours.end(), library->begin(), library->end());
+    absl::StatusOr<std::vector<Way>> named = Named(names, ours);
+    if (!named.ok()) return named.status();
+    ways.ours = *std::move(named);
+  }
+  CompileAhead(ways.ours, product, tools);
+  return ways;
+}
+
+absl::StatusOr<MadeStep> MakeStep(const Way& way, const cuda::Product& product, int64_t m,
+                                  const GpuTools& tools) {
+  if (!way.config) {
+    auto gemms = cuda::LibraryGemm::Make(
+        product, m, tools.library, tools.store,
+        way.is_plain ? kMostPlainAlgorithms : cuda::LibraryGemm::kMostAlgorithms);
+    if (!gemms.ok()) return gemms.status();
+    if (way.algorithm >= gemms->size()) {
+      return absl::InternalError(absl::StrCat("expected algorithm ", way.algorithm,
+                                              " of cuBLASLt again, found ", gemms->size()));
+    }
+    return MadeStep{.step = std::move((*gemms)[way.algorithm]), .resources = {}};
+  }
+  auto gemm = cuda::FusedGemm::Make(product, *way.config, m, tools.store);
+  if (!gemm.ok()) return gemm.status();
+  const cuda::KernelResources& resources = (*gemm)->resources();
+  const int dynamic = LaunchOf(*way.config, product, m, 1).shape.shared_bytes;
+  const Resources figures{.registers = resources.registers,
+                          .shared_bytes = resources.static_shared_bytes + dynamic,
+                          .local_bytes = resources.stack_bytes};
+  return MadeStep{.step = *std::move(gemm), .resources = figures};
+}
+
+}  // namespace mlpserve::tools

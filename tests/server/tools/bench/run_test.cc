@@ -1,0 +1,208 @@
+#include "server/tools/bench/run.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "server/tools/bench/cpu_kernel_bench.h"
+
+namespace mlpserve::tools {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// Computes FP32 layers without an epilogue: once right, once wrong, once without the bias.
+class FakeBench final : public KernelBench {
+ public:
+  MachineFigures Machine() const override {
+    return {.name = "a card", .driver = "1.2", .power_limit_w = 700};
+  }
+  std::vector<std::string> Warnings() const override { return {"nothing is known"}; }
+  double MeasureReading() override { return 1000; }
+  absl::Status CheckFits(const Problem& problem) const override {
+    if (problem.n <= 64) return absl::OkStatus();
+    return absl::ResourceExhaustedError("too large");
+  }
+  absl::StatusOr<std::vector<Candidate>> Prepare(const Problem& problem, const LayerSpec& layer,
+                                                 std::span<const float> x,
+                                                 const Variants&) override {
+    ++prepared;
+    problem_ = problem;
+    layer_ = layer;
+    x_.assign(x.begin(), x.end());
+    return std::vector<Candidate>{{.variant = "right", .resources = Resources{.registers = 7}},
+                                  {.variant = "wrong"},
+                                  {.variant = "bare", .is_plain = true}};
+  }
+  absl::StatusOr<ProductSums> Multiply(ComputeType rounded_to) override {
+    ++multiplied;
+    return MultiplyOnHost(x_, layer_.weight, problem_.m, problem_.n, problem_.k, rounded_to);
+  }
+  absl::StatusOr<std::vector<float>> Compute(size_t candidate) override {
+    const ProductSums sums =
+        MultiplyOnHost(x_, layer_.weight, problem_.m, problem_.n, problem_.k, problem_.compute);
+    std::vector<float> y;
+    for (size_t i = 0; i < sums.sums.size(); ++i) {
+      const double bias = layer_.bias[i % layer_.bias.size()];
+      y.push_back(static_cast<float>(sums.sums[i] + (candidate == 2 ? 0 : bias)));
+    }
+    if (candidate == 1) y[3] += 1;
+    return y;
+  }
+  absl::StatusOr<bool> ChainHolds(size_t) override { return chain_holds; }
+  absl::StatusOr<std::vector<Times>> Time(const std::vector<size_t>& candidates,
+                                          const TimeOptions&) override {
+    timed = candidates;
+    return std::vector<Times>(candidates.size(), Times{.burst_ms = 2, .ms = 1});
+  }
+  CardFigures TakeCardFigures() override { return {.sm_mhz = 1500, .power_w = 600}; }
+
+  int prepared = 0, multiplied = 0;
+  bool chain_holds = true;
+  std::vector<size_t> timed;
+
+ private:
+  Problem problem_;
+  LayerSpec layer_;
+  std::vector<float> x_;
+};
+
+Problem Linear(int64_t m, int64_t n, int64_t k) {
+  return {
+      .m = m, .n = n, .k = k, .compute = ComputeType::kFp32, .epilogue = *NamedEpilogue("linear")};
+}
+
+std::vector<nlohmann::json> Parse(const std::string& records) {
+  std::vector<nlohmann::json> parsed;
+  std::istringstream lines(records);
+  for (std::string line; std::getline(lines, line);) parsed.push_back(nlohmann::json::parse(line));
+  return parsed;
+}
+
+TEST(RunKernelBenchTest, OnlyWhatIsRightIsTimedAndRecorded) {
+  FakeBench bench;
+  std::ostringstream table, records;
+  const auto result = RunKernelBench({Linear(3, 8, 8)}, {.commit = "abc", .date = "2026-11-21"},
+                                     bench, table, &records);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->records, 2);
+  EXPECT_EQ(result->wrong, 1);
+  EXPECT_THAT(bench.timed, ElementsAre(0, 2));
+  EXPECT_THAT(table.str(),
+              HasSubstr("WRONG fp32 linear 3 x 8 x 8 wrong: worst at row 0, column 3"));
+  EXPECT_THAT(table.str(), HasSubstr("warning: nothing is known"));
+  const std::vector<nlohmann::json> lines = Parse(records.str());
+  ASSERT_EQ(lines.size(), 4u);
+  EXPECT_EQ(lines[0], (nlohmann::json{{"op", "machine"},
+                                      {"gpu", "a card"},
+                                      {"driver", "1.2"},
+                                      {"power_limit_w", 700},
+                                      {"date", "2026-11-21"},
+                                      {"commit", "abc"}}));
+  EXPECT_EQ(lines[1]["op"], "read");
+  EXPECT_EQ(lines[2]["variant"], "right");
+  EXPECT_EQ(lines[2]["op"], "linear");
+  EXPECT_EQ(lines[2]["sm_mhz"], 1500);
+  EXPECT_EQ(lines[3]["op"], "gemm_only");
+}
+
+TEST(RunKernelBenchTest, OneShapesEpiloguesShareTheOraclesProduct) {
+  FakeBench bench;
+  std::ostringstream table;
+  Problem other = Linear(3, 8, 8);
+  other.epilogue = *ParseOps("[]");
+  const auto result =
+      RunKernelBench({Linear(3, 8, 8), other, Linear(4, 8, 8)}, {}, bench, table, nullptr);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(bench.prepared, 3);
+  EXPECT_EQ(bench.multiplied, 2);
+}
+
+TEST(RunKernelBenchTest, AProblemThatDoesNotFitEndsTheRunBeforeItBegins) {
+  FakeBench bench;
+  std::ostringstream table;
+  const auto result =
+      RunKernelBench({Linear(3, 8, 8), Linear(3, 65, 8)}, {}, bench, table, nullptr);
+  EXPECT_EQ(result.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(bench.prepared, 0);
+}
+
+TEST(RunKernelBenchTest, AChainWithOtherBitsIsNotTimed) {
+  FakeBench bench;
+  bench.chain_holds = false;
+  std::ostringstream table;
+  Problem chain = Linear(3, 8, 8);
+  chain.layers = 4;
+  const auto result = RunKernelBench({chain}, {}, bench, table, nullptr);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->wrong, 2);
+  EXPECT_THAT(bench.timed, ElementsAre(2));
+  EXPECT_THAT(table.str(), HasSubstr("right: a chain's bits are not those"));
+}
+
+TEST(CpuKernelBenchTest, MeasuresEveryNamedEpilogueInEveryFormat) {
+  const std::unique_ptr<KernelBench> bench = MakeCpuKernelBench(2);
+  std::vector<Problem> problems;
+  for (const ComputeType compute :
+       {ComputeType::kFp32, ComputeType::kTf32, ComputeType::kFp16, ComputeType::kBf16}) {
+    for (const std::string& name : EpilogueNames()) {
+      problems.push_back({.m = 5,
+                          .n = 96,
+                          .k = 96,
+                          .compute = compute,
+                          .epilogue = *NamedEpilogue(name),
+                          .layers = 3});
+    }
+  }
+  std::ostringstream table, records;
+  const auto result =
+      RunKernelBench(problems, {.time = {.burst_rounds = 2, .seconds = 1e-4, .rounds = 1}}, *bench,
+                     table, &records);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->wrong, 0) << table.str();
+  EXPECT_EQ(result->records, static_cast<int>(problems.size()));
+  for (const nlohmann::json& record : Parse(records.str())) {
+    if (!record.contains("ms")) continue;
+    EXPECT_GT(record["ms"], 0) << record;
+    EXPECT_GT(record["chain_ms"], 0) << record;
+    EXPECT_TRUE(record.contains("relerr")) << record;
+  }
+}
+
+TEST(CpuKernelBenchTest, OddSizesAndOneRow) {
+  const std::unique_ptr<KernelBench> bench = MakeCpuKernelBench(1);
+  std::ostringstream table;
+  std::vector<Problem> problems = {Linear(1, 1, 1), Linear(7, 33, 5), Linear(1, 3, 1000)};
+  const auto result =
+      RunKernelBench(problems, {.time = {.burst_rounds = 1, .seconds = 1e-5, .rounds = 1}}, *bench,
+                     table, nullptr);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->wrong, 0) << table.str();
+}
+
+TEST(CpuKernelBenchTest, AVariantThatThereIsNotIsRefusedWithTheOneThatThereIs) {
+  const std::unique_ptr<KernelBench> bench = MakeCpuKernelBench(1);
+  std::ostringstream table;
+  const auto result =
+      RunKernelBench({Linear(2, 4, 4)},
+                     {.variants = {.kind = Variants::Kind::kNamed, .names = {"wgmma"}},
+                      .time = {.burst_rounds = 1, .seconds = 1e-5, .rounds = 1}},
+                     *bench, table, nullptr);
+  EXPECT_EQ(result.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(result.status().message()), HasSubstr("expected chosen, all or fp32"));
+}
+
+TEST(CpuKernelBenchTest, WhatNoMemoryHoldsIsRefusedWithBothSizes) {
+  const std::unique_ptr<KernelBench> bench = MakeCpuKernelBench(1);
+  const absl::Status fits = bench->CheckFits(Linear(1, 1 << 24, 1 << 24));
+  EXPECT_EQ(fits.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(fits.message()), HasSubstr("MiB of memory, found "));
+}
+
+}  // namespace
+}  // namespace mlpserve::tools

@@ -1,15 +1,18 @@
-// Zeroed memory of a fixed size at the start of a cache line. Throws std::bad_alloc, as std::vector
-// does.
+// Zeroed memory of a fixed size at the start of a cache line; where it is large, on huge pages if
+// the system gives them: reading weights on ordinary ones waits for their addresses. Throws
+// std::bad_alloc, as std::vector does.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
-#include <new>
 #include <type_traits>
 
 namespace mlpserve::cpu {
+
+// Not zeroed; to be given to std::free.
+void* AllocateAligned(size_t bytes);
 
 template <typename T>
 class AlignedBuffer {
@@ -18,7 +21,7 @@ class AlignedBuffer {
  public:
   explicit AlignedBuffer(int64_t size)
       : size_(size),
-        data_(static_cast<T*>(::operator new(static_cast<size_t>(size) * sizeof(T), kAlignment))) {
+        data_(static_cast<T*>(AllocateAligned(static_cast<size_t>(size) * sizeof(T)))) {
     std::uninitialized_fill_n(data_.get(), size, T{});
   }
 
@@ -27,13 +30,12 @@ class AlignedBuffer {
   const T* get() const { return data_.get(); }
 
  private:
-  static constexpr std::align_val_t kAlignment{64};
-  struct Delete {
-    void operator()(T* data) const { ::operator delete(data, kAlignment); }
+  struct Free {
+    void operator()(T* data) const { std::free(data); }
   };
 
   int64_t size_;
-  std::unique_ptr<T, Delete> data_;
+  std::unique_ptr<T, Free> data_;
 };
 
 }  // namespace mlpserve::cpu

@@ -78,7 +78,7 @@ Bf16Product::State::State(const Panels& weights, int64_t z_stride, int threads)
     lanes_.push_back({AlignedBuffer<std::byte>(kRows * inputs_ * 2), dnnl::stream(engine_), {}});
     Lane& lane = lanes_.back();
     // oneDNN does not write to its weights; its interface has no const.
-    void* panels = const_cast<std::byte*>(weights.panel(0));
+    void* panels = const_cast<std::byte*>(weights.panel(0).data());
     lane.arguments = {{DNNL_ARG_SRC, memory(plan_.src_desc(), engine_, lane.x.get())},
                       {DNNL_ARG_WEIGHTS, memory(plan_.weights_desc(), engine_, panels)},
                       {DNNL_ARG_DST, memory(plan_.dst_desc(), engine_, nullptr)},
@@ -126,13 +126,16 @@ bool Bf16Product::IsFaster() {
 
     AlignedBuffer<float> x(kRows * kWidth);
     AlignedBuffer<float> z(kRows * kWidth);
-    const ProductTile tile{.x = x.get(),
-                           .x_stride = kWidth,
-                           .z = z.get(),
-                           .z_stride = kWidth,
-                           .rows = kRows,
-                           .first_panel = 0,
-                           .last_panel = fp32.count()};
+    const auto run_fp32 = [&] {
+      for (int64_t panel = 0; panel < fp32.count(); ++panel) {
+        Product(fp32, {.x = x.get(),
+                       .x_stride = kWidth,
+                       .z = z.get() + panel * kPanelColumns,
+                       .z_stride = kWidth,
+                       .rows = kRows,
+                       .panel = panel});
+      }
+    };
     const auto time = [](auto f) {
       const auto begin = std::chrono::steady_clock::now();
       f();
@@ -141,7 +144,7 @@ bool Bf16Product::IsFaster() {
     auto fp32_time = std::chrono::steady_clock::duration::max();
     auto bf16_time = fp32_time;
     for (int i = 0; i < 20; ++i) {  // in turn: the clock may change meanwhile
-      fp32_time = std::min(fp32_time, time([&] { Product(fp32, tile); }));
+      fp32_time = std::min(fp32_time, time(run_fp32));
       bf16_time = std::min(bf16_time, time([&] { product->Run(0, x.get(), kWidth, z.get()); }));
     }
     return bf16_time * 6 < fp32_time * 5;

@@ -1,10 +1,11 @@
 // A block on the CPU: weights packed and memory allocated once at load, batches run on the calling
 // thread, which workers join where a batch is worth waking them.
 //
-// A product's tile passes through its epilogue while it is in cache. Two plans, chosen for each
-// batch by its size (cpu_plan.h): many rows are cut into chunks that pass through all layers
-// without waiting for one another; few rows of wide layers are cut by columns, layer after layer.
-// Batch statistics need whole columns and so the second plan.
+// A product's tile passes through its epilogue while it is in cache (packed_block.h). Two plans,
+// chosen for each batch by its size (cpu_plan.h): many rows are cut into chunks that pass through
+// all layers without waiting for one another (chunk_runner.h); few rows of wide layers are cut by
+// columns, layer after layer (step_runner.h). Batch statistics need whole columns and so the second
+// plan.
 //
 // The products are our own (product.h), not oneDNN's: measured beside it on one AVX-512 core
 // (2.6.3, FP32, 256 and 1024 wide, 1 to 256 rows) they take 0.8 to 1.1 times as long, need no
@@ -14,8 +15,9 @@
 // (bf16_product.h).
 //
 // Threads: Run, one call at a time. Memory: the packed weights, and for each thread three buffers
-// of a chunk of rows (LargestChunk) of the widest layer; a block with batch statistics three of
-// max_rows. After load nothing is allocated here (oneDNN allocates inside each of its calls).
+// of a chunk of rows (LargestChunk) of the widest layer, and for all threads three of FewRows; a
+// block with batch statistics has three of max_rows. After load nothing is allocated here (oneDNN
+// allocates inside each of its calls).
 #pragma once
 
 #include <cstddef>

@@ -23,9 +23,12 @@ struct Plan {
 // where they are many; but a chunk's rows should stay in the L2 cache.
 int64_t LargestChunk(const BlockShape& shape);
 
-// Rows below which `threads` threads cut a layer by its columns. Also the rows that such a batch
-// has at most, batch statistics apart.
-int64_t FewRows(int threads);
+// Rows below which `threads` threads go layer after layer, each with its share of the weights. Also
+// the rows that such a batch has at most, batch statistics apart.
+int64_t FewRows(const BlockShape& shape, int threads);
+
+// Whether the weights exceed the L2 cache, and so are fetched into it a little ahead of their use.
+bool FetchesAhead(const BlockShape& shape);
 
 Plan ChoosePlan(const BlockShape& shape, int64_t rows, int threads);
 

@@ -15,8 +15,7 @@ namespace HWY_NAMESPACE {
 using Kind = EpilogueStep::Kind;
 
 constexpr int64_t kLanes = HWY_LANES(float);
-constexpr int64_t kBlockRows = 16;  // rows that pass through all steps at once, in the L1 cache
-constexpr int64_t kScratchStride = 64;
+constexpr int64_t kScratchStride = kPanelColumns;
 
 // The values of one level: the tile's own, or scratch.
 struct Level {
@@ -27,7 +26,7 @@ struct Level {
 class Block {
  public:
   Block(const EpilogueTile& tile, int64_t first_row)
-      : tile_(tile), first_row_(first_row), rows_(std::min(kBlockRows, tile.rows - first_row)) {}
+      : tile_(tile), first_row_(first_row), rows_(std::min(kEpilogueRows, tile.rows - first_row)) {}
 
   void Run(const EpilogueStep& step) const {
     const Level level = At(step.level);
@@ -137,7 +136,7 @@ class Block {
 };
 
 void RunEpilogue(const EpilogueProgram& program, const EpilogueTile& tile) {
-  for (int64_t row = 0; row < tile.rows; row += kBlockRows) {
+  for (int64_t row = 0; row < tile.rows; row += kEpilogueRows) {
     const Block block(tile, row);
     for (const EpilogueStep& step : program.steps) block.Run(step);
   }

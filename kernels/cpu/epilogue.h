@@ -5,11 +5,15 @@
 #include <cstdint>
 
 #include "kernels/cpu/epilogue_program.h"
+#include "kernels/cpu/panels.h"
 
 namespace mlpserve::cpu {
 
+// Rows that pass through all steps at once, in the L1 cache.
+inline constexpr int64_t kEpilogueRows = 16;
+
 // Scratch floats that one level above the first takes.
-inline constexpr int64_t kEpilogueScratchPerLevel = 16 * 64;
+inline constexpr int64_t kEpilogueScratchPerLevel = kEpilogueRows * kPanelColumns;
 
 struct EpilogueTile {
   float* z = nullptr;  // [rows, columns], in place; whole vectors are read and written: up to
@@ -19,8 +23,8 @@ struct EpilogueTile {
                              // may be null where no step is kAddInput
   int64_t x_stride = 0;
   int64_t rows = 0;
-  int64_t columns = 0;       // at most 64
-  int64_t first_column = 0;  // of the layer's outputs, a multiple of 64
+  int64_t columns = 0;       // at most kPanelColumns
+  int64_t first_column = 0;  // of the layer's outputs, a multiple of kPanelColumns
   float* scratch = nullptr;  // [levels - 1, kEpilogueScratchPerLevel]
 };
 

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "kernels/cpu/aligned_buffer.h"
 #include "kernels/spec/block.h"
@@ -28,7 +29,9 @@ class Panels {
   int64_t inputs() const { return inputs_; }
   int64_t outputs() const { return outputs_; }
   int64_t count() const { return (outputs_ + kPanelColumns - 1) / kPanelColumns; }
-  const std::byte* panel(int64_t index) const { return data_.get() + index * panel_bytes_; }
+  std::span<const std::byte> panel(int64_t index) const {
+    return {data_.get() + index * panel_bytes_, static_cast<size_t>(panel_bytes_)};
+  }
   int64_t bytes() const { return data_.size(); }
 
  private:

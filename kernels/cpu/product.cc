@@ -19,12 +19,27 @@ using Vector = hn::Vec<Float>;
 
 // Vectors that a full tile is wide: with six rows, AVX-512's 32 registers hold 24 sums, the 16 of
 // older instruction sets 12.
-constexpr int kLanes = HWY_LANES(float);
+constexpr int64_t kLanes = HWY_LANES(float);
 constexpr int kWidest = kLanes >= 16 ? 4 : 2;
 constexpr int64_t kTallest = 6;
 // Inputs whose weights are used for all rows before the next ones are read: 64 KiB of a panel,
 // which stay in the L2 cache beside the rows. Sums wait in z meanwhile. Even, for pairs of BF16.
 constexpr int64_t kBlockInputs = 256;
+constexpr int64_t kCacheLine = 64;
+
+// Weights on their way to the L2 cache while others are used: `step` bytes for each turn of the
+// innermost loop, so that they fill no queue.
+struct Ahead {
+  const std::byte* next = nullptr;
+  int64_t bytes = 0;
+  int64_t step = 0;  // in cache lines; 0: nothing is left to fetch
+};
+
+HWY_INLINE void Fetch(const Ahead& ahead, int64_t turn) {
+  for (int64_t b = 0; b < ahead.step; b += kCacheLine) {
+    __builtin_prefetch(ahead.next + turn * ahead.step + b, 0, 2);
+  }
+}
 
 // Adds x[row][k] * w[v] to every sum.
 template <int kRows, int kVectors>
@@ -39,10 +54,11 @@ HWY_INLINE void AddOuterProduct(const float* HWY_RESTRICT x, int64_t x_stride,
 
 template <int kRows, int kVectors>
 HWY_INLINE void SumFp32(const float* HWY_RESTRICT x, int64_t x_stride,
-                        const float* HWY_RESTRICT weights, int64_t inputs,
+                        const float* HWY_RESTRICT weights, int64_t inputs, const Ahead& ahead,
                         Vector (&sums)[kRows][kVectors]) {
   const Float f;
   for (int64_t k = 0; k < inputs; ++k) {
+    Fetch(ahead, k);
     Vector w[kVectors];
     for (int v = 0; v < kVectors; ++v) {
       w[v] = hn::Load(f, weights + k * kPanelColumns + v * kLanes);
@@ -54,11 +70,12 @@ HWY_INLINE void SumFp32(const float* HWY_RESTRICT x, int64_t x_stride,
 // A 32-bit lane holds the weights of two inputs; the lower half is the first's.
 template <int kRows, int kVectors>
 HWY_INLINE void SumBf16(const float* HWY_RESTRICT x, int64_t x_stride,
-                        const uint32_t* HWY_RESTRICT weights, int64_t inputs,
+                        const uint32_t* HWY_RESTRICT weights, int64_t inputs, const Ahead& ahead,
                         Vector (&sums)[kRows][kVectors]) {
   const Float f;
   const Bits u;
   for (int64_t k = 0; k < inputs; k += 2) {
+    Fetch(ahead, k / 2);
     Vector even[kVectors];
     Vector odd[kVectors];
     for (int v = 0; v < kVectors; ++v) {
@@ -77,12 +94,20 @@ struct Slice {
   const std::byte* weights;  // of input `first`
   int64_t first;
   int64_t last;
+
+  // Of the innermost loop.
+  int64_t turns() const {
+    return format == WeightFormat::kFp32 ? last - first : (last - first + 1) / 2;
+  }
 };
 
+int64_t InputBytes(WeightFormat format) {
+  return kPanelColumns * (format == WeightFormat::kFp32 ? 4 : 2);
+}
+
 Slice SliceOf(const Panels& weights, int64_t panel, int64_t first) {
-  const int64_t bytes = kPanelColumns * (weights.format() == WeightFormat::kFp32 ? 4 : 2);
   return {.format = weights.format(),
-          .weights = weights.panel(panel) + first * bytes,
+          .weights = weights.panel(panel).data() + first * InputBytes(weights.format()),
           .first = first,
           .last = std::min(first + kBlockInputs, weights.inputs())};
 }
@@ -90,7 +115,7 @@ Slice SliceOf(const Panels& weights, int64_t panel, int64_t first) {
 // `x` and `z` point to the tile's first row, `column` counts within the panel.
 template <int kRows, int kVectors>
 HWY_INLINE void Tile(const Slice& slice, int64_t column, const float* x, int64_t x_stride, float* z,
-                     int64_t z_stride) {
+                     int64_t z_stride, const Ahead& ahead) {
   const Float f;
   Vector sums[kRows][kVectors];
   for (int row = 0; row < kRows; ++row) {
@@ -101,10 +126,10 @@ HWY_INLINE void Tile(const Slice& slice, int64_t column, const float* x, int64_t
   const int64_t inputs = slice.last - slice.first;
   if (slice.format == WeightFormat::kFp32) {
     const float* weights = reinterpret_cast<const float*>(slice.weights) + column;
-    SumFp32<kRows, kVectors>(x + slice.first, x_stride, weights, inputs, sums);
+    SumFp32<kRows, kVectors>(x + slice.first, x_stride, weights, inputs, ahead, sums);
   } else {
     const uint32_t* weights = reinterpret_cast<const uint32_t*>(slice.weights) + column;
-    SumBf16<kRows, kVectors>(x + slice.first, x_stride, weights, inputs, sums);
+    SumBf16<kRows, kVectors>(x + slice.first, x_stride, weights, inputs, ahead, sums);
   }
   for (int row = 0; row < kRows; ++row) {
     for (int v = 0; v < kVectors; ++v) {
@@ -113,45 +138,82 @@ HWY_INLINE void Tile(const Slice& slice, int64_t column, const float* x, int64_t
   }
 }
 
+int64_t CeilDiv(int64_t value, int64_t divisor) { return (value + divisor - 1) / divisor; }
+
+// Rows in tiles that differ by one at most: a low tile waits for its weights and its sums.
 template <int kVectors>
-void AllRows(const Slice& slice, int64_t column, const ProductTile& tile, float* z) {
+void AllRows(const Slice& slice, int64_t column, const ProductTile& tile, float* z, Ahead& ahead) {
   int64_t row = 0;
-  const auto run = [&]<int kRows>() {
-    for (; tile.rows - row >= kRows; row += kRows) {
-      Tile<kRows, kVectors>(slice, column, tile.x + row * tile.x_stride, tile.x_stride,
-                            z + row * tile.z_stride, tile.z_stride);
+  for (int64_t tiles = CeilDiv(tile.rows, kTallest); tiles > 0; --tiles) {
+    const float* tile_x = tile.x + row * tile.x_stride;
+    float* tile_z = z + row * tile.z_stride;
+    const int64_t height = CeilDiv(tile.rows - row, tiles);
+    switch (height) {
+      case 6:
+        Tile<6, kVectors>(slice, column, tile_x, tile.x_stride, tile_z, tile.z_stride, ahead);
+        break;
+      case 5:
+        Tile<5, kVectors>(slice, column, tile_x, tile.x_stride, tile_z, tile.z_stride, ahead);
+        break;
+      case 4:
+        Tile<4, kVectors>(slice, column, tile_x, tile.x_stride, tile_z, tile.z_stride, ahead);
+        break;
+      case 3:
+        Tile<3, kVectors>(slice, column, tile_x, tile.x_stride, tile_z, tile.z_stride, ahead);
+        break;
+      case 2:
+        Tile<2, kVectors>(slice, column, tile_x, tile.x_stride, tile_z, tile.z_stride, ahead);
+        break;
+      default:
+        Tile<1, kVectors>(slice, column, tile_x, tile.x_stride, tile_z, tile.z_stride, ahead);
     }
-  };
-  run.template operator()<kTallest>();
-  run.template operator()<4>();
-  run.template operator()<2>();
-  run.template operator()<1>();
+    row += height;
+    const int64_t fetched = slice.turns() * ahead.step;
+    ahead.next += fetched;
+    ahead.bytes -= fetched;
+    if (ahead.bytes <= 0) ahead.step = 0;
+  }
 }
 
 // `z` is the panel's first column; `columns` of the panel exist.
-void AllColumns(const Slice& slice, int64_t columns, const ProductTile& tile, float* z) {
+void AllColumns(const Slice& slice, int64_t columns, const ProductTile& tile, float* z,
+                Ahead ahead) {
   for (int64_t column = 0; column < columns;) {
-    const int64_t left = (columns - column + kLanes - 1) / kLanes;  // vectors
+    const int64_t left = CeilDiv(columns - column, kLanes);  // vectors
     if (kWidest == 4 && left > 2) {
-      AllRows<kWidest>(slice, column, tile, z + column);
+      AllRows<kWidest>(slice, column, tile, z + column, ahead);
       column += kWidest * kLanes;
     } else if (left >= 2) {
-      AllRows<2>(slice, column, tile, z + column);
+      AllRows<2>(slice, column, tile, z + column, ahead);
       column += 2 * kLanes;
     } else {
-      AllRows<1>(slice, column, tile, z + column);
+      AllRows<1>(slice, column, tile, z + column, ahead);
       column += kLanes;
     }
   }
 }
 
+// What is used after `slice`: the next one, or the start of the panel that comes next.
+Ahead AheadOf(const Panels& weights, const ProductTile& tile, const Slice& slice) {
+  if (!tile.fetches_ahead) return {};
+  std::span<const std::byte> next = tile.upcoming;
+  if (slice.last < weights.inputs()) {
+    const int64_t used = slice.last * InputBytes(weights.format());
+    next = weights.panel(tile.panel).subspan(static_cast<size_t>(used));
+  }
+  const int64_t bytes =
+      std::min(static_cast<int64_t>(next.size()), kBlockInputs * InputBytes(weights.format()));
+  const int64_t turns =
+      slice.turns() * CeilDiv(tile.rows, kTallest) * CeilDiv(kPanelColumns, kWidest * kLanes);
+  const int64_t step = CeilDiv(CeilDiv(bytes, turns), kCacheLine) * kCacheLine;
+  return {.next = next.data(), .bytes = bytes, .step = step};
+}
+
 void Product(const Panels& weights, const ProductTile& tile) {
-  for (int64_t panel = tile.first_panel; panel < tile.last_panel; ++panel) {
-    const int64_t columns = std::min(kPanelColumns, weights.outputs() - panel * kPanelColumns);
-    float* z = tile.z + (panel - tile.first_panel) * kPanelColumns;
-    for (int64_t k = 0; k < weights.inputs(); k += kBlockInputs) {
-      AllColumns(SliceOf(weights, panel, k), columns, tile, z);
-    }
+  const int64_t columns = std::min(kPanelColumns, weights.outputs() - tile.panel * kPanelColumns);
+  for (int64_t k = 0; k < weights.inputs(); k += kBlockInputs) {
+    const Slice slice = SliceOf(weights, tile.panel, k);
+    AllColumns(slice, columns, tile, tile.z, AheadOf(weights, tile, slice));
   }
 }
 

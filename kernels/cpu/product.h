@@ -5,7 +5,9 @@
 // The processor's instruction set is found at run time. Threads: a pure function.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "kernels/cpu/panels.h"
 
@@ -14,12 +16,15 @@ namespace mlpserve::cpu {
 struct ProductTile {
   const float* x = nullptr;  // [rows, inputs], rounded to the compute type
   int64_t x_stride = 0;      // floats from row to row
-  float* z = nullptr;        // [rows, columns of the panels]; whole vectors are written: up to
+  float* z = nullptr;        // [rows, columns of the panel]; whole vectors are written: up to
                              // kPanelColumns - 1 floats past a row's last column
   int64_t z_stride = 0;      // a multiple of 16
   int64_t rows = 0;
-  int64_t first_panel = 0;  // z begins with the first column of this panel
-  int64_t last_panel = 0;   // exclusive
+  int64_t panel = 0;
+  // Whether weights are fetched into the L2 cache a little ahead of their use. The processor's own
+  // prefetching is too late for few rows, and stops at every page.
+  bool fetches_ahead = false;
+  std::span<const std::byte> upcoming;  // the panel that is probably next; its start is fetched too
 };
 
 void Product(const Panels& weights, const ProductTile& tile);

@@ -1,17 +1,19 @@
 #include "kernels/cpu/worker_team.h"
 
-#include "hwy/cache_control.h"
+#include "kernels/cpu/spin.h"
 
 namespace mlpserve::cpu {
 namespace {
 
-// How often the caller looks for the workers' leaving before it sleeps: some 10 µs. They leave
-// within a task of each other, so that sleeping would usually cost more.
-constexpr int kSpins = 500;
+bool HasCoreForEach(int threads) {
+  const unsigned cores = std::thread::hardware_concurrency();  // 0: unknown
+  return static_cast<int64_t>(cores) >= threads;
+}
 
 }  // namespace
 
-WorkerTeam::WorkerTeam(int threads) {
+WorkerTeam::WorkerTeam(int threads, std::chrono::nanoseconds spin)
+    : spin_(HasCoreForEach(threads) ? spin : spin.zero()) {
   for (int thread = 1; thread < threads; ++thread) {
     workers_.emplace_back([this, thread] { Serve(thread); });
   }
@@ -32,36 +34,66 @@ void WorkerTeam::Run(absl::FunctionRef<void(int)> work) {
     work(0);
     return;
   }
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    work_ = &work;
-    ++generation_;
+  work_ = &work;
+  gate_.fetch_add(kOneRun + kOpen);
+  if (sleepers_ > 0) {
+    { const std::lock_guard<std::mutex> lock(mutex_); }  // they wait by now, or have seen the gate
+    wake_.notify_all();
   }
-  wake_.notify_all();
   work(0);
+  gate_.fetch_sub(kOpen);
+  WaitUntilEmpty();
+}
+
+void WorkerTeam::WaitUntilEmpty() {
+  const auto empty = [this] { return (gate_.load() & kInside) == 0; };
+  if (SpinUntil(spin_, empty)) return;
   std::unique_lock<std::mutex> lock(mutex_);
-  work_ = nullptr;
-  if (joined_ == 0) return;
-  lock.unlock();
-  for (int i = 0; i < kSpins && joined_.load(std::memory_order_acquire) > 0; ++i) hwy::Pause();
-  lock.lock();
-  left_.wait(lock, [this] { return joined_ == 0; });
+  caller_sleeps_ = true;
+  left_.wait(lock, empty);
+  caller_sleeps_ = false;
 }
 
 void WorkerTeam::Serve(int thread) {
-  uint64_t served = 0;
-  std::unique_lock<std::mutex> lock(mutex_);
-  while (true) {
-    wake_.wait(lock, [&] { return stopping_ || (work_ != nullptr && generation_ != served); });
-    if (stopping_) return;
-    const absl::FunctionRef<void(int)> work = *work_;
-    served = generation_;
-    ++joined_;
-    lock.unlock();
-    work(thread);
-    lock.lock();
-    if (--joined_ == 0) left_.notify_one();
+  Gate served = 0;
+  while (!stopping_) {
+    if (Enter(&served)) {
+      (*work_)(thread);
+      Leave();
+    }
+    WaitForWork(served);
   }
+}
+
+void WorkerTeam::WaitForWork(Gate served) {
+  if (SpinUntil(spin_, [&] { return HasNews(served); })) return;
+  std::unique_lock<std::mutex> lock(mutex_);
+  ++sleepers_;
+  wake_.wait(lock, [&] { return HasNews(served); });
+  --sleepers_;
+}
+
+bool WorkerTeam::HasNews(Gate served) const {
+  const Gate gate = gate_.load();
+  return stopping_ || ((gate & kOpen) != 0 && gate / kOneRun != served);
+}
+
+// Each Run is entered once: `served` is the number of the last.
+bool WorkerTeam::Enter(Gate* served) {
+  Gate gate = gate_.load();
+  while ((gate & kOpen) != 0 && gate / kOneRun != *served) {
+    if (gate_.compare_exchange_weak(gate, gate + 1)) {
+      *served = gate / kOneRun;
+      return true;
+    }
+  }
+  return false;
+}
+
+void WorkerTeam::Leave() {
+  if ((gate_.fetch_sub(1) & kInside) > 1 || !caller_sleeps_) return;
+  { const std::lock_guard<std::mutex> lock(mutex_); }
+  left_.notify_one();
 }
 
 }  // namespace mlpserve::cpu

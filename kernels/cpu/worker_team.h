@@ -4,11 +4,16 @@
 // thread takes longer than many a batch. The work must therefore be complete when the callers of
 // `work` that did join have returned, however few they are.
 //
+// Having helped, a worker looks for more work for `spin` before it sleeps, so that batches that
+// follow closely on one another find it awake. A core is thus kept busy for `spin` after a call at
+// most, and never from a thread that wants it (spin.h).
+//
 // Threads: Run may be called from several at once; the workers serve one call at a time, the others
 // run on their calling thread alone. Bound: the threads given.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -21,8 +26,10 @@ namespace mlpserve::cpu {
 
 class WorkerTeam {
  public:
-  // `threads` counts the calling one: 1 starts none.
-  explicit WorkerTeam(int threads);
+  // `threads` counts the calling one: 1 starts none. `spin` is also how long a caller waits awake
+  // for the last worker to leave. Zero: both sleep at once; and so they do, whatever it is, where
+  // the machine has fewer cores than `threads`.
+  explicit WorkerTeam(int threads, std::chrono::nanoseconds spin = std::chrono::microseconds(50));
   ~WorkerTeam();
   WorkerTeam(const WorkerTeam&) = delete;
   WorkerTeam& operator=(const WorkerTeam&) = delete;
@@ -34,17 +41,34 @@ class WorkerTeam {
   void Run(absl::FunctionRef<void(int thread)> work);
 
  private:
-  void Serve(int thread);
+  // The gate to the work of one Run: its number, whether workers may enter, and how many are
+  // inside, in one word, so that none can enter once it has been closed.
+  using Gate = uint64_t;
+  static constexpr Gate kInside = 0xffff;
+  static constexpr Gate kOpen = 0x10000;
+  static constexpr Gate kOneRun = 0x20000;
 
+  void Serve(int thread);
+  void WaitForWork(Gate served);
+  bool HasNews(Gate served) const;
+  bool Enter(Gate* served);
+  void Leave();
+  void WaitUntilEmpty();
+
+  const std::chrono::nanoseconds spin_;
   std::mutex busy_;  // held by the Run that the workers serve
 
-  std::mutex mutex_;
+  alignas(64) std::atomic<Gate> gate_ = 0;
+  const absl::FunctionRef<void(int)>* work_ = nullptr;  // set before the gate opens
+  std::atomic<bool> stopping_ = false;
+
+  // Whoever is about to sleep says so first and looks once more; whoever changes the gate then
+  // finds one of both. All four accesses are sequentially consistent.
+  alignas(64) std::mutex mutex_;
   std::condition_variable wake_;
   std::condition_variable left_;
-  const absl::FunctionRef<void(int)>* work_ = nullptr;  // null: nothing to join
-  uint64_t generation_ = 0;                             // of work_
-  bool stopping_ = false;
-  std::atomic<int> joined_ = 0;  // workers inside work_; changed under mutex_
+  std::atomic<int> sleepers_ = 0;  // workers that wait for wake_
+  std::atomic<bool> caller_sleeps_ = false;
   std::vector<std::thread> workers_;
 };
 

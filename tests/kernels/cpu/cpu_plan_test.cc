@@ -18,11 +18,12 @@ TEST(ChoosePlanTest, ASmallBatchWakesNobody) {
   EXPECT_TRUE(plan.by_chunks);
 }
 
-TEST(ChoosePlanTest, ManyRowsAreCutIntoChunksForAllThreads) {
+TEST(ChoosePlanTest, ManyRowsAreCutIntoEqualChunksForAllThreads) {
   const Plan plan = ChoosePlan(Shape(1024, 3), 512, 8);
   EXPECT_EQ(plan.threads, 8);
   EXPECT_TRUE(plan.by_chunks);
-  EXPECT_EQ(plan.chunk_rows, 66);  // 64, a share, in whole kernel tiles of six
+  EXPECT_EQ(plan.chunk_rows, 64);
+  EXPECT_EQ(ChoosePlan(Shape(256, 3), 100, 2).chunk_rows, 50);
 }
 
 TEST(ChoosePlanTest, FewRowsOfWideLayersAreCutByColumns) {
@@ -30,6 +31,17 @@ TEST(ChoosePlanTest, FewRowsOfWideLayersAreCutByColumns) {
   EXPECT_EQ(plan.threads, 8);
   EXPECT_FALSE(plan.by_chunks);
   EXPECT_GE(plan.chunk_rows, 2);
+}
+
+TEST(ChoosePlanTest, ManyMoreRowsAreReadForWeightsThatExceedTheCache) {
+  EXPECT_TRUE(ChoosePlan(Shape(256, 3), 63, 2).by_chunks);
+  EXPECT_FALSE(ChoosePlan(Shape(1024, 3), 63, 2).by_chunks);
+  EXPECT_TRUE(ChoosePlan(Shape(1024, 3), 64, 2).by_chunks);
+}
+
+TEST(ChoosePlanTest, FewRowsAreCutTooWhereThePanelsAreTooFew) {
+  EXPECT_EQ(ChoosePlan(Shape(1024, 3), 60, 2).chunk_rows, 60);
+  EXPECT_EQ(ChoosePlan(Shape(1024, 3), 60, 16).chunk_rows, 15);
 }
 
 TEST(ChoosePlanTest, BatchStatisticsGoLayerAfterLayer) {
@@ -48,7 +60,7 @@ TEST(ChoosePlanTest, EveryPlanIsWithinItsBounds) {
           EXPECT_LE(plan.chunk_rows, LargestChunk(shape));
           EXPECT_TRUE(plan.threads == 1 || plan.threads == threads);
           // The buffers of the plan by columns hold FewRows rows.
-          EXPECT_TRUE(plan.by_chunks || statistics || rows < FewRows(threads));
+          EXPECT_TRUE(plan.by_chunks || statistics || rows < FewRows(shape, threads));
         }
       }
     }

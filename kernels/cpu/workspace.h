@@ -1,0 +1,50 @@
+// Rows of FP32 values that layers read and write.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cpu/aligned_buffer.h"
+#include "kernels/cpu/panels.h"
+
+namespace mlpserve::cpu {
+
+// Rows to be read; may be none (null).
+struct Rows {
+  const float* values = nullptr;
+  int64_t stride = 0;  // floats from row to row
+
+  // Null where the rows are: nothing reads them then.
+  Rows at(int64_t row, int64_t column) const {
+    return {values == nullptr ? nullptr : values + row * stride + column, stride};
+  }
+};
+
+// Buffers that a run of layers works in: the block's input, and two that layers write in turn. A
+// row has room for whole panels.
+class Workspace {
+ public:
+  Workspace(int64_t rows, int64_t widest)
+      : stride_(Stride(widest)),
+        input_(rows * stride_ + kPanelColumns),
+        even_(rows * stride_ + kPanelColumns),
+        odd_(rows * stride_ + kPanelColumns) {}
+
+  // An odd number of cache lines: the rows of a panel then lie in different sets of the L1 cache
+  // even where the width is a power of two.
+  static int64_t Stride(int64_t widest) {
+    return (widest + kPanelColumns - 1) / kPanelColumns * kPanelColumns + 16;
+  }
+
+  int64_t stride() const { return stride_; }
+  float* input() { return input_.get(); }
+  // What layer `index` writes; layer 0 may read what layer -1 would have written.
+  float* layer(int index) { return index % 2 == 0 ? even_.get() : odd_.get(); }
+
+ private:
+  int64_t stride_;
+  AlignedBuffer<float> input_;
+  AlignedBuffer<float> even_;
+  AlignedBuffer<float> odd_;
+};
+
+}  // namespace mlpserve::cpu

@@ -25,10 +25,11 @@ class Run {
     const int64_t step =
         options_.rows_per_request > 0 ? options_.rows_per_request : block_.max_rows();
     for (int64_t first = 0; first < row_count_; first += step) {
-      if (!WaitUntilAtMost(options_.in_flight - 1)) break;
+      AwaitInFlight(options_.in_flight - 1);
+      if (failed()) break;
       Send(first, std::min(step, row_count_ - first));
     }
-    WaitUntilAtMost(0);
+    AwaitInFlight(0);
     absl::MutexLock lock(&mutex_);
     if (!status_.ok()) return status_;
     return std::move(results_);
@@ -62,24 +63,29 @@ class Run {
           result.status().code(),
           absl::StrCat("rows ", first, " to ", first + count - 1, ": ", result.status().message()));
     }
-    changed_.Signal();
   }
 
-  // False: a request has failed.
-  bool WaitUntilAtMost(int in_flight) {
-    mutex_.Lock();
-    while (in_flight_ > in_flight) {
-      changed_.WaitWithTimeout(&mutex_, kProgressInterval);
-      const int64_t done = done_;
-      if (options_.on_progress) {
-        mutex_.Unlock();
-        options_.on_progress(done);
-        mutex_.Lock();
+  // Returns when at most this many requests are in flight, and tells the caller meanwhile how far
+  // it is.
+  void AwaitInFlight(int most) {
+    const auto enough = [this, most] {
+      mutex_.AssertHeld();
+      return in_flight_ <= most;
+    };
+    for (bool reached = false; !reached;) {
+      int64_t done = 0;
+      {
+        absl::MutexLock lock(&mutex_);
+        reached = mutex_.AwaitWithTimeout(absl::Condition(&enough), kProgressInterval);
+        done = done_;
       }
+      if (options_.on_progress) options_.on_progress(done);
     }
-    const bool ok = status_.ok();
-    mutex_.Unlock();
-    return ok;
+  }
+
+  bool failed() {
+    absl::MutexLock lock(&mutex_);
+    return !status_.ok();
   }
 
   const ServedBlock& block_;
@@ -89,7 +95,6 @@ class Run {
   std::vector<float> results_;
 
   absl::Mutex mutex_;
-  absl::CondVar changed_;
   int in_flight_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t done_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Status status_ ABSL_GUARDED_BY(mutex_);  // the first error

@@ -16,7 +16,8 @@ struct InferAllOptions {
   int64_t rows_per_request = 0;        // 0: the block's max_rows. Batch statistics are per request.
   int in_flight = 4;                   // requests at once, at least 1
   std::chrono::milliseconds deadline;  // of each request; to be given
-  // Called on the caller's thread at least five times a second with the rows whose result has come.
+  // Called on the caller's thread at least five times a second with the rows whose result has come;
+  // the last time, when there is nothing more to wait for.
   std::function<void(int64_t rows_done)> on_progress;
 };
 

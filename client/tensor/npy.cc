@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -44,38 +45,42 @@ class HeaderParser {
 
   absl::StatusOr<Header> Parse() {
     Header header;
-    bool seen[3] = {};
+    Key keys[] = {{"descr", "the name of a bool, integer or float type", &HeaderParser::TakeType},
+                  {"fortran_order", "True or False", &HeaderParser::TakeOrder},
+                  {"shape", "a tuple of sizes", &HeaderParser::TakeShape}};
     if (!Take('{')) return Unexpected("'{'");
     while (!Take('}')) {
-      std::string_view key;
-      if (!TakeString(key) || !Take(':')) return Unexpected("a key and ':'");
-      int field = -1;
-      bool read = false;
-      if (key == "descr") {
-        field = 0;
-        read = TakeString(header.descriptor);
-        if (!read) return Unexpected("the name of a bool, integer or float type as 'descr'");
-      } else if (key == "fortran_order") {
-        field = 1;
-        read = TakeBool(header.fortran_order);
-      } else if (key == "shape") {
-        field = 2;
-        read = TakeShape(header.shape);
+      std::string_view name;
+      if (!TakeString(name) || !Take(':')) return Unexpected("a key and ':'");
+      Key* const key = std::find_if(std::begin(keys), std::end(keys),
+                                    [&](const Key& known) { return known.name == name; });
+      if (key == std::end(keys)) return Malformed("the keys descr, fortran_order and shape", name);
+      if (std::exchange(key->seen, true)) {
+        return Malformed("each key once", absl::StrCat("two of ", std::string(name)));
       }
-      if (field < 0) return Malformed("the keys descr, fortran_order and shape", key);
-      if (!read) return Unexpected(absl::StrCat("a value for ", std::string(key)));
-      if (seen[field]) return Malformed("each key once", absl::StrCat("two of ", std::string(key)));
-      seen[field] = true;
+      if (!(this->*key->take)(header)) {
+        return Unexpected(absl::StrCat(std::string(key->value), " as '", std::string(name), "'"));
+      }
       if (!Take(',') && Peek() != '}') return Unexpected("',' or '}'");
     }
     if (Peek() != '\0') return Unexpected("nothing after '}'");
-    if (!seen[0] || !seen[1] || !seen[2]) {
-      return Malformed("the keys descr, fortran_order and shape", "a header without one of them");
+    for (const Key& key : keys) {
+      if (!key.seen) {
+        return Malformed("the keys descr, fortran_order and shape",
+                         absl::StrCat("a header without ", std::string(key.name)));
+      }
     }
     return header;
   }
 
  private:
+  struct Key {
+    std::string_view name;
+    std::string_view value;  // in words
+    bool (HeaderParser::*take)(Header& header);
+    bool seen = false;
+  };
+
   absl::Status Unexpected(std::string_view expected) const {
     return Malformed(absl::StrCat(std::string(expected), " in the header"),
                      absl::StrCat("'", std::string(rest_.substr(0, 20)), "'"));
@@ -100,9 +105,11 @@ class HeaderParser {
     return true;
   }
 
-  bool TakeBool(bool& value) {
-    value = TakeWord("True");
-    return value || TakeWord("False");
+  bool TakeType(Header& header) { return TakeString(header.descriptor); }
+
+  bool TakeOrder(Header& header) {
+    header.fortran_order = TakeWord("True");
+    return header.fortran_order || TakeWord("False");
   }
 
   bool TakeString(std::string_view& value) {
@@ -115,7 +122,7 @@ class HeaderParser {
     return true;
   }
 
-  bool TakeShape(std::vector<int64_t>& shape) {
+  bool TakeShape(Header& header) {
     if (!Take('(')) return false;
     while (!Take(')')) {
       Peek();
@@ -123,7 +130,7 @@ class HeaderParser {
       const auto [end, error] = std::from_chars(rest_.data(), rest_.data() + rest_.size(), size);
       if (error != std::errc() || size < 0) return false;
       rest_.remove_prefix(static_cast<size_t>(end - rest_.data()));
-      shape.push_back(size);
+      header.shape.push_back(size);
       if (!Take(',') && Peek() != ')') return false;
     }
     return true;

@@ -1,6 +1,5 @@
 // digits_demo: sends the held-out digits to a running server and shows what comes back, for
 // deploy/quickstart. Exit code 1: a call failed, or the server decides otherwise than float64.
-#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <span>
@@ -10,7 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/synchronization/mutex.h"
+#include "client/infer_all.h"
 #include "client/served_block.h"
 #include "client/tensor/classes.h"
 #include "client/tensor/tensor_file.h"
@@ -29,9 +28,9 @@ using client::ServedBlock;
 
 constexpr char kModel[] = "digits";
 constexpr auto kDeadline = std::chrono::seconds(30);
-// Rows in each request, over and over, all of them at once.
-constexpr int64_t kRequestRows[] = {1, 5, 2, 64, 1, 17, 3, 1, 32, 8};
 constexpr int kRounds = 20;
+constexpr int64_t kRequestRows[] = {1, 5, 2, 64, 17, 3, 32, 8};  // of a round, over and over
+constexpr int kInFlight = 64;
 constexpr int kPicturesInALine = 5;
 
 struct TestSet {
@@ -60,41 +59,6 @@ absl::StatusOr<TestSet> ReadTestSet(const std::string& file) {
                      client::Describe(*rows), " and ", labels->size(), " labels"));
   }
   return TestSet{client::ToFloats(*rows), *std::move(labels), *std::move(oracle)};
-}
-
-// Sends `rows` in requests of kRequestRows, all at once; returns the scores and counts requests.
-absl::StatusOr<std::vector<float>> SendAll(const ServedBlock& block, std::span<const float> rows,
-                                           int64_t& requests) {
-  const int64_t count = static_cast<int64_t>(rows.size()) / block.input_features();
-  std::vector<float> scores(static_cast<size_t>(count * block.output_features()));
-  absl::Mutex mutex;
-  int64_t in_flight = 0;  // guarded by mutex, as is status
-  absl::Status status;
-  for (int64_t first = 0; first < count; ++requests) {
-    const int64_t step = std::min(kRequestRows[requests % std::size(kRequestRows)], count - first);
-    {
-      absl::MutexLock lock(&mutex);
-      ++in_flight;
-    }
-    const auto part = rows.subspan(static_cast<size_t>(first * block.input_features()),
-                                   static_cast<size_t>(step * block.input_features()));
-    block.InferAsync(part, Deadline::In(kDeadline),
-                     [&, first](absl::StatusOr<std::vector<float>> result) {
-                       absl::MutexLock lock(&mutex);
-                       if (result.ok()) {
-                         std::copy(result->begin(), result->end(),
-                                   scores.begin() + first * block.output_features());
-                       }
-                       status.Update(result.status());
-                       --in_flight;
-                     });
-    first += step;
-  }
-  absl::MutexLock lock(&mutex);
-  mutex.Await(absl::Condition(
-      +[](int64_t* left) { return *left == 0; }, &in_flight));
-  if (!status.ok()) return status;
-  return scores;
 }
 
 // The first digits that are right, and below them the first that are wrong.
@@ -153,8 +117,12 @@ absl::Status Run(const std::string& grpc_address, const std::string& http_addres
   std::vector<int64_t> predicted;
   Accuracy accuracy, agreement;
   for (int round = 0; round < kRounds; ++round) {
-    const absl::StatusOr<std::vector<float>> scores = SendAll(*block, test->rows, requests);
+    const int64_t step = kRequestRows[static_cast<size_t>(round) % std::size(kRequestRows)];
+    const absl::StatusOr<std::vector<float>> scores =
+        client::InferAll(*block, test->rows,
+                         {.rows_per_request = step, .in_flight = kInFlight, .deadline = kDeadline});
     if (!scores.ok()) return scores.status();
+    requests += (static_cast<int64_t>(test->labels.size()) + step - 1) / step;
     predicted = Argmax(*scores, block->output_features());
     accuracy = *client::Compare(predicted, test->labels);
     const Accuracy same = *client::Compare(predicted, test->oracle);

@@ -97,9 +97,9 @@ TEST(Npy, AWrongHeaderSaysWhatWasExpected) {
   EXPECT_THAT(error("{'descr': '<i2', 'fortran_order': True, 'shape': (2, 3), }"),
               HasSubstr("C order (numpy.ascontiguousarray), found Fortran order"));
   EXPECT_THAT(error("{'descr': '<i2', 'fortran_order': False, 'shape': (-2, 3), }"),
-              HasSubstr("a value for shape"));
+              HasSubstr("a tuple of sizes as 'shape'"));
   EXPECT_THAT(error("{'descr': '<i2', 'fortran_order': False, }"),
-              HasSubstr("without one of them"));
+              HasSubstr("a header without shape"));
   EXPECT_THAT(error("{'descr': '<i2', 'descr': '<i2', 'shape': (6,)}"), HasSubstr("two of descr"));
   EXPECT_THAT(error("{'descr': '<i2', 'weight': 3}"), HasSubstr("found weight"));
   EXPECT_THAT(error("{'descr': '<i2', 'fortran_order': False, 'shape': (2, 3)} x"),

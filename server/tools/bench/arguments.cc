@@ -169,7 +169,7 @@ void AddOptions(CLI::App& app, Flags& flags, Arguments& arguments) {
   app.add_option("--json", arguments.records_file, "File to write a record of each figure to")
       ->type_name("FILE");
   app.add_option("--kernel-cache", arguments.kernel_cache,
-                 "Folder of compiled kernels, created where it is missing")
+                 "Folder of compiled kernels, created where it is missing; else a temporary one")
       ->type_name("DIR");
 }
 

@@ -21,7 +21,7 @@ struct Arguments {
   BenchBackend backend = BenchBackend::kCuda;
   int cpu_threads = 0;       // 0: one for each core
   std::string records_file;  // empty: none
-  std::string kernel_cache;  // empty: everything is compiled anew
+  std::string kernel_cache;  // empty: a temporary one
 };
 
 // The program ends now: help was asked for (0), or an argument is wrong (kWrongUsage).

@@ -1,9 +1,12 @@
 #include "server/tools/bench/cuda_kernel_bench.h"
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <numeric>
+#include <optional>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,7 +14,6 @@
 #include "kernels/cuda/bench/device.h"
 #include "kernels/cuda/bench/in_turn.h"
 #include "kernels/cuda/bench/timing.h"
-#include "kernels/cuda/block/layer_builder.h"
 #include "kernels/cuda/driver/device.h"
 #include "kernels/cuda/driver/status.h"
 #include "kernels/cuda/kernel_cache.h"
@@ -19,6 +21,7 @@
 #include "kernels/spec/rounding.h"
 #include "server/tools/bench/cuda_arithmetic.h"
 #include "server/tools/bench/layer_ways.h"
+#include "server/tools/bench/prepared_layer.h"
 
 namespace mlpserve::tools {
 namespace {
@@ -35,25 +38,37 @@ struct Entry {
   Steps chain;   // the product, for each layer of the chain
 };
 
-struct Prepared {
-  Prepared(const Problem& p, cuda::KernelStore& store) : problem(p), builder(p.m, store) {}
+// A folder that is gone when its owner is. Movable.
+class TemporaryDirectory {
+ public:
+  // Not wanted, or not to be had: the path is empty.
+  explicit TemporaryDirectory(bool wanted) {
+    if (!wanted) return;
+    std::string path = std::filesystem::temp_directory_path() / "mlpserve-bench-XXXXXX";
+    if (mkdtemp(path.data()) != nullptr) path_ = path;
+  }
+  TemporaryDirectory(TemporaryDirectory&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+  ~TemporaryDirectory() {
+    std::error_code ignored;
+    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(TemporaryDirectory&&) = delete;
 
-  const Problem problem;
-  cuda::LayerBuilder builder;
-  cuda::Activation x, y;
-  std::array<cuda::Activation, 2> between;  // layers of the chain
-  std::vector<cuda::DeviceLayer> copies;    // y = layer(x), each with weights of its own
-  std::vector<cuda::DeviceLayer> chain;     // each reads what the last has written
-  std::vector<Entry> entries;
+  const std::string& path() const { return path_; }
 
-  int32_t rows() const { return static_cast<int32_t>(problem.m); }
+ private:
+  std::string path_;
 };
 
 class CudaKernelBench final : public KernelBench {
  public:
   CudaKernelBench(cuda::KernelCompiler compiler, cuda::Device device, cuda::Stream stream,
-                  absl::StatusOr<std::shared_ptr<const cuda::CublasLt>> library)
-      : store_(std::move(compiler), std::move(device)),
+                  absl::StatusOr<std::shared_ptr<const cuda::CublasLt>> library,
+                  TemporaryDirectory temporary)
+      : temporary_(std::move(temporary)),
+        store_(std::move(compiler), std::move(device)),
         stream_(std::move(stream)),
         library_(library.ok() ? *library : nullptr) {
     if (!library.ok()) warnings_.emplace_back(library.status().message());
@@ -78,7 +93,7 @@ class CudaKernelBench final : public KernelBench {
                                                  std::span<const float> x,
                                                  const Variants& variants) override;
   absl::StatusOr<ProductSums> Multiply(ComputeType rounded_to) override {
-    return MultiplyOnDevice(prepared_->copies.front().product, prepared_->problem.m, rounded_to,
+    return MultiplyOnDevice(prepared_->copies().front().product, prepared_->problem().m, rounded_to,
                             store_, stream_);
   }
   absl::StatusOr<std::vector<float>> Compute(size_t candidate) override;
@@ -93,23 +108,32 @@ class CudaKernelBench final : public KernelBench {
 
  private:
   GpuTools tools() { return {.store = store_, .library = library_, .stream = stream_}; }
-  absl::Status Upload(const LayerSpec& layer, std::span<const float> x);
-  absl::Status BuildChain(const LayerSpec& layer);
   absl::StatusOr<Entry> MakeEntry(const Way& way);
+  cuda::Product ProductOf(const Way& way, const cuda::DeviceLayer& layer) const {
+    const cuda::Activation& y = prepared_->y();
+    return way.is_plain ? PlainProduct(layer.product, y.data, y.stride) : layer.product;
+  }
+  absl::StatusOr<std::vector<Entry>> MakeLibraryEntries(const std::vector<Way>& ways);
   absl::Status AddFastest(const std::vector<Way>& ways);
 
-  absl::Status LaunchCopy(const Entry& entry, size_t copy) const;
-  absl::Status LaunchChainLayer(const Entry& entry, size_t layer) const;
+  absl::Status LaunchCopy(const Entry& entry, size_t copy) const {
+    return prepared_->Launch(*entry.copies[copy],
+                             entry.candidate.is_plain ? nullptr : &prepared_->copies()[copy]);
+  }
+  absl::Status LaunchChainLayer(const Entry& entry, size_t layer) const {
+    return prepared_->Launch(*entry.chain[layer], &prepared_->chain()[layer]);
+  }
   bench::Launch CopyLauncher(const Entry& entry, absl::Status& failed) const;
   bench::Launch ChainLauncher(const Entry& entry, absl::Status& failed) const;
-  std::vector<std::byte> Download(const cuda::Activation& from) const;
 
+  const TemporaryDirectory temporary_;  // of compiled kernels, where no other was named
   cuda::KernelStore store_;
   const cuda::Stream stream_;
   const std::shared_ptr<const cuda::CublasLt> library_;  // may be null
   std::unique_ptr<bench::CardMonitor> monitor_;          // may be null
   std::vector<std::string> warnings_;
-  std::unique_ptr<Prepared> prepared_;
+  std::unique_ptr<PreparedLayer> prepared_;
+  std::vector<Entry> entries_;  // ways to compute it
 };
 
 absl::Status CudaKernelBench::CheckFits(const Problem& p) const {
@@ -130,88 +154,56 @@ absl::Status CudaKernelBench::CheckFits(const Problem& p) const {
       " MiB of free memory on the GPU, found ", static_cast<int64_t>(need / (1 << 20)), " MiB"));
 }
 
-absl::Status CudaKernelBench::Upload(const LayerSpec& layer, std::span<const float> x) {
-  Prepared& now = *prepared_;
-  const Problem& p = now.problem;
-  const DataType type = p.stored();
-  const auto allocate = [&](int64_t features, cuda::Activation& activation) -> absl::Status {
-    const auto made =
-        now.builder.AllocateActivation(features, cuda::AlignedStride(features, type), type);
-    if (!made.ok()) return made.status();
-    activation = *made;
-    return absl::OkStatus();
-  };
-  MLPSERVE_RETURN_IF_ERROR(allocate(p.k, now.x));
-  MLPSERVE_RETURN_IF_ERROR(allocate(p.n, now.y));
-  MLPSERVE_RETURN_IF_ERROR(now.builder.ReserveUnfinished(p.n));
-  const size_t size = ByteSize(type);
-  std::vector<std::byte> rows(static_cast<size_t>(p.m * now.x.stride) * size);
-  for (int64_t row = 0; row < p.m; ++row) {
-    for (int64_t i = 0; i < p.k; ++i) {
-      WriteElement(type, x[static_cast<size_t>(row * p.k + i)],
-                   &rows[static_cast<size_t>(row * now.x.stride + i) * size]);
-    }
-  }
-  MLPSERVE_RETURN_IF_ERROR(cuda::CopyToDevice(now.x.data, rows.data(), rows.size()));
-  const int copies = bench::ColdCopies(static_cast<size_t>(p.weight_bytes()));
-  for (int i = 0; i < copies; ++i) {
-    auto built = now.builder.Build(layer, p.compute, now.x, now.x, now.y, stream_);
-    if (!built.ok()) return built.status();
-    now.copies.push_back(*std::move(built));
-  }
-  if (p.layers == 1) return absl::OkStatus();
-  for (cuda::Activation& activation : now.between) {
-    MLPSERVE_RETURN_IF_ERROR(allocate(p.n, activation));
-  }
-  return BuildChain(layer);
-}
-
-absl::Status CudaKernelBench::BuildChain(const LayerSpec& layer) {
-  Prepared& now = *prepared_;
-  cuda::Activation from = now.x;
-  for (int i = 0; i < now.problem.layers; ++i) {
-    const cuda::Activation& to = now.between[static_cast<size_t>(i) % 2];
-    auto built = now.builder.Build(layer, now.problem.compute, from, now.x, to, stream_);
-    if (!built.ok()) return built.status();
-    now.chain.push_back(*std::move(built));
-    from = to;
-  }
-  return absl::OkStatus();
-}
-
 absl::StatusOr<Entry> CudaKernelBench::MakeEntry(const Way& way) {
-  Prepared& now = *prepared_;
-  Entry entry{.candidate = {.variant = way.variant, .is_plain = way.is_plain, .resources = {}}};
+  const PreparedLayer& now = *prepared_;
+  Entry entry{.candidate = {.variant = way.variant, .resources = {}}};
   const auto add = [&](const cuda::DeviceLayer& layer, Steps& steps) -> absl::Status {
-    const cuda::Product product =
-        way.is_plain ? PlainProduct(layer.product, now.y.data, now.y.stride) : layer.product;
-    auto made = MakeStep(way, product, now.problem.m, tools());
+    auto made = MakeStep(way, layer.product, now.problem().m, tools());
     if (!made.ok()) return made.status();
     entry.candidate.resources = made->resources;
     steps.push_back(made->step);
     return absl::OkStatus();
   };
-  for (const cuda::DeviceLayer& layer : now.copies) {
+  for (const cuda::DeviceLayer& layer : now.copies()) {
     MLPSERVE_RETURN_IF_ERROR(add(layer, entry.copies));
   }
-  if (way.is_plain) return entry;
-  for (const cuda::DeviceLayer& layer : now.chain) {
+  for (const cuda::DeviceLayer& layer : now.chain()) {
     MLPSERVE_RETURN_IF_ERROR(add(layer, entry.chain));
   }
   return entry;
 }
 
-// Of the library's algorithms, the one that is fastest here; none where there are none.
-absl::Status CudaKernelBench::AddFastest(const std::vector<Way>& ways) {
+// Every way of the library that runs, for each copy of the weights. `ways` are those of one
+// product, in order.
+absl::StatusOr<std::vector<Entry>> CudaKernelBench::MakeLibraryEntries(
+    const std::vector<Way>& ways) {
+  const PreparedLayer& now = *prepared_;
   std::vector<Entry> entries;
   for (const Way& way : ways) {
-    absl::StatusOr<Entry> entry = MakeEntry(way);
-    if (!entry.ok()) return entry.status();
-    // The heuristics also name what refuses to run.
-    if (!LaunchCopy(*entry, 0).ok()) continue;
-    MLPSERVE_RETURN_IF_ERROR(stream_.Synchronize());
-    entries.push_back(*std::move(entry));
+    entries.push_back({.candidate = {.variant = way.variant, .is_plain = way.is_plain}});
   }
+  for (const cuda::DeviceLayer& layer : now.copies()) {
+    const auto steps = MakeLibrarySteps(ProductOf(ways.front(), layer), now.problem().m,
+                                        ways.front().is_plain, tools());
+    if (!steps.ok()) return steps.status();
+    if (steps->size() != entries.size()) {
+      return absl::InternalError(absl::StrCat(
+          "expected ", entries.size(), " algorithms of cuBLASLt again, found ", steps->size()));
+    }
+    for (size_t i = 0; i < entries.size(); ++i) entries[i].copies.push_back((*steps)[i]);
+  }
+  // The heuristics also name what refuses to run.
+  std::erase_if(entries, [this](const Entry& entry) { return !LaunchCopy(entry, 0).ok(); });
+  MLPSERVE_RETURN_IF_ERROR(stream_.Synchronize());
+  return entries;
+}
+
+// Of the library's ways, the one that is fastest here; none where there are none.
+absl::Status CudaKernelBench::AddFastest(const std::vector<Way>& ways) {
+  if (ways.empty()) return absl::OkStatus();
+  absl::StatusOr<std::vector<Entry>> made = MakeLibraryEntries(ways);
+  if (!made.ok()) return made.status();
+  std::vector<Entry>& entries = *made;
   if (entries.empty()) return absl::OkStatus();
   absl::Status failed;
   std::vector<bench::Launch> launches;
@@ -219,7 +211,17 @@ absl::Status CudaKernelBench::AddFastest(const std::vector<Way>& ways) {
   const std::vector<double> ms = bench::BurstMs(launches, kPickRounds, stream_.get());
   MLPSERVE_RETURN_IF_ERROR(failed);
   const auto fastest = static_cast<size_t>(std::ranges::min_element(ms) - ms.begin());
-  prepared_->entries.push_back(std::move(entries[fastest]));
+  Entry& entry = entries[fastest];
+  // Only the fastest gets a chain.
+  if (!entry.candidate.is_plain) {
+    const auto way = std::ranges::find(ways, entry.candidate.variant, &Way::variant);
+    for (const cuda::DeviceLayer& layer : prepared_->chain()) {
+      auto step = MakeStep(*way, layer.product, prepared_->problem().m, tools());
+      if (!step.ok()) return step.status();
+      entry.chain.push_back(step->step);
+    }
+  }
+  entries_.push_back(std::move(entry));
   return absl::OkStatus();
 }
 
@@ -227,17 +229,19 @@ absl::StatusOr<std::vector<Candidate>> CudaKernelBench::Prepare(const Problem& p
                                                                 const LayerSpec& layer,
                                                                 std::span<const float> x,
                                                                 const Variants& variants) {
+  entries_.clear();
   prepared_.reset();
-  prepared_ = std::make_unique<Prepared>(problem, store_);
-  MLPSERVE_RETURN_IF_ERROR(Upload(layer, x));
-  const cuda::Product& product = prepared_->copies.front().product;
-  const auto ways = FindWays(product, PlainProduct(product, prepared_->y.data, prepared_->y.stride),
-                             problem.m, variants, tools());
+  prepared_ = std::make_unique<PreparedLayer>(problem, store_, stream_);
+  MLPSERVE_RETURN_IF_ERROR(prepared_->Upload(layer, x));
+  const cuda::Product& product = prepared_->copies().front().product;
+  const auto ways =
+      FindWays(product, PlainProduct(product, prepared_->y().data, prepared_->y().stride),
+               problem.m, variants, tools());
   if (!ways.ok()) return ways.status();
   for (const Way& way : ways->ours) {
     absl::StatusOr<Entry> entry = MakeEntry(way);
     if (entry.ok()) {
-      prepared_->entries.push_back(*std::move(entry));
+      entries_.push_back(*std::move(entry));
     } else if (variants.kind == Variants::Kind::kAll) {
       std::fprintf(stderr, "left out %s: %s\n", way.variant.c_str(),
                    std::string(entry.status().message()).c_str());
@@ -248,25 +252,8 @@ absl::StatusOr<std::vector<Candidate>> CudaKernelBench::Prepare(const Problem& p
   MLPSERVE_RETURN_IF_ERROR(AddFastest(ways->library));
   MLPSERVE_RETURN_IF_ERROR(AddFastest(ways->plain));
   std::vector<Candidate> candidates;
-  for (const Entry& entry : prepared_->entries) candidates.push_back(entry.candidate);
+  for (const Entry& entry : entries_) candidates.push_back(entry.candidate);
   return candidates;
-}
-
-absl::Status CudaKernelBench::LaunchCopy(const Entry& entry, size_t copy) const {
-  MLPSERVE_RETURN_IF_ERROR(entry.copies[copy]->Launch(prepared_->rows(), stream_));
-  if (entry.candidate.is_plain) return absl::OkStatus();
-  for (const auto& pass : prepared_->copies[copy].passes) {
-    MLPSERVE_RETURN_IF_ERROR(pass->Launch(prepared_->rows(), stream_));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CudaKernelBench::LaunchChainLayer(const Entry& entry, size_t layer) const {
-  MLPSERVE_RETURN_IF_ERROR(entry.chain[layer]->Launch(prepared_->rows(), stream_));
-  for (const auto& pass : prepared_->chain[layer].passes) {
-    MLPSERVE_RETURN_IF_ERROR(pass->Launch(prepared_->rows(), stream_));
-  }
-  return absl::OkStatus();
 }
 
 // They launch on stream_, which is the one that they are timed on.
@@ -282,41 +269,33 @@ bench::Launch CudaKernelBench::ChainLauncher(const Entry& entry, absl::Status& f
   };
 }
 
-std::vector<std::byte> CudaKernelBench::Download(const cuda::Activation& from) const {
-  const size_t bytes =
-      static_cast<size_t>(prepared_->problem.m * from.stride) * ByteSize(from.type);
-  std::vector<std::byte> copied(bytes);
-  bench::CopyToHost(copied.data(), from.data, bytes);
-  return copied;
-}
-
 absl::StatusOr<std::vector<float>> CudaKernelBench::Compute(size_t candidate) {
-  const Prepared& now = *prepared_;
-  const Problem& p = now.problem;
-  const size_t size = ByteSize(now.y.type);
-  bench::Poison(now.y.data, static_cast<size_t>(p.m * now.y.stride) * size);
-  MLPSERVE_RETURN_IF_ERROR(LaunchCopy(now.entries[candidate], 0));
+  const PreparedLayer& now = *prepared_;
+  const Problem& p = now.problem();
+  const size_t size = ByteSize(now.y().type);
+  bench::Poison(now.y().data, static_cast<size_t>(p.m * now.y().stride) * size);
+  MLPSERVE_RETURN_IF_ERROR(LaunchCopy(entries_[candidate], 0));
   MLPSERVE_RETURN_IF_ERROR(stream_.Synchronize());
-  const std::vector<std::byte> bytes = Download(now.y);
+  const std::vector<std::byte> bytes = prepared_->Download(now.y());
   std::vector<float> y(static_cast<size_t>(p.m * p.n));
   for (int64_t row = 0; row < p.m; ++row) {
     for (int64_t i = 0; i < p.n; ++i) {
       y[static_cast<size_t>(row * p.n + i)] =
-          ReadElement(now.y.type, &bytes[static_cast<size_t>(row * now.y.stride + i) * size]);
+          ReadElement(now.y().type, &bytes[static_cast<size_t>(row * now.y().stride + i) * size]);
     }
   }
   return y;
 }
 
 absl::StatusOr<bool> CudaKernelBench::ChainHolds(size_t candidate) {
-  const Entry& entry = prepared_->entries[candidate];
-  const cuda::Activation& last = prepared_->between[(entry.chain.size() - 1) % 2];
+  const Entry& entry = entries_[candidate];
+  const cuda::Activation& last = prepared_->between()[(entry.chain.size() - 1) % 2];
   for (size_t i = 0; i < entry.chain.size(); ++i) {
     MLPSERVE_RETURN_IF_ERROR(LaunchChainLayer(entry, i));
     MLPSERVE_RETURN_IF_ERROR(stream_.Synchronize());
   }
-  const std::vector<std::byte> one_by_one = Download(last);
-  for (const cuda::Activation& buffer : prepared_->between) {
+  const std::vector<std::byte> one_by_one = prepared_->Download(last);
+  for (const cuda::Activation& buffer : prepared_->between()) {
     bench::Poison(buffer.data, one_by_one.size());
   }
   const auto graph = cuda::Graph::Capture(stream_, [&] {
@@ -329,7 +308,7 @@ absl::StatusOr<bool> CudaKernelBench::ChainHolds(size_t candidate) {
   MLPSERVE_RETURN_IF_ERROR(graph->Launch(stream_));
   MLPSERVE_RETURN_IF_ERROR(stream_.Synchronize());
   // Padding between rows is nobody's.
-  const std::vector<std::byte> chained = Download(last);
+  const std::vector<std::byte> chained = prepared_->Download(last);
   const size_t stride = static_cast<size_t>(last.stride) * ByteSize(last.type);
   const size_t used = static_cast<size_t>(last.features) * ByteSize(last.type);
   for (size_t row = 0; row < chained.size(); row += stride) {
@@ -342,20 +321,20 @@ absl::StatusOr<bool> CudaKernelBench::ChainHolds(size_t candidate) {
 
 absl::StatusOr<std::vector<Times>> CudaKernelBench::Time(const std::vector<size_t>& candidates,
                                                          const TimeOptions& options) {
-  const Prepared& now = *prepared_;
+  const PreparedLayer& now = *prepared_;
   absl::Status failed;
   std::vector<bench::Launch> launches;
-  for (const size_t i : candidates) launches.push_back(CopyLauncher(now.entries[i], failed));
+  for (const size_t i : candidates) launches.push_back(CopyLauncher(entries_[i], failed));
   const std::vector<double> burst = bench::BurstMs(launches, options.burst_rounds, stream_.get());
   // Chains take their turns among the others.
   std::vector<std::pair<size_t, size_t>> chains;  // index into candidates, into launches
   for (size_t i = 0; i < candidates.size(); ++i) {
-    const Entry& entry = now.entries[candidates[i]];
+    const Entry& entry = entries_[candidates[i]];
     if (entry.chain.empty()) continue;
     chains.emplace_back(i, launches.size());
     launches.push_back(ChainLauncher(entry, failed));
   }
-  const int whole = std::lcm(static_cast<int>(now.copies.size()), now.problem.layers);
+  const int whole = std::lcm(static_cast<int>(now.copies().size()), now.problem().layers);
   const int count = whole * std::max(1, kGraphLaunches / whole);
   const std::vector<double> sustained =
       bench::SustainedMs(launches, count, options.seconds, options.rounds, stream_.get());
@@ -380,17 +359,16 @@ absl::StatusOr<std::unique_ptr<KernelBench>> MakeCudaKernelBench(const std::stri
     return absl::NotFoundError(absl::StrCat("expected an NVRTC that compiles for ",
                                             device.limits.arch, ", found ", (*nvrtc)->version()));
   }
-  std::optional<cuda::KernelCache> cache;
-  if (!kernel_cache.empty()) {
-    absl::StatusOr<cuda::KernelCache> opened = cuda::KernelCache::Open(kernel_cache);
-    if (!opened.ok()) return opened.status();
-    cache = *std::move(opened);
-  }
+  // Kernels are compiled ahead on many threads, which needs a place to find them again.
+  TemporaryDirectory temporary(kernel_cache.empty());
+  auto cache = cuda::KernelCache::Open(kernel_cache.empty() ? temporary.path() : kernel_cache);
+  if (!cache.ok()) return cache.status();
   MLPSERVE_RETURN_IF_ERROR(cuda::Use(device));
   absl::StatusOr<cuda::Stream> stream = cuda::Stream::Create();
   if (!stream.ok()) return stream.status();
-  return std::make_unique<CudaKernelBench>(cuda::KernelCompiler(*nvrtc, std::move(cache)), device,
-                                           *std::move(stream), cuda::CublasLt::Open());
+  return std::make_unique<CudaKernelBench>(cuda::KernelCompiler(*nvrtc, *std::move(cache)), device,
+                                           *std::move(stream), cuda::CublasLt::Open(),
+                                           std::move(temporary));
 }
 
 }  // namespace mlpserve::tools

@@ -14,7 +14,7 @@
 
 namespace mlpserve::tools {
 
-// Of the first usable GPU. `kernel_cache`: folder of compiled kernels; empty: none.
+// Of the first usable GPU. `kernel_cache`: folder of compiled kernels; empty: a temporary one.
 // Errors: UNAVAILABLE, no usable GPU or no driver; NOT_FOUND, no NVRTC for it; FAILED_PRECONDITION,
 // the cache cannot be used.
 absl::StatusOr<std::unique_ptr<KernelBench>> MakeCudaKernelBench(const std::string& kernel_cache);

@@ -37,9 +37,9 @@ Expected Expect(const Problem& problem, const LayerSpec& layer, std::span<const 
                 const Products& products);
 Expected ExpectPlain(const Problem& problem, const Products& products);
 
-// The 2-norm of the error over that of the values, which rounding alone explains, for an output of
-// `values` numbers: measured on kernels that round to nearest, with room.
-double MostRelativeError(ComputeType compute, int64_t values);
+// The 2-norm of the error over that of the values, which rounding alone explains: measured on
+// kernels that round to nearest, with room.
+double MostRelativeError(const Problem& problem);
 
 struct Verdict {
   bool is_right = false;

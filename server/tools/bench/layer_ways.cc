@@ -1,6 +1,7 @@
 #include "server/tools/bench/layer_ways.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -28,13 +29,18 @@ std::vector<Way> WaysOfOurs(const cuda::Product& product, int64_t m, const GpuTo
   return ways;
 }
 
+absl::StatusOr<std::vector<std::unique_ptr<cuda::LibraryGemm>>> Library(
+    const cuda::Product& product, int64_t m, bool is_plain, const GpuTools& tools) {
+  return cuda::LibraryGemm::Make(
+      product, m, tools.library, tools.store,
+      is_plain ? kMostPlainAlgorithms : cuda::LibraryGemm::kMostAlgorithms);
+}
+
 absl::StatusOr<std::vector<Way>> WaysOfLibrary(const cuda::Product& product, int64_t m,
                                                bool is_plain, const GpuTools& tools) {
   std::vector<Way> ways;
   if (tools.library == nullptr) return ways;
-  const auto gemms =
-      cuda::LibraryGemm::Make(product, m, tools.library, tools.store,
-                              is_plain ? kMostPlainAlgorithms : cuda::LibraryGemm::kMostAlgorithms);
+  const auto gemms = Library(product, m, is_plain, tools);
   if (!gemms.ok()) return gemms.status();
   for (size_t i = 0; i < gemms->size(); ++i) {
     ways.push_back({.variant = is_plain ? kPlainVariant : (*gemms)[i]->name(),
@@ -118,18 +124,24 @@ absl::StatusOr<Ways> FindWays(const cuda::Product& product, const cuda::Product&
   return ways;
 }
 
+absl::StatusOr<std::vector<std::shared_ptr<const cuda::Step>>> MakeLibrarySteps(
+    const cuda::Product& product, int64_t m, bool is_plain, const GpuTools& tools) {
+  auto gemms = Library(product, m, is_plain, tools);
+  if (!gemms.ok()) return gemms.status();
+  return std::vector<std::shared_ptr<const cuda::Step>>(std::make_move_iterator(gemms->begin()),
+                                                        std::make_move_iterator(gemms->end()));
+}
+
 absl::StatusOr<MadeStep> MakeStep(const Way& way, const cuda::Product& product, int64_t m,
                                   const GpuTools& tools) {
   if (!way.config) {
-    auto gemms = cuda::LibraryGemm::Make(
-        product, m, tools.library, tools.store,
-        way.is_plain ? kMostPlainAlgorithms : cuda::LibraryGemm::kMostAlgorithms);
-    if (!gemms.ok()) return gemms.status();
-    if (way.algorithm >= gemms->size()) {
+    const auto steps = MakeLibrarySteps(product, m, way.is_plain, tools);
+    if (!steps.ok()) return steps.status();
+    if (way.algorithm >= steps->size()) {
       return absl::InternalError(absl::StrCat("expected algorithm ", way.algorithm,
-                                              " of cuBLASLt again, found ", gemms->size()));
+                                              " of cuBLASLt again, found ", steps->size()));
     }
-    return MadeStep{.step = std::move((*gemms)[way.algorithm]), .resources = {}};
+    return MadeStep{.step = (*steps)[way.algorithm], .resources = {}};
   }
   auto gemm = cuda::FusedGemm::Make(product, *way.config, m, tools.store);
   if (!gemm.ok()) return gemm.status();

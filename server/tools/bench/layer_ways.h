@@ -40,21 +40,25 @@ inline constexpr int kMostPlainAlgorithms = 32;
 // The product alone, stored as `y` is: what the library's plain way computes.
 cuda::Product PlainProduct(const cuda::Product& product, void* y, int64_t y_stride);
 
-// The wanted ways, ours first. The library's algorithms are all there, each as a way of its own,
-// where they are asked for: see FastestOf.
+// The wanted ways. Of the library's every algorithm is there: which is fastest, a clock must say.
 struct Ways {
   std::vector<Way> ours;     // and the library's, where one is chosen or named
-  std::vector<Way> library;  // with a kernel of ours behind it
+  std::vector<Way> library;  // with a kernel of ours behind it; only where all are wanted
   std::vector<Way> plain;
 };
 // Errors: INVALID_ARGUMENT, a named variant that there is not, with all that there are.
 absl::StatusOr<Ways> FindWays(const cuda::Product& product, const cuda::Product& plain, int64_t m,
                               const Variants& variants, const GpuTools& tools);
 
+// Of every algorithm of the library, in the order of Way::algorithm.
+absl::StatusOr<std::vector<std::shared_ptr<const cuda::Step>>> MakeLibrarySteps(
+    const cuda::Product& product, int64_t m, bool is_plain, const GpuTools& tools);
+
 struct MadeStep {
   std::shared_ptr<const cuda::Step> step;
   std::optional<Resources> resources;
 };
+// Of a way of ours, or one of the library's.
 absl::StatusOr<MadeStep> MakeStep(const Way& way, const cuda::Product& product, int64_t m,
                                   const GpuTools& tools);
 

@@ -155,8 +155,9 @@ void Runner::Report(const Problem& p, const std::vector<Candidate>& candidates,
                   .chain_ms = times[i].chain_ms,
                   .sm_mhz = card.sm_mhz,
                   .power_w = card.power_w};
+    // What the others are held against comes first.
     if (candidate.is_plain) plain = record;
-    records.push_back(std::move(record));
+    records.insert(candidate.is_plain ? records.begin() : records.end(), std::move(record));
   }
   for (const Record& record : records) {
     table_ << ToTableRow(record, plain ? &*plain : nullptr, read_gbps_) << "\n";

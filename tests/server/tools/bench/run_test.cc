@@ -105,10 +105,10 @@ TEST(RunKernelBenchTest, OnlyWhatIsRightIsTimedAndRecorded) {
                                       {"date", "2026-11-21"},
                                       {"commit", "abc"}}));
   EXPECT_EQ(lines[1]["op"], "read");
-  EXPECT_EQ(lines[2]["variant"], "right");
-  EXPECT_EQ(lines[2]["op"], "linear");
-  EXPECT_EQ(lines[2]["sm_mhz"], 1500);
-  EXPECT_EQ(lines[3]["op"], "gemm_only");
+  EXPECT_EQ(lines[2]["op"], "gemm_only");
+  EXPECT_EQ(lines[3]["variant"], "right");
+  EXPECT_EQ(lines[3]["op"], "linear");
+  EXPECT_EQ(lines[3]["sm_mhz"], 1500);
 }
 
 TEST(RunKernelBenchTest, OneShapesEpiloguesShareTheOraclesProduct) {

@@ -1,0 +1,55 @@
+// A problem's memory on a GPU: rows, results, the layer with as many copies of its weights as keep
+// them cold, and, for a chain, its layers. Which kernel computes a product is the caller's.
+// Threads: one.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "kernels/cuda/block/kernel_store.h"
+#include "kernels/cuda/block/layer_builder.h"
+#include "kernels/cuda/block/step.h"
+#include "kernels/cuda/driver/stream.h"
+#include "kernels/spec/block.h"
+#include "server/tools/bench/problem.h"
+
+namespace mlpserve::tools {
+
+class PreparedLayer {
+ public:
+  // The store and the stream must outlive it.
+  PreparedLayer(const Problem& problem, cuda::KernelStore& store, const cuda::Stream& stream)
+      : problem_(problem), stream_(stream), builder_(problem.m, store) {}
+
+  // x is [m, k]. Once.
+  absl::Status Upload(const LayerSpec& layer, std::span<const float> x);
+
+  const Problem& problem() const { return problem_; }
+  const cuda::Activation& y() const { return y_; }
+  // y = layer(x), each with weights of its own.
+  const std::vector<cuda::DeviceLayer>& copies() const { return copies_; }
+  // Each reads what the one before has written: layer i writes between()[i % 2].
+  const std::vector<cuda::DeviceLayer>& chain() const { return chain_; }
+  const std::array<cuda::Activation, 2>& between() const { return between_; }
+
+  // Launches a product and, but for null, the layer's passes behind it.
+  absl::Status Launch(const cuda::Step& product, const cuda::DeviceLayer* layer) const;
+  // Rows with what lies between them. Everything launched is complete.
+  std::vector<std::byte> Download(const cuda::Activation& from) const;
+
+ private:
+  absl::Status UploadRows(std::span<const float> x);
+  absl::Status BuildChain(const LayerSpec& layer);
+
+  const Problem problem_;
+  const cuda::Stream& stream_;
+  cuda::LayerBuilder builder_;
+  cuda::Activation x_, y_;
+  std::array<cuda::Activation, 2> between_;
+  std::vector<cuda::DeviceLayer> copies_, chain_;
+};
+
+}  // namespace mlpserve::tools

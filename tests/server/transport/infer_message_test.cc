@@ -1,16 +1,15 @@
 // ParseInferMessage is held against protobuf's own parser: same bytes, same verdict, same values.
 #include "server/transport/infer_message.h"
 
-#include <cstring>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "google/protobuf/stubs/logging.h"
 #include "gtest/gtest.h"
 #include "proto/open_inference.pb.h"
+#include "tests/server/transport/parser_comparison.h"
 
 namespace mlpserve {
 namespace {
@@ -21,130 +20,12 @@ Bytes AsBytes(std::string_view text) {
   return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
 }
 
-std::string Joined(std::span<const Bytes> pieces) {
-  std::string joined;
-  for (const Bytes& piece : pieces) {
-    joined.append(reinterpret_cast<const char*>(piece.data()), piece.size());
-  }
-  return joined;
-}
-
-void ExpectSameParameter(const ModelInferRequest& expected, const std::string& key,
-                         const ParameterValue& found) {
-  using Kind = ParameterValue::Kind;
-  const auto entry = expected.parameters().find(key);
-  if (entry == expected.parameters().end()) {
-    EXPECT_EQ(found.kind, Kind::kAbsent) << key;
-    return;
-  }
-  const inference::InferParameter& value = entry->second;
-  switch (value.parameter_choice_case()) {
-    case inference::InferParameter::kBoolParam:
-      EXPECT_EQ(found.kind, Kind::kBool) << key;
-      EXPECT_EQ(found.bits, value.bool_param() ? 1u : 0u) << key;
-      break;
-    case inference::InferParameter::kInt64Param:
-      EXPECT_EQ(found.kind, Kind::kInt64) << key;
-      EXPECT_EQ(static_cast<int64_t>(found.bits), value.int64_param()) << key;
-      break;
-    case inference::InferParameter::kStringParam:
-      EXPECT_EQ(found.kind, Kind::kString) << key;
-      break;
-    case inference::InferParameter::kDoubleParam:
-      EXPECT_EQ(found.kind, Kind::kDouble) << key;
-      break;
-    case inference::InferParameter::kUint64Param:
-      EXPECT_EQ(found.kind, Kind::kUint64) << key;
-      EXPECT_EQ(found.bits, value.uint64_param()) << key;
-      break;
-    case inference::InferParameter::PARAMETER_CHOICE_NOT_SET:
-      EXPECT_EQ(found.kind, Kind::kUnset) << key;
-      break;
-  }
-}
-
-template <typename Map, typename Predicate>
-bool AnyKey(const Map& map, Predicate predicate) {
-  for (const auto& [key, value] : map) {
-    if (predicate(key)) return true;
-  }
-  return false;
-}
-
-bool IsRefused(const std::string& key) {
-  if (key == "triton_enable_empty_final_response") return false;
-  return key.rfind("triton_", 0) == 0 || key == "sequence_id" || key == "sequence_start" ||
-         key == "sequence_end";
-}
-
-bool IsNotOffered(const std::string& key) {
-  return key.rfind("shared_memory_", 0) == 0 || key == "classification";
-}
-
-bool HasOtherContents(const inference::InferTensorContents& contents) {
-  return contents.bool_contents_size() + contents.int_contents_size() +
-             contents.int64_contents_size() + contents.uint_contents_size() +
-             contents.uint64_contents_size() + contents.fp64_contents_size() +
-             contents.bytes_contents_size() >
-         0;
-}
-
-void ExpectSameInput(const ModelInferRequest::InferInputTensor& expected,
-                     const InferTensor& found) {
-  EXPECT_EQ(found.name, expected.name());
-  EXPECT_EQ(found.datatype, expected.datatype());
-  ASSERT_EQ(found.rank, static_cast<uint64_t>(expected.shape_size()));
-  for (int i = 0; i < std::min<int>(expected.shape_size(), InferTensor::kKeptDims); ++i) {
-    EXPECT_EQ(found.shape[i], expected.shape(i)) << "dimension " << i;
-  }
-  EXPECT_EQ(!found.refused_parameter.empty(), AnyKey(expected.parameters(), IsNotOffered));
-  EXPECT_EQ(found.has_contents, expected.has_contents());
-  EXPECT_EQ(!found.other_contents.empty(), HasOtherContents(expected.contents()));
-  const auto& floats = expected.contents().fp32_contents();
-  ASSERT_EQ(found.fp32_contents.size(), floats.size() * sizeof(float));
-  for (int i = 0; i < floats.size(); ++i) {  // by their bits: NaN too must arrive
-    uint32_t expected_bits;
-    uint32_t found_bits;
-    std::memcpy(&expected_bits, &floats[i], sizeof(expected_bits));
-    std::memcpy(&found_bits, &found.fp32_contents[sizeof(float) * i], sizeof(found_bits));
-    EXPECT_EQ(found_bits, expected_bits) << "element " << i;
-  }
-}
-
-void ExpectSame(const ModelInferRequest& expected, const InferMessage& found) {
-  EXPECT_EQ(found.model_name, expected.model_name());
-  EXPECT_EQ(found.model_version, expected.model_version());
-  EXPECT_EQ(found.id, expected.id());
-  ExpectSameParameter(expected, "timeout", found.timeout);
-  ExpectSameParameter(expected, "priority", found.priority);
-  EXPECT_EQ(!found.refused_parameter.empty(), AnyKey(expected.parameters(), IsRefused));
-
-  ASSERT_EQ(found.inputs, static_cast<uint64_t>(expected.inputs_size()));
-  if (found.inputs > 0) ExpectSameInput(expected.inputs(0), found.input);
-  ASSERT_EQ(found.outputs, static_cast<uint64_t>(expected.outputs_size()));
-  if (found.outputs > 0) {
-    EXPECT_EQ(found.output.name, expected.outputs(0).name());
-    EXPECT_EQ(!found.output.refused_parameter.empty(),
-              AnyKey(expected.outputs(0).parameters(), IsNotOffered));
-  }
-  ASSERT_EQ(found.raw_inputs, static_cast<uint64_t>(expected.raw_input_contents_size()));
-  if (found.raw_inputs > 0) {
-    EXPECT_EQ(Joined(found.raw_input), expected.raw_input_contents(0));
-    EXPECT_EQ(found.raw_input_bytes, expected.raw_input_contents(0).size());
-  }
-}
-
 // Both parsers on the same bytes, of which ours sees `pieces`. Returns whether they are a message.
 bool ExpectSameVerdict(const std::string& bytes, std::span<const Bytes> pieces,
                        InferMessage* message) {
-  SCOPED_TRACE(absl::CHexEscape(bytes));
-  const google::protobuf::LogSilencer silencer;  // about strings that are not UTF-8
-  ModelInferRequest expected;
-  const bool valid = expected.ParseFromString(bytes);
-  const absl::Status status = ParseInferMessage(pieces, message);
-  EXPECT_EQ(status.ok(), valid) << status;
-  if (valid && status.ok()) ExpectSame(expected, *message);
-  return valid;
+  const ParserComparison comparison = CompareParsers(bytes, pieces, message);
+  EXPECT_EQ(comparison.difference, "") << absl::CHexEscape(bytes);
+  return comparison.valid;
 }
 
 bool ExpectSameVerdict(const std::string& bytes) {

@@ -26,8 +26,17 @@ namespace {
 constexpr int kMaxQueues = 64;
 constexpr int kMaxThreadsPerQueue = 64;
 
-// For calls that arrive between the last answer and the moment that clients hear of the shutdown.
-// gRPC gives them to nobody and would keep them, and us, waiting until its own deadline.
+// The end of a server, for a client that goes on calling. gRPC 1.51 (Server::ShutdownAndNotify in
+// its core) first sets a flag, from which on it gives calls to nobody and ends them with CANCELLED,
+// and only then stops to listen and sends GOAWAY. Nothing of its interface sends GOAWAY by itself
+// (core has it for tests of its own; a connection's greatest age is fixed when it begins),
+// and to cut a connection instead would lose answers that are still being sent. So a call that is
+// under way at that moment gets CANCELLED where the protocol says UNAVAILABLE, and nobody can help
+// it. What we can do is to refuse calls ourselves, with UNAVAILABLE, until none has come for
+// kQuiet: then only who does not stop when refused, or was silent until then, meets the flag.
+constexpr auto kQuiet = std::chrono::milliseconds(50);
+constexpr auto kMostRefusing = std::chrono::seconds(1);
+// For the calls that meet it: gRPC would wait for its own deadline, and we for gRPC.
 constexpr auto kLastCallsGrace = std::chrono::milliseconds(100);
 
 int ChosenQueues(int wanted) {
@@ -75,6 +84,8 @@ struct GrpcServer::Parts {
 
   absl::StatusOr<std::vector<int>> Listen(const GrpcServerOptions& options);
   void Serve(int threads_per_queue);
+  void RefuseUntilQuiet(TimePoint deadline);
+  int64_t CallsSoFar() const;
 
   ServingState& state;
   InferenceService service;
@@ -127,6 +138,21 @@ void GrpcServer::Parts::Serve(int threads_per_queue) {
   for (CallQueue& queue : queues) queue.StartThreads(threads_per_queue);
 }
 
+void GrpcServer::Parts::RefuseUntilQuiet(TimePoint deadline) {
+  const TimePoint limit = std::min(deadline, Clock::now() + kMostRefusing);
+  int64_t before = 0;
+  for (int64_t calls = CallsSoFar(); calls != before && Clock::now() < limit;) {
+    std::this_thread::sleep_for(kQuiet);
+    before = std::exchange(calls, CallsSoFar());
+  }
+}
+
+int64_t GrpcServer::Parts::CallsSoFar() const {
+  int64_t calls = 0;
+  for (const InferCalls& queue : infer_calls) calls += queue.total();
+  return calls;
+}
+
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions& options,
                                                               const Catalog& catalog,
                                                               ServingState& state,
@@ -152,6 +178,7 @@ void GrpcServer::Shutdown(TimePoint deadline) {
   parts_->state.SetListener(nullptr);
   parts_->health.CloseWatches();
   for (InferCalls& calls : parts_->infer_calls) calls.WaitUntilAnswered(deadline);
+  parts_->RefuseUntilQuiet(deadline);
   parts_->server->Shutdown(std::chrono::system_clock::now() + kLastCallsGrace);
   for (CallQueue& queue : parts_->queues) queue.Finish();
   parts_.reset();

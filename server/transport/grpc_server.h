@@ -58,9 +58,10 @@ class GrpcServer {
   const std::vector<int>& ports() const { return ports_; }
 
   // Advances the state to kClosing, ends the health watches, waits for the calls that were accepted
-  // to be answered, and stops listening. What is not answered at `deadline` is cancelled; returns
-  // when sinks have completed all that was submitted. Called once, by no thread of the server's.
-  // In the last moment gRPC itself refuses what arrives, with CANCELLED where we say UNAVAILABLE.
+  // to be answered, refuses new ones with UNAVAILABLE until none has come for a moment (at most a
+  // second), and stops listening. What is not answered at `deadline` is cancelled; returns when
+  // sinks have completed all that was submitted. Called once, by no thread of the server's.
+  // A call that arrives all the same while gRPC stops gets CANCELLED from it (grpc_server.cc).
   void Shutdown(TimePoint deadline);
 
  private:

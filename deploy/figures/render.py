@@ -30,6 +30,8 @@ def service():
 
 
 OPS = {"gelu": "scale → hardtanh → GELU", "sigmoid": "z + s·sigmoid(z)", "affine": "scale → batch norm"}
+# As mlpserve-bench names them; the others are gemm_bench's.
+SAME = {"scale_hardtanh_gelu": "gelu", "sigmoid_scale_residual": "sigmoid", "scale_batchnorm_eval": "affine"}
 
 
 def kernels():
@@ -37,6 +39,7 @@ def kernels():
     machine, library, best = {}, {}, {}
     for line in max((ROOT / "kernels/results").glob("h200-*.jsonl")).read_text().splitlines():
         r = json.loads(line)
+        r["op"] = SAME.get(r["op"], r["op"])
         if r["op"] == "machine":
             machine = r
         elif r["op"] == "gemm_only":
@@ -50,7 +53,7 @@ def kernels():
         f"(1.00: as fast), N = K = 8192, on one {machine['gpu']} at {machine['power_limit_w']:.0f} W, driver "
         f"{machine['driver']}, {machine['date']}, commit {machine['commit']}; single launches / sustained, the better of "
         f"plain and programmatic launches, timed in "
-        f"turn in one run. The RTX 4090 (sm_89), whose kernels are compiled and checked here, has not been measured:",
+        f"turn in one run. The RTX 4090 (sm_89), whose kernels are compiled and checked here, has not been measured (`kernels/results/rtx4090-sheet.md` holds what compiler and arithmetic say of it):",
         "",
         "| rows | " + " | ".join(f"BF16 {text}" for text in OPS.values()) + " | TF32, mean of the three |",
         "| ---: | ---: | ---: | ---: | ---: |",

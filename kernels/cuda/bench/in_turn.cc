@@ -1,6 +1,11 @@
 #include "kernels/cuda/bench/in_turn.h"
 
 namespace mlpserve::bench {
+namespace {
+
+constexpr double kLeastMs = 1e-4;  // for a clock that did not move
+
+}  // namespace
 
 std::vector<double> MediansInTurn(const std::vector<RunOnce>& variants, int rounds) {
   std::vector<std::vector<double>> times(variants.size());
@@ -25,7 +30,8 @@ std::vector<double> MeansInTurn(const std::vector<RunMany>& variants, double sec
   for (int round = 0; round < rounds; ++round) {
     for (size_t i = 0; i < variants.size(); ++i) {
       variants[i](1);  // the change of variant is not timed
-      const int count = std::max(2, static_cast<int>(seconds * 1e3 / variants[i](1)));
+      const double ms = std::max(variants[i](1), kLeastMs);
+      const int count = std::max(2, static_cast<int>(seconds * 1e3 / ms));
       sums[i] += variants[i](count) / count;
     }
   }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -48,6 +49,17 @@ TEST(InTurnTest, WhatTakesLongerThanItsStretchRunsTwiceAllTheSame) {
               }},
               0.1, 1);
   EXPECT_EQ(counts.back(), 2);
+}
+
+TEST(InTurnTest, AClockThatDoesNotMoveEndsAllTheSame) {
+  int most = 0;
+  const auto means = MeansInTurn({[&most](int times) {
+                                   most = std::max(most, times);
+                                   return 0.0;
+                                 }},
+                                 1, 1);
+  EXPECT_EQ(means[0], 0);
+  EXPECT_LE(most, 10'000'000);
 }
 
 TEST(InTurnTest, AStretchIsTimedAgainInEachRoundAndTheMeanTaken) {

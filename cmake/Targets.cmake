@@ -57,6 +57,7 @@ function(mlpserve_test name)
     GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE MLPSERVE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT}
+    ENVIRONMENT UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1)
   add_dependencies(all_tests ${name})
 endfunction()

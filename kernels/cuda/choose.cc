@@ -10,16 +10,11 @@
 namespace mlpserve::cuda {
 namespace {
 
-constexpr int64_t kInvariantRows = 128;  // stands for every m
 constexpr int64_t kLeastShareOfK = 512;  // a split leaves each block at least as much
 constexpr int kSplits[] = {1, 2, 4, 8};
 constexpr double kLaunchSeconds = 2e-6;
 constexpr double kSplitSeconds = 2e-6;     // waiting for the last block of a tile
 constexpr double kMemorySeconds = 1.5e-6;  // from asking for bytes to having them, under load
-
-bool IsWgmma(const Tile& tile) {
-  return std::holds_alternative<WgmmaConfig>(tile) || std::holds_alternative<WgmmaRowsConfig>(tile);
-}
 
 bool IsForFewRows(const Tile& tile) {
   return std::holds_alternative<MmaRowsTile>(tile) || std::holds_alternative<WgmmaRowsConfig>(tile);

@@ -17,6 +17,9 @@ struct GemmShape {
   int64_t m = 1, n = 1, k = 1;  // y [m, n] = x [m, k] · wᵀ, each at least 1
 };
 
+// Stands for every m where rows must not depend on it.
+inline constexpr int64_t kInvariantRows = 128;
+
 struct ChooseOptions {
   int columns = 2;        // Epilogue::kColumns
   bool y_aligned = true;  // rows of y start at multiples of 16 bytes

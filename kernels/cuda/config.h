@@ -21,6 +21,11 @@ struct KernelConfig {
   int split_k = 1;  // GemmArgs::split_k: a launch parameter, not part of the code
 };
 
+// Whether it needs sm_90a.
+inline bool IsWgmma(const Tile& tile) {
+  return std::holds_alternative<WgmmaConfig>(tile) || std::holds_alternative<WgmmaRowsConfig>(tile);
+}
+
 // The file of the tile's main loop without folder and ending: "mma", "wgmma_rows".
 std::string_view MainLoopName(const Tile& tile);
 

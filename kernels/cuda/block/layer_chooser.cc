@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <utility>
-#include <variant>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -10,19 +9,13 @@
 #include "kernels/cuda/block/library_gemm.h"
 #include "kernels/cuda/block/timing.h"
 #include "kernels/cuda/block/tuning_record.h"
+#include "kernels/cuda/choose.h"
 #include "kernels/cuda/device_sources.h"
 #include "kernels/cuda/driver/status.h"
 #include "kernels/cuda/sha256.h"
 
 namespace mlpserve::cuda {
 namespace {
-
-constexpr int64_t kInvariantRows = 128;  // that kernels for every number of rows are timed with
-
-bool IsWgmma(const KernelConfig& config) {
-  return std::holds_alternative<WgmmaConfig>(config.tile) ||
-         std::holds_alternative<WgmmaRowsConfig>(config.tile);
-}
 
 bool IsLibrary(const std::string& variant) { return absl::StartsWith(variant, "cublaslt"); }
 
@@ -69,12 +62,12 @@ bool LayerChooser::Wants(const KernelConfig& config) const {
     case KernelChoice::kMeasured:
       return true;
     case KernelChoice::kWgmma:
-      return IsWgmma(config);
+      return IsWgmma(config.tile);
     case KernelChoice::kPlain:
     case KernelChoice::kLibrary:
       break;
   }
-  return !IsWgmma(config);
+  return !IsWgmma(config.tile);
 }
 
 std::vector<KernelConfig> LayerChooser::Configs(const Product& product, int64_t rows) const {

@@ -9,6 +9,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "grpc/grpc.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
@@ -38,6 +39,18 @@ constexpr auto kQuiet = std::chrono::milliseconds(50);
 constexpr auto kMostRefusing = std::chrono::seconds(1);
 // For the calls that meet it: gRPC would wait for its own deadline, and we for gRPC.
 constexpr auto kLastCallsGrace = std::chrono::milliseconds(100);
+
+// The last user of gRPC 1.51 waits, in grpc_shutdown, for its executor's threads, and one of them
+// may be in epoll_wait for ten seconds: the poller that it starts when an answer does not fit into
+// one write (tcp_posix.cc, run_poller), which nothing wakes. So no server is the last user: the
+// process holds gRPC, and those threads end with it.
+void HoldGrpc() {
+  static const bool held = [] {
+    grpc_init();
+    return true;
+  }();
+  (void)held;
+}
 
 int ChosenQueues(int wanted) {
   if (wanted > 0) return wanted;
@@ -159,6 +172,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
                                                               Metrics& metrics) {
   if (absl::Status status = CheckOptions(options); !status.ok()) return status;
   RouteGrpcLog();
+  HoldGrpc();
   auto parts = std::make_unique<Parts>(options, catalog, state, metrics);
   auto ports = parts->Listen(options);
   if (!ports.ok()) return ports.status();

@@ -42,9 +42,9 @@ struct GrpcServerOptions {
 class GrpcServer {
  public:
   // Serves when it returns. Everything must outlive the server. Becomes the listener of `state`,
-  // and takes over gRPC's log (grpc_log.h). Errors, naming the address or option: INVALID_ARGUMENT,
-  // it is none; UNAVAILABLE, it cannot be listened on (in use, no permission, not an address of
-  // this host).
+  // takes over gRPC's log (grpc_log.h), and keeps gRPC until the process ends. Errors, naming the
+  // address or option: INVALID_ARGUMENT, it is none; UNAVAILABLE, it cannot be listened on (in use,
+  // no permission, not an address of this host).
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const GrpcServerOptions& options,
                                                            const Catalog& catalog,
                                                            ServingState& state, Metrics& metrics);

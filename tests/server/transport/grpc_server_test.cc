@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
+#include "grpc/grpc.h"
 #include "gtest/gtest.h"
 #include "tests/server/transport/server_fixture.h"
 
@@ -231,6 +232,14 @@ TEST_F(GrpcServerTest, AServerIsStartedAndStoppedManyTimes) {
     }
     if (i % 3 == 0) (*server)->Shutdown(Clock::now());
   }
+}
+
+// Else the last one would wait for gRPC's poller, for up to ten seconds after a large answer.
+TEST_F(GrpcServerTest, AServerThatStoppedIsNeverTheLastUserOfGrpc) {
+  options_.addresses = {"127.0.0.1:0"};
+  ASSERT_EQ(stub_, nullptr);
+  ASSERT_TRUE(GrpcServer::Start(options_, catalog_, state_, metrics_).ok());
+  EXPECT_NE(grpc_is_initialized(), 0);
 }
 
 }  // namespace

@@ -19,6 +19,10 @@ std::string Label(const std::string& name, int64_t version) {
   return version == 0 ? name : absl::StrCat(name, "/", version);
 }
 
+double Milliseconds(Duration duration) {
+  return std::chrono::duration<double, std::milli>(duration).count();
+}
+
 QueueState QueueOf(const ServedBlock& served) {
   const BatcherStats stats = served.stats();
   return {.queued_requests = stats.queued_requests,
@@ -76,8 +80,11 @@ LoadSummary Loader::Load(const RepositoryScan& scan, const std::stop_token& stop
 
 absl::Status Loader::LoadVersion(const BlockConfig& config, int64_t version) {
   const TimePoint begin = Clock::now();
+  const absl::StatusOr<BlockSpec> block = ReadBlock(config, version);
+  if (!block.ok()) return block.status();
+  const Duration reading = Clock::now() - begin;
   const auto metrics = metrics_.AddBlock(config.name, version);
-  auto served = Serve(config, version, metrics);
+  auto served = Serve(config, *block, metrics);
   if (!served.ok()) {
     metrics_.RemoveBlock(config.name, version);
     return served.status();
@@ -92,18 +99,19 @@ absl::Status Loader::LoadVersion(const BlockConfig& config, int64_t version) {
                 .sink = ServedBlock::Sink(*served),
                 .metrics = metrics});
   served_.push_back(*std::move(served));
-  spdlog::info("block {} is ready: {} layers, {} -> {} features, loaded in {:.0f} ms",
-               Label(config.name, version), config.layers.size(), config.input.features,
-               config.output.features, std::chrono::duration<double, std::milli>(took).count());
+  spdlog::info(
+      "block {} is ready: {} layers, {} -> {} features, loaded in {:.0f} ms, {:.0f} of them "
+      "for reading it",
+      Label(config.name, version), config.layers.size(), config.input.features,
+      config.output.features, Milliseconds(took), Milliseconds(reading));
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::shared_ptr<ServedBlock>> Loader::Serve(
-    const BlockConfig& config, int64_t version, const std::shared_ptr<BlockMetrics>& metrics) {
-  const absl::StatusOr<BlockSpec> block = ReadBlock(config, version);
-  if (!block.ok()) return block.status();
+    const BlockConfig& config, const BlockSpec& block,
+    const std::shared_ptr<BlockMetrics>& metrics) {
   const LoadOptions load{.max_rows = config.batching.max_rows, .buckets = config.batching.buckets};
-  return ServedBlock::Create(backend_, *block, load,
+  return ServedBlock::Create(backend_, block, load,
                              BatchingOptionsOf(config.batching, UsesBatchStatistics(config)),
                              metrics);
 }

@@ -42,7 +42,8 @@ class Loader {
  private:
   // The block's own error, or OK once it serves.
   absl::Status LoadVersion(const BlockConfig& config, int64_t version);
-  absl::StatusOr<std::shared_ptr<ServedBlock>> Serve(const BlockConfig& config, int64_t version,
+  absl::StatusOr<std::shared_ptr<ServedBlock>> Serve(const BlockConfig& config,
+                                                     const BlockSpec& block,
                                                      const std::shared_ptr<BlockMetrics>& metrics);
   void Fail(const BlockConfig& config, int64_t version, const absl::Status& status);
 

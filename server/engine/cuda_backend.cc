@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -75,6 +76,10 @@ class CudaLoadedBlock final : public LoadedBlock {
   const std::vector<PinnedMemory> outputs_;
 };
 
+double Seconds(std::chrono::nanoseconds duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
 class GpuBackend final : public Backend {
  public:
   GpuBackend(CudaBackendOptions options, cuda::KernelCompiler compiler, cuda::Device device,
@@ -116,6 +121,7 @@ absl::StatusOr<std::unique_ptr<LoadedBlock>> GpuBackend::Load(const BlockSpec& b
                                       store_);
   if (!loaded.ok()) return loaded.status();
   spdlog::debug("kernels of {}:\n{}", block.name, cuda::ToString((*loaded)->plan()));
+  const TimePoint begin = Clock::now();
   const auto row_bytes = [](int64_t features, DataType type) {
     return features * static_cast<int64_t>(ByteSize(type));
   };
@@ -128,6 +134,12 @@ absl::StatusOr<std::unique_ptr<LoadedBlock>> GpuBackend::Load(const BlockSpec& b
                          options.max_rows * row_bytes(block.output_features(), block.output_type),
                          outputs));
   if (!status.ok()) return status;
+  const cuda::LoadTimes& times = (*loaded)->load_times();
+  spdlog::info(
+      "block {}: copied weights in {:.2f} s, made kernels in {:.2f} s, measured them in "
+      "{:.2f} s, locked host memory in {:.2f} s",
+      block.name, Seconds(times.weights), Seconds(times.kernels), Seconds(times.measuring),
+      Seconds(Clock::now() - begin));
   return std::make_unique<CudaLoadedBlock>(*std::move(loaded), std::move(inputs),
                                            std::move(outputs));
 }

@@ -46,6 +46,7 @@ class CudaBlock::State {
   }
   int64_t bucket(size_t index) const { return buckets_[index]; }
   const std::vector<PlanRow>& plan() const { return plan_; }
+  const LoadTimes& load_times() const { return load_times_; }
 
  private:
   absl::Status CreateStream();
@@ -60,7 +61,7 @@ class CudaBlock::State {
   KernelStore& store_;
   const std::vector<int64_t> buckets_;
   const bool batch_invariant_;
-  const LayerChooser chooser_;
+  LayerChooser chooser_;
 
   Stream stream_;
   std::array<Event, 4> marks_;  // begin, copied in, computed, copied out
@@ -70,6 +71,7 @@ class CudaBlock::State {
   std::shared_ptr<const Step> convert_input_;  // null: the wire's rows are the first layer's
   std::vector<Layer> layers_;
   std::vector<PlanRow> plan_;
+  LoadTimes load_times_;
 };
 
 absl::Status CudaBlock::State::CreateStream() {
@@ -160,6 +162,8 @@ absl::Status CudaBlock::State::Load(const BlockSpec& block) {
 
 absl::Status CudaBlock::State::AddProduct(const std::string& name, const Product& product,
                                           Layer& layer) {
+  const auto begin = std::chrono::steady_clock::now();
+  std::chrono::nanoseconds measuring{};
   std::shared_ptr<const Step> same;
   chooser_.CompileAhead(product, buckets_);
   for (const int64_t bucket : buckets_) {
@@ -168,6 +172,7 @@ absl::Status CudaBlock::State::AddProduct(const std::string& name, const Product
       absl::StatusOr<ChosenKernel> chosen =
           chooser_.Choose(product, batch_invariant_ ? options_.max_rows : bucket, stream_);
       if (!chosen.ok()) return chosen.status();
+      measuring += chosen->measuring;
       chosen->plan.layer = name;
       plan_.push_back(chosen->plan);
       layer.product.push_back(chosen->step);
@@ -178,13 +183,17 @@ absl::Status CudaBlock::State::AddProduct(const std::string& name, const Product
     }
     plan_.back().bucket = bucket;
   }
+  load_times_.measuring += measuring;
+  load_times_.kernels += std::chrono::steady_clock::now() - begin - measuring;
   return absl::OkStatus();
 }
 
 absl::Status CudaBlock::State::AddLayer(const BlockSpec& block, const LayerSpec& spec,
                                         const Activation& x, const Activation& y) {
+  const auto begin = std::chrono::steady_clock::now();
   absl::StatusOr<DeviceLayer> built = builder_.Build(spec, block.compute, x, x_, y, stream_);
   if (!built.ok()) return built.status();
+  load_times_.weights += std::chrono::steady_clock::now() - begin;
   Layer layer{.product = {}, .passes = std::move(built->passes)};
   MLPSERVE_RETURN_IF_ERROR(AddProduct(spec.name, built->product, layer));
   layers_.push_back(std::move(layer));
@@ -246,5 +255,7 @@ absl::StatusOr<RunTimes> CudaBlock::Run(const std::byte* input, std::byte* outpu
 int64_t CudaBlock::Bucket(int64_t rows) const { return state_->bucket(state_->BucketIndex(rows)); }
 
 const std::vector<PlanRow>& CudaBlock::plan() const { return state_->plan(); }
+
+const LoadTimes& CudaBlock::load_times() const { return state_->load_times(); }
 
 }  // namespace mlpserve::cuda

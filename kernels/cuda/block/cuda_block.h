@@ -48,6 +48,13 @@ struct RunTimes {
   std::chrono::nanoseconds copy_out{};
 };
 
+// What a load took, apart from reading the block.
+struct LoadTimes {
+  std::chrono::nanoseconds weights{};    // copied and converted
+  std::chrono::nanoseconds kernels{};    // compiled, or read from the cache, and loaded
+  std::chrono::nanoseconds measuring{};  // candidates timed
+};
+
 class CudaBlock {
  public:
   // `block` has passed Validate; nothing of it is kept. The store must outlive the result.
@@ -66,6 +73,7 @@ class CudaBlock {
 
   int64_t Bucket(int64_t rows) const;  // the smallest that holds them
   const std::vector<PlanRow>& plan() const;
+  const LoadTimes& load_times() const;
 
  private:
   class State;

@@ -24,6 +24,19 @@ absl::StatusOr<SharedKernel> KernelStore::Gemm(const GemmRequest& request, int s
   return Get(*source, kKernelName, shared_bytes);
 }
 
+absl::StatusOr<CompiledKernel> KernelStore::Compiled(const std::string& source,
+                                                     const std::string& kernel_name) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = ahead_.find(source);
+    if (found != ahead_.end()) return found->second;
+  }
+  absl::StatusOr<Compilation> compiled = compiler_.CompileSource(
+      source, kernel_name, {.arch = device_.limits.arch, .kernel = kernel_name});
+  if (!compiled.ok()) return compiled.status();
+  return std::move(compiled->kernel);
+}
+
 absl::StatusOr<SharedKernel> KernelStore::Get(const std::string& source,
                                               const std::string& kernel_name, int shared_bytes) {
   const std::string key = Sha256Hex({source, kernel_name, absl::StrCat(shared_bytes)});
@@ -34,11 +47,9 @@ absl::StatusOr<SharedKernel> KernelStore::Get(const std::string& source,
       if (SharedKernel kernel = found->second.lock()) return kernel;
     }
   }
-  const auto compiled = compiler_.CompileSource(
-      source, kernel_name, {.arch = device_.limits.arch, .kernel = kernel_name});
+  const absl::StatusOr<CompiledKernel> compiled = Compiled(source, kernel_name);
   if (!compiled.ok()) return compiled.status();
-  absl::StatusOr<LoadedKernel> loaded =
-      LoadedKernel::Load(compiled->kernel, kernel_name, shared_bytes);
+  absl::StatusOr<LoadedKernel> loaded = LoadedKernel::Load(*compiled, kernel_name, shared_bytes);
   if (!loaded.ok()) return loaded.status();
   auto kernel = std::make_shared<const LoadedKernel>(*std::move(loaded));
   const std::lock_guard lock(mutex_);
@@ -54,10 +65,17 @@ void KernelStore::CompileAhead(const std::vector<GemmRequest>& requests) {
     if (source.ok()) sources.insert(*source);
   }
   const std::vector<std::string> work(sources.begin(), sources.end());
+  {
+    const std::lock_guard lock(mutex_);
+    ahead_.clear();
+  }
   std::atomic<size_t> next{0};
   const auto compile = [&] {
     for (size_t i = next++; i < work.size(); i = next++) {
-      (void)compiler_.CompileSource(work[i], kKernelName, {.arch = device_.limits.arch});
+      auto compiled = compiler_.CompileSource(work[i], kKernelName, {.arch = device_.limits.arch});
+      if (!compiled.ok()) continue;
+      const std::lock_guard lock(mutex_);
+      ahead_.insert_or_assign(work[i], std::move(compiled->kernel));
     }
   };
   const size_t threads = std::min<size_t>(

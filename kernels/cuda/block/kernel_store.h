@@ -37,17 +37,23 @@ class KernelStore {
   // Of any source, by the name of the kernel in it.
   absl::StatusOr<SharedKernel> Get(const std::string& source, const std::string& kernel_name,
                                    int shared_bytes);
-  // Compiles what is not in the cache, on as many threads as there are processors (at most 16).
+  // Compiles what is not in the cache, on as many threads as there are processors (at most 16), and
+  // keeps it until the next call: without a cache on disk, Gemm would compile it again.
   // What does not compile is left to Gemm to report.
   void CompileAhead(const std::vector<GemmRequest>& requests);
 
   const Device& device() const { return device_; }
 
  private:
+  absl::StatusOr<CompiledKernel> Compiled(const std::string& source,
+                                          const std::string& kernel_name);
+
   const KernelCompiler compiler_;
   const Device device_;
   std::mutex mutex_;
-  std::map<std::string, std::weak_ptr<const LoadedKernel>> loaded_;  // by digest; under mutex_
+  // Under mutex_:
+  std::map<std::string, std::weak_ptr<const LoadedKernel>> loaded_;  // by digest
+  std::map<std::string, CompiledKernel> ahead_;                      // by source
 };
 
 }  // namespace mlpserve::cuda

@@ -8,7 +8,6 @@
 #include "kernels/cuda/block/fused_gemm.h"
 #include "kernels/cuda/block/library_gemm.h"
 #include "kernels/cuda/block/timing.h"
-#include "kernels/cuda/block/tuning_record.h"
 #include "kernels/cuda/choose.h"
 #include "kernels/cuda/device_sources.h"
 #include "kernels/cuda/driver/status.h"
@@ -94,9 +93,14 @@ std::string LayerChooser::RecordKey(const Product& product) const {
                     library_ == nullptr ? "" : library_->version()});
 }
 
-void LayerChooser::CompileAhead(const Product& product, const std::vector<int64_t>& buckets) const {
+TuningRecord& LayerChooser::RecordOf(const Product& product) {
+  const std::string key = RecordKey(product);
+  return records_.try_emplace(key, options_.tuning_directory, key).first->second;
+}
+
+void LayerChooser::CompileAhead(const Product& product, const std::vector<int64_t>& buckets) {
   const bool measures = options_.choice == KernelChoice::kMeasured;
-  const TuningRecord record(options_.tuning_directory, RecordKey(product));
+  const TuningRecord& record = RecordOf(product);
   std::vector<KernelStore::GemmRequest> requests;
   for (const int64_t rows : buckets) {
     if (measures && !record.At(rows).empty()) continue;
@@ -161,7 +165,7 @@ absl::StatusOr<LayerChooser::Candidate> LayerChooser::ByName(const Product& prod
 }
 
 absl::StatusOr<ChosenKernel> LayerChooser::Choose(const Product& product, int64_t rows,
-                                                  const Stream& stream) const {
+                                                  const Stream& stream) {
   const auto finish = [&](const Candidate& candidate, const std::vector<Measurement>& measured) {
     ChosenKernel chosen{
         .plan = {.bucket = rows,
@@ -182,8 +186,9 @@ absl::StatusOr<ChosenKernel> LayerChooser::Choose(const Product& product, int64_
   };
 
   const bool measures = options_.choice == KernelChoice::kMeasured;
-  TuningRecord record(measures ? options_.tuning_directory : "", RecordKey(product));
-  std::vector<Measurement> measured = record.At(rows);
+  TuningRecord& record = RecordOf(product);
+  std::vector<Measurement> measured;
+  if (measures) measured = record.At(rows);
   if (!measured.empty()) {
     const std::string& name = measured[PickFastest(measured, kLeastGain)].variant;
     const absl::StatusOr<Candidate> known = ByName(product, rows, name);
@@ -196,15 +201,18 @@ absl::StatusOr<ChosenKernel> LayerChooser::Choose(const Product& product, int64_
   std::vector<const Step*> steps;
   for (const Candidate& candidate : *candidates) steps.push_back(candidate.step.get());
   const int64_t m = options_.batch_invariant ? std::min(rows, kInvariantRows) : rows;
+  const auto begin = std::chrono::steady_clock::now();
   const absl::StatusOr<std::vector<double>> us = TimeInTurn(steps, static_cast<int32_t>(m), stream);
   if (!us.ok()) return us.status();
   measured.clear();
   for (size_t i = 0; i < us->size(); ++i) {
     measured.push_back({.rows = rows, .us = (*us)[i], .variant = (*candidates)[i].name});
   }
-  // What cannot be kept is measured again next time.
+  // What cannot be kept is measured again by the next load.
   (void)record.Add(measured);
-  return finish((*candidates)[PickFastest(measured, kLeastGain)], measured);
+  ChosenKernel chosen = finish((*candidates)[PickFastest(measured, kLeastGain)], measured);
+  chosen.measuring = std::chrono::steady_clock::now() - begin;
+  return chosen;
 }
 
 }  // namespace mlpserve::cuda

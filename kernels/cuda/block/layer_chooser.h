@@ -2,10 +2,14 @@
 //
 // The proposals, and the vendor's library where it is there, are timed in turn on the real weights.
 // The first proposal, the plainest one, is left only for a gain of kLeastGain. What was measured is
-// kept on disk, so that a second load measures nothing.
+// kept, in memory for further layers of the same kind and on disk for the next load.
+//
+// Threads: one at a time.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,6 +21,7 @@
 #include "kernels/cuda/block/plan.h"
 #include "kernels/cuda/block/product.h"
 #include "kernels/cuda/block/step.h"
+#include "kernels/cuda/block/tuning_record.h"
 #include "kernels/cuda/driver/stream.h"
 
 namespace mlpserve::cuda {
@@ -35,6 +40,7 @@ enum class KernelChoice {
 struct ChosenKernel {
   PlanRow plan;
   std::shared_ptr<const Step> step;
+  std::chrono::nanoseconds measuring{};  // spent on timing candidates
 };
 
 class LayerChooser {
@@ -42,7 +48,7 @@ class LayerChooser {
   struct Options {
     KernelChoice choice = KernelChoice::kMeasured;
     bool batch_invariant = false;
-    std::string tuning_directory;  // empty: nothing is kept
+    std::string tuning_directory;  // empty: nothing is kept on disk
   };
 
   // `library` may be null.
@@ -50,10 +56,9 @@ class LayerChooser {
       : options_(std::move(options)), store_(store), library_(std::move(library)) {}
 
   // For batches of up to `rows` rows. The product's memory is written to.
-  absl::StatusOr<ChosenKernel> Choose(const Product& product, int64_t rows,
-                                      const Stream& stream) const;
+  absl::StatusOr<ChosenKernel> Choose(const Product& product, int64_t rows, const Stream& stream);
   // Compiles what Choose will ask for, on many threads.
-  void CompileAhead(const Product& product, const std::vector<int64_t>& buckets) const;
+  void CompileAhead(const Product& product, const std::vector<int64_t>& buckets);
 
  private:
   struct Candidate;
@@ -62,6 +67,7 @@ class LayerChooser {
   bool Wants(const KernelConfig& config) const;
   std::vector<KernelConfig> Configs(const Product& product, int64_t rows) const;
   std::string RecordKey(const Product& product) const;
+  TuningRecord& RecordOf(const Product& product);
   absl::StatusOr<std::vector<Candidate>> Candidates(const Product& product, int64_t rows) const;
   absl::StatusOr<Candidate> ByName(const Product& product, int64_t rows,
                                    const std::string& name) const;
@@ -69,6 +75,7 @@ class LayerChooser {
   const Options options_;
   KernelStore& store_;
   const std::shared_ptr<const CublasLt> library_;
+  std::map<std::string, TuningRecord> records_;  // by key
 };
 
 }  // namespace mlpserve::cuda

@@ -44,10 +44,11 @@ std::vector<Measurement> TuningRecord::At(int64_t rows) const {
 }
 
 absl::Status TuningRecord::Add(const std::vector<Measurement>& measurements) {
-  if (path_.empty() || measurements.empty()) return absl::OkStatus();
+  if (measurements.empty()) return absl::OkStatus();
   std::erase_if(measurements_,
                 [&](const Measurement& m) { return m.rows == measurements.front().rows; });
   measurements_.insert(measurements_.end(), measurements.begin(), measurements.end());
+  if (path_.empty()) return absl::OkStatus();
   const std::string temporary = absl::StrCat(path_, ".", getpid(), ".tmp");
   std::ofstream file(temporary);
   for (const Measurement& m : measurements_) {

@@ -1,4 +1,5 @@
-// What was measured for one kind of product, on disk: a second load measures nothing.
+// What was measured for one kind of product, in memory and on disk: neither a second layer of the
+// kind nor a second load measures anything.
 //
 // A text file of lines "rows microseconds variant", written whole to a temporary file and renamed.
 // Processes that write one at a time may lose each other's lines, which are then measured again.
@@ -20,13 +21,14 @@ struct Measurement {
 
 class TuningRecord {
  public:
-  // Reads what is there; a missing or damaged file is an empty record. `directory` empty: nothing
-  // is ever there, and Add keeps nothing.
+  // Reads what is there; a missing or damaged file is an empty record. `directory` empty: the
+  // record ends with this object.
   TuningRecord(const std::string& directory, const std::string& key);
 
   // The candidates' measurements for that many rows, the plainest candidate first.
   std::vector<Measurement> At(int64_t rows) const;
-  // Errors: UNAVAILABLE, where the file cannot be written.
+  // In place of those for the same rows. Errors: UNAVAILABLE, where the file cannot be written; the
+  // object has them all the same.
   absl::Status Add(const std::vector<Measurement>& measurements);
 
  private:

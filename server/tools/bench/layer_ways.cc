@@ -53,7 +53,7 @@ absl::StatusOr<std::vector<Way>> WaysOfLibrary(const cuda::Product& product, int
 
 // The name of what the service would take.
 absl::StatusOr<std::string> Choose(const cuda::Product& product, int64_t m, const GpuTools& tools) {
-  const cuda::LayerChooser chooser({}, tools.store, tools.library);
+  cuda::LayerChooser chooser({}, tools.store, tools.library);
   chooser.CompileAhead(product, {m});
   const auto chosen = chooser.Choose(product, m, tools.stream);
   if (!chosen.ok()) return chosen.status();

@@ -49,14 +49,17 @@ TEST_F(TuningRecordTest, ADamagedFileIsAnEmptyRecord) {
   }
 }
 
-TEST_F(TuningRecordTest, WithoutADirectoryNothingIsKept) {
+TEST_F(TuningRecordTest, WithoutADirectoryARecordEndsWithItsObject) {
   TuningRecord record("", "key");
   EXPECT_TRUE(record.Add({{16, 1, "a"}}).ok());
+  EXPECT_EQ(record.At(16).size(), 1u);
   EXPECT_TRUE(TuningRecord("", "key").At(16).empty());
 }
 
-TEST_F(TuningRecordTest, ADirectoryThatCannotBeWrittenIsSaid) {
-  const absl::Status status = TuningRecord(directory_ + "/none", "key").Add({{16, 1, "a"}});
+TEST_F(TuningRecordTest, ADirectoryThatCannotBeWrittenIsSaidAndCostsNoMeasurement) {
+  TuningRecord record(directory_ + "/none", "key");
+  const absl::Status status = record.Add({{16, 1, "a"}});
+  EXPECT_EQ(record.At(16).size(), 1u);
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(status.message()), testing::HasSubstr("none/key.tuning"));
 }

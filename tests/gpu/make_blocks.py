@@ -1,20 +1,26 @@
-"""Writes a model repository of the three first-class blocks (and batch norm in both modes), with a
-batch of rows to send: make_blocks.py DIRECTORY [FEATURES] [COMPUTE] [ROWS]. Needs PyTorch and
-safetensors."""
+"""Writes a model repository for a GPU, of one layer's blocks or of one deep block, and beside it a batch
+of rows to send. Needs PyTorch and safetensors.
 
+usage: make_blocks.py DIRECTORY [FEATURES] [COMPUTE] [ROWS] [--layers N]
+
+Without --layers: the three first-class blocks (and batch norm in both modes), of one layer each. With it:
+one block, `deep`, of N layers with weights of their own, each followed by scale, hardtanh and GELU.
+"""
+
+import argparse
 import json
 import pathlib
-import sys
 
 import torch
 from safetensors.torch import save_file
 
+GELU = [
+    {"scale": {"value": 0.5}},
+    {"hardtanh": {"min": -2, "max": 2}},
+    {"gelu": {"approximate": "TANH"}},
+]
 EPILOGUES = {
-    "scale_hardtanh_gelu": [
-        {"scale": {"value": 0.5}},
-        {"hardtanh": {"min": -2, "max": 2}},
-        {"gelu": {"approximate": "TANH"}},
-    ],
+    "scale_hardtanh_gelu": GELU,
     "sigmoid_scale_residual": [{"residual": {"ops": [{"sigmoid": {}}, {"scale": {"value": 2}}]}}],
 }
 for mode in ("RUNNING", "BATCH"):
@@ -25,16 +31,41 @@ for mode in ("RUNNING", "BATCH"):
         {"scale": {"tensor": "fc.scale"}},
         {"batch_norm": norm},
     ]
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def main():
-    root = pathlib.Path(sys.argv[1])
-    features = int(sys.argv[2]) if len(sys.argv) > 2 else 8192
-    compute = sys.argv[3] if len(sys.argv) > 3 else "BF16"
-    rows = int(sys.argv[4]) if len(sys.argv) > 4 else 1024
-    torch.manual_seed(1)
+def weight(features):
+    return (torch.randn(features, features, device=DEVICE) / features**0.5).to(torch.bfloat16).cpu()
+
+
+def save(root, name, tensors, layers, max_rows, arguments):
+    folder = root / name / "1"
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / "weights.safetensors")
+    features = arguments.features
+    model = {
+        "name": name,
+        "input": {"name": "x", "features": features, "datatype": "BF16"},
+        "output": {"name": "y", "features": features, "datatype": "BF16"},
+        "compute": arguments.compute,
+        "layers": layers,
+        "batching": {"max_rows": max_rows},
+    }
+    (folder.parent / "model.json").write_text(json.dumps(model, indent=1))
+
+
+def save_deep(arguments):
+    tensors, layers = {}, []
+    for i in range(arguments.layers):
+        tensors |= {f"{i}.weight": weight(arguments.features), f"{i}.bias": torch.randn(arguments.features)}
+        layers.append({"name": str(i), "weight": f"{i}.weight", "bias": f"{i}.bias", "epilogue": GELU})
+    save(arguments.directory, "deep", tensors, layers, 4096, arguments)
+
+
+def save_each(arguments):
+    features = arguments.features
     tensors = {
-        "fc.weight": (torch.randn(features, features) / features**0.5).to(torch.bfloat16),
+        "fc.weight": weight(features),
         "fc.bias": torch.randn(features),
         "fc.scale": torch.rand(features) + 0.5,
         "bn.weight": torch.rand(features) + 0.5,
@@ -43,19 +74,22 @@ def main():
         "bn.running_var": torch.rand(features) + 0.5,
     }
     for name, epilogue in EPILOGUES.items():
-        folder = root / name / "1"
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, folder / "weights.safetensors")
-        model = {
-            "name": name,
-            "input": {"name": "x", "features": features, "datatype": "BF16"},
-            "output": {"name": "y", "features": features, "datatype": "BF16"},
-            "compute": compute,
-            "layers": [{"name": "fc", "weight": "fc.weight", "bias": "fc.bias", "epilogue": epilogue}],
-            "batching": {"max_rows": 2 * rows},
-        }
-        (folder.parent / "model.json").write_text(json.dumps(model, indent=1))
-    save_file({"x": torch.randn(rows, features).to(torch.bfloat16)}, root / "x.safetensors")
+        layer = {"name": "fc", "weight": "fc.weight", "bias": "fc.bias", "epilogue": epilogue}
+        save(arguments.directory, name, tensors, [layer], 2 * arguments.rows, arguments)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("directory", type=pathlib.Path)
+    parser.add_argument("features", type=int, nargs="?", default=8192)
+    parser.add_argument("compute", nargs="?", default="BF16")
+    parser.add_argument("rows", type=int, nargs="?", default=1024)
+    parser.add_argument("--layers", type=int, default=0)
+    arguments = parser.parse_args()
+    torch.manual_seed(1)
+    save_deep(arguments) if arguments.layers else save_each(arguments)
+    rows = torch.randn(arguments.rows, arguments.features).to(torch.bfloat16)
+    save_file({"x": rows}, arguments.directory / "x.safetensors")
 
 
 main()

@@ -1,4 +1,5 @@
-"""Writes the README's table of figures from the result files beside this script.
+"""Writes the README's tables of figures: the service's from service.json beside this script, the kernels'
+from the newest of kernels/results.
 
 usage: render.py [--check]     with --check nothing is written: exit code 1 if the README is stale
 """
@@ -6,6 +7,8 @@ usage: render.py [--check]     with --check nothing is written: exit code 1 if t
 import json
 import pathlib
 import sys
+
+import kernel_tables
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -29,40 +32,9 @@ def service():
     return "\n".join(lines) + "\n"
 
 
-OPS = {"gelu": "scale → hardtanh → GELU", "sigmoid": "z + s·sigmoid(z)", "affine": "scale → batch norm"}
-# As mlpserve-bench names them; the others are gemm_bench's.
-SAME = {"scale_hardtanh_gelu": "gelu", "sigmoid_scale_residual": "sigmoid", "scale_batchnorm_eval": "affine"}
-
-
 def kernels():
-    """Each fused block over the library's plain product of the same shape, timed in turn."""
-    machine, library, best = {}, {}, {}
-    for line in max((ROOT / "kernels/results").glob("h200-*.jsonl")).read_text().splitlines():
-        r = json.loads(line)
-        r["op"] = SAME.get(r["op"], r["op"])
-        if r["op"] == "machine":
-            machine = r
-        elif r["op"] == "gemm_only":
-            library = r
-        elif r["op"] in OPS and r["n"] == r["k"] == 8192:
-            ratio = library["burst_ms"] / r["burst_ms"], library["ms"] / r["ms"]
-            key = r["dtype"], r["m"], r["op"]
-            best[key] = [max(pair) for pair in zip(best.get(key, ratio), ratio)]
-    lines = [
-        f"The fused kernels, whole blocks with their epilogue, against cuBLASLt's best plain product without one "
-        f"(1.00: as fast), N = K = 8192, on one {machine['gpu']} at {machine['power_limit_w']:.0f} W, driver "
-        f"{machine['driver']}, {machine['date']}, commit {machine['commit']}; single launches / sustained, the better of "
-        f"plain and programmatic launches, timed in "
-        f"turn in one run. The RTX 4090 (sm_89), whose kernels are compiled and checked here, has not been measured (`kernels/results/rtx4090-sheet.md` holds what compiler and arithmetic say of it):",
-        "",
-        "| rows | " + " | ".join(f"BF16 {text}" for text in OPS.values()) + " | TF32, mean of the three |",
-        "| ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for m in sorted({m for _, m, _ in best}):
-        cells = [best["bf16", m, op] for op in OPS]
-        cells.append([sum(best["tf32", m, op][i] for op in OPS) / len(OPS) for i in (0, 1)])
-        lines.append(f"| {m} | " + " | ".join(f"{b:.2f} / {s:.2f}" for b, s in cells) + " |")
-    return "\n".join(lines) + "\n"
+    """Each fused block over the library's plain product of the same shape, from the newest run."""
+    return kernel_tables.render(max((ROOT / "kernels/results").glob("h200-*.jsonl")).read_text().splitlines())
 
 
 def main():

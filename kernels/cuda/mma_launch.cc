@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/ceil_divide.h"
+#include "kernels/cuda/config_constant.h"
 
 namespace mlpserve::cuda {
 namespace {
@@ -20,10 +21,6 @@ MmaLaunch Tiles(int tile_m, int tile_n, int64_t m, int64_t n, int split_k) {
 
 int RingBytes(int tile_m, int tile_n, int tile_k, int stages, int element_bytes) {
   return (tile_m + tile_n) * tile_k * stages * element_bytes;
-}
-
-std::string Constant(const char* name, int value) {
-  return std::string("  static constexpr int ") + name + " = " + std::to_string(value) + ";\n";
 }
 
 // "64x64x16".

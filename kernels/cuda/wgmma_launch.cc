@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/ceil_divide.h"
+#include "kernels/cuda/config_constant.h"
 
 namespace mlpserve::cuda {
 namespace {
@@ -11,10 +12,6 @@ constexpr int kRowBytes = 128;
 constexpr int kStoreBytes = 64 * kRowBytes;
 constexpr int kConsumers = 2;  // warpgroups of wgmma.cuh
 constexpr int kBarrierBytes = 8;
-
-std::string Constant(const char* name, int value) {
-  return std::string("  static constexpr int ") + name + " = " + std::to_string(value) + ";\n";
-}
 
 }  // namespace
 

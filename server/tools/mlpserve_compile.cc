@@ -41,6 +41,7 @@ cuda::DeviceLimits LimitsOf(const std::string& arch) {
   cuda::DeviceLimits limits = cuda::Rtx4090();
   limits.arch = absl::StrCat("sm_", arch);
   (void)absl::SimpleAtoi(arch, &limits.capability);
+  limits.sm = cuda::SmLimitsOf(limits.capability).value_or(limits.sm);
   return limits;
 }
 

@@ -44,6 +44,12 @@ absl::StatusOr<LoadedKernel> LoadedKernel::Load(const CompiledKernel& compiled,
   return kernel;
 }
 
+absl::Status LoadedKernel::PreferL1() const {
+  return StatusOf(cudaFuncSetAttribute(function(), cudaFuncAttributePreferredSharedMemoryCarveout,
+                                       cudaSharedmemCarveoutMaxL1),
+                  "cudaFuncSetAttribute");
+}
+
 absl::Status LoadedKernel::Launch(const LaunchShape& shape, void** arguments,
                                   const Stream& stream) const {
   cudaLaunchConfig_t config = ConfigOf(shape);

@@ -32,6 +32,9 @@ class LoadedKernel {
   static absl::StatusOr<LoadedKernel> Load(const CompiledKernel& compiled,
                                            const std::string& kernel_name, int shared_bytes);
 
+  // For a kernel that runs by itself, and whose loads want L1 more than shared memory: it is loaded
+  // with as much shared memory as there can be, like all that take turns.
+  absl::Status PreferL1() const;
   absl::Status Launch(const LaunchShape& shape, void** arguments, const Stream& stream) const;
   // As the driver says them; stack_bytes are all bytes of local memory.
   const KernelResources& resources() const { return resources_; }

@@ -52,6 +52,7 @@ class CudaBlock::State {
   absl::Status CreateStream();
   absl::Status AddInput(const BlockSpec& block);
   absl::Status ReserveUnfinished(const BlockSpec& block);
+  void ReleaseUnused(const BlockSpec& block);
   absl::Status AddLayer(const BlockSpec& block, const LayerSpec& spec, const Activation& x,
                         const Activation& y);
   absl::Status AddProduct(const std::string& name, const Product& product, Layer& layer);
@@ -122,6 +123,15 @@ absl::Status CudaBlock::State::ReserveUnfinished(const BlockSpec& block) {
   return builder_.ReserveUnfinished(widest);
 }
 
+// The library was measured, and may have been chosen nowhere.
+void CudaBlock::State::ReleaseUnused(const BlockSpec& block) {
+  if (std::ranges::any_of(plan_, &PlanRow::by_library)) return;
+  builder_.ReleaseWorkspace();
+  const bool finishes = std::ranges::any_of(
+      block.layers, [](const LayerSpec& layer) { return UsesBatchStatistics(layer.epilogue); });
+  if (!finishes) builder_.ReleaseUnfinished();
+}
+
 absl::Status CudaBlock::State::Load(const BlockSpec& block) {
   MLPSERVE_RETURN_IF_ERROR(CreateStream());
   MLPSERVE_RETURN_IF_ERROR(AddInput(block));
@@ -155,6 +165,7 @@ absl::Status CudaBlock::State::Load(const BlockSpec& block) {
     MLPSERVE_RETURN_IF_ERROR(AddLayer(block, layer, x, y));
     x = y;
   }
+  ReleaseUnused(block);
   // The first launch of a kernel loads it.
   for (const int64_t rows : buckets_) MLPSERVE_RETURN_IF_ERROR(LaunchAll(rows));
   return stream_.Synchronize();

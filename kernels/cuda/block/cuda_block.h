@@ -12,8 +12,8 @@
 // chosen for: powers of two up to max_rows, unless the block names its own.
 //
 // Threads: Run, one call at a time. Memory on the device: the weights; for max_rows rows the input,
-// two of the widest activations and the output; for batch statistics or the library also one
-// product in FP32.
+// two of the widest activations and the output; for batch statistics, or where the library computes
+// a layer, also one product in FP32.
 #pragma once
 
 #include <chrono>

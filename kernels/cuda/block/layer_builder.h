@@ -44,6 +44,10 @@ class LayerBuilder {
   // Room for products of so many outputs that a pass of its own finishes: those before batch
   // statistics, and the library's. Before the first Build, for the widest of them.
   absl::Status ReserveUnfinished(int64_t outputs);
+  // Gives that back, where no pass finishes anything, or the library's workspace, where none of its
+  // kernels runs.
+  void ReleaseUnfinished() { unfinished_->Release(); }
+  void ReleaseWorkspace() { workspace_->Release(); }
 
   // y = layer(x). `block_input` is what AddInput adds. Waits on the stream for what it uploads.
   absl::StatusOr<DeviceLayer> Build(const LayerSpec& layer, ComputeType compute,

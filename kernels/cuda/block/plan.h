@@ -23,6 +23,7 @@ struct PlanRow {
 
   double TflopsPerSecond() const;
   double GigabytesPerSecond() const;  // weights, rows in and rows out, each once
+  bool by_library() const { return variant.rfind("cublaslt", 0) == 0; }
 };
 
 // One line for each row, and a heading.

@@ -53,6 +53,7 @@ class PinnedMemory {
 class Scratch {
  public:
   absl::Status Reserve(size_t bytes);
+  void Release() { memory_ = {}; }
   void* get() const { return memory_.get(); }
   size_t size() const { return memory_.size(); }
 

@@ -12,6 +12,8 @@ namespace {
 
 constexpr int64_t kLeastShareOfK = 512;  // a split leaves each block at least as much
 constexpr int kSplits[] = {1, 2, 4, 8};
+// Below it, what splitting FP32 into halves loses does not average out over a sum.
+constexpr int64_t kLeastHalvesDepth = 32;
 constexpr double kLaunchSeconds = 2e-6;
 constexpr double kSplitSeconds = 2e-6;     // waiting for the last block of a tile
 constexpr double kMemorySeconds = 1.5e-6;  // from asking for bytes to having them, under load
@@ -41,6 +43,7 @@ class Chooser {
       if (auto* wgmma = std::get_if<WgmmaConfig>(&tile)) wgmma->store_by_tma = options_.y_aligned;
       const TileResources resources = ResourcesOf(tile, compute_, output_, options_.columns);
       if (!Fits(resources) || IsWasteful(tile, resources)) continue;
+      if (ReadsHalves(tile) && !may_use_halves()) continue;
       const Proposal plain = Propose(tile, resources, 1);
       if (!IsWgmma(tile) && (!baseline || plain.estimate_us < baseline->estimate_us)) {
         baseline = plain;
@@ -54,6 +57,8 @@ class Chooser {
   }
 
  private:
+  bool may_use_halves() const { return options_.has_halves && shape_.k >= kLeastHalvesDepth; }
+
   bool Fits(const TileResources& r) const {
     const int fitting =
         BlocksPerSm(limits_.sm, {.threads = r.threads, .shared_bytes = r.shared_bytes});
@@ -91,7 +96,9 @@ class Chooser {
   // The slowest of arithmetic, L2 and memory, each for the busiest SM's share of the blocks.
   double Estimate(const Proposal& p, const TileResources& r) const {
     const double element_bytes = static_cast<double>(ByteSize(StorageType(compute_)));
-    const double k_share = static_cast<double>(shape_.k) / BlocksPerTile(p.config);
+    const bool of_halves = ReadsHalves(p.config.tile);
+    const double k_share =
+        static_cast<double>(of_halves ? 3 * shape_.k : shape_.k) / BlocksPerTile(p.config);
     const double sms = limits_.multiprocessors;
     const double busiest = static_cast<double>(CeilDivide(p.blocks, limits_.multiprocessors));
     const double area = static_cast<double>(r.tile_m) * r.tile_n;
@@ -100,7 +107,8 @@ class Chooser {
     const double traffic =
         static_cast<double>(p.blocks) * (r.tile_m + r.tile_n) * k_share * element_bytes;
     const double l2 = traffic / limits_.l2_bytes_per_s;
-    const double operands = static_cast<double>((shape_.m + shape_.n) * shape_.k) * element_bytes;
+    const double operands =
+        static_cast<double>((shape_.m + shape_.n) * shape_.k * (of_halves ? 2 : 1)) * element_bytes;
     const double results = static_cast<double>(shape_.m * shape_.n) * 4;
     const double needed_in_flight = limits_.bytes_per_s / sms * kMemorySeconds;
     const double in_flight = std::min(1.0, BytesInFlight(r, busiest) / needed_in_flight);
@@ -109,7 +117,14 @@ class Chooser {
     const double split = p.config.split_k == 1 ? 0
                                                : kSplitSeconds + 2 * p.config.split_k * results /
                                                                      limits_.l2_bytes_per_s;
-    return Overlapped(compute, l2, memory) + split + kLaunchSeconds;
+    return Overlapped(compute, l2, memory) + split + (of_halves ? HalvesPass() : 0) +
+           kLaunchSeconds;
+  }
+
+  // Reads the rows of x, and writes twice as much.
+  double HalvesPass() const {
+    const double bytes = static_cast<double>(3 * shape_.m * shape_.k) * sizeof(float);
+    return kLaunchSeconds + bytes / limits_.bytes_per_s;
   }
 
   // The longest, and a little of the others: what runs side by side still gets in its own way.
@@ -131,6 +146,8 @@ class Chooser {
 
   double Flops(const Tile& tile) const {
     if (std::holds_alternative<FfmaTile>(tile)) return limits_.fp32_flops_per_s;
+    // A tenth goes into adding up three products' runs.
+    if (ReadsHalves(tile)) return 0.9 * limits_.tf32_flops_per_s();
     const double peak =
         compute_ == ComputeType::kTf32 ? limits_.tf32_flops_per_s() : limits_.flops_per_s;
     // mma.sync reaches about two thirds of what wgmma does.

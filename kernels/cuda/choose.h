@@ -27,6 +27,9 @@ struct ChooseOptions {
   // buckets must use the same one of its configs.
   bool batch_invariant = false;
   int most = 6;  // proposals, at least 1
+  // FP32: w may be split into halves (tf32_terms.cuh). Otherwise nothing that reads them is
+  // proposed.
+  bool has_halves = false;
 };
 
 struct Proposal {

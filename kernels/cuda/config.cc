@@ -39,7 +39,8 @@ std::string Name(const KernelConfig& config) {
 }
 
 std::string EmitConfig(const KernelConfig& config) {
-  return absl::StrCat("struct Config {\n  static constexpr Type kIn = ", DeviceType(config.compute),
+  const ComputeType operands = ReadsHalves(config.tile) ? ComputeType::kTf32 : config.compute;
+  return absl::StrCat("struct Config {\n  static constexpr Type kIn = ", DeviceType(operands),
                       ";\n  static constexpr Type kOut = ", DeviceType(config.output), ";\n") +
          std::visit([](const auto& t) { return Constants(t); }, config.tile) + "};\n";
 }

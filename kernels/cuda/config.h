@@ -26,6 +26,13 @@ inline bool IsWgmma(const Tile& tile) {
   return std::holds_alternative<WgmmaConfig>(tile) || std::holds_alternative<WgmmaRowsConfig>(tile);
 }
 
+// Whether it makes FP32 products out of three of TF32 (tf32_terms.cuh), and so reads split rows.
+inline bool ReadsHalves(const Tile& tile) {
+  const auto* wgmma = std::get_if<WgmmaConfig>(&tile);
+  const auto* rows = std::get_if<WgmmaRowsConfig>(&tile);
+  return (wgmma != nullptr && wgmma->terms > 1) || (rows != nullptr && rows->terms > 1);
+}
+
 // The file of the tile's main loop without folder and ending: "mma", "wgmma_rows".
 std::string_view MainLoopName(const Tile& tile);
 

@@ -34,11 +34,20 @@ __device__ __forceinline__ float MinNan(float a, float b) {
 
 __device__ __forceinline__ float FloatFromBits(uint32_t bits) { return __uint_as_float(bits); }
 
+__device__ __forceinline__ uint32_t BitsFromFloat(float x) { return __float_as_uint(x); }
+
 // To nearest, ties away from zero: the only rounding that cvt to TF32 has before sm_90. It differs
 // from ties to even in exact halves only.
 __device__ __forceinline__ uint32_t RoundToTf32(uint32_t float_bits) {
   uint32_t y;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(__uint_as_float(float_bits)));
+  return y;
+}
+
+// Past L1, which may hold what lay there before the kernel that wrote it.
+__device__ __forceinline__ float LoadFromL2(const float* p) {
+  float y;
+  asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(y) : "l"(p) : "memory");
   return y;
 }
 

@@ -60,6 +60,28 @@ void AddWgmma(std::vector<Tile>& tiles) {
   rows(64, 64, 6, 2, 3, 2);
 }
 
+// FP32 out of three products of TF32, which take two sets of accumulators: half as large a tile.
+// Below some 64 rows, twice the weights to read cost more than FP32's own products.
+void AddThreeTerms(std::vector<Tile>& tiles) {
+  tiles.push_back(
+      WgmmaConfig{.tile_m = 128, .tile_n = 128, .stages = 6, .cluster_m = 2, .terms = 3});
+  tiles.push_back(
+      WgmmaConfig{.tile_m = 128, .tile_n = 64, .stages = 8, .cluster_m = 2, .terms = 3});
+  tiles.push_back(WgmmaRowsConfig{.tile_rows = 64,
+                                  .batch = 64,
+                                  .stages = 6,
+                                  .blocks_per_stage = 2,
+                                  .prefetch_stages = 3,
+                                  .terms = 3});
+  tiles.push_back(WgmmaRowsConfig{.tile_rows = 128,
+                                  .batch = 128,
+                                  .stages = 6,
+                                  .blocks_per_stage = 1,
+                                  .prefetch_stages = 4,
+                                  .split_k = 2,
+                                  .terms = 3});
+}
+
 struct ResourceReader {
   KernelTypes types;
 
@@ -109,6 +131,7 @@ std::vector<Tile> TuningSpace(ComputeType compute, const DeviceLimits& limits) {
     tiles.push_back(FfmaTile{64, 64, 16, 8, 8, 6});
     tiles.push_back(FfmaTile{128, 128, 16, 16, 16, 2});
     tiles.push_back(FfmaTile{16, 64, 32, 8, 8, 8});
+    if (limits.has_wgmma()) AddThreeTerms(tiles);
     return tiles;
   }
   AddMma(tiles, ElementBytes(compute), limits.has_wgmma());

@@ -31,7 +31,7 @@ constexpr int kRowBytes = 128;  // of k in a stage, and of y in a store buffer: 
 constexpr int kTileK = kRowBytes / sizeof(In);
 constexpr int kStepBytes = 32;  // of k in one wgmma
 constexpr int kBlockRows = 64;  // of one wgmma
-constexpr int kRunTiles = 4;    // of k that FP32 leaves to the tensor cores to add up
+constexpr int kRunTiles = 6;    // of k that FP32 leaves to the tensor cores to add up
 constexpr int kWarpgroupThreads = 128;
 constexpr int kConsumers = 2;
 constexpr int kThreads = (kConsumers + 1) * kWarpgroupThreads;
@@ -262,6 +262,21 @@ __device__ __forceinline__ void MultiplyAll(float (&sums)[kBlocks][kAccumulators
   }
 }
 
+// FP32: takes the scale of the rows of x from their sums, of which the first is of `row`.
+__device__ __forceinline__ void UnscaleRows(float (&sums)[kBlocks][kAccumulators],
+                                            const GemmArgs& args, int row, int thread) {
+  if constexpr (Config::kTerms > 1) {
+    row += thread / 32 * 16 + thread % 32 / 4;
+#pragma unroll
+    for (int block = 0; block < kBlocks; block++) {
+      const float factors[2] = {RowFactor(args, row + block * kBlockRows),
+                                RowFactor(args, row + block * kBlockRows + 8)};
+#pragma unroll
+      for (int i = 0; i < kAccumulators; i++) sums[block][i] *= factors[i % 4 / 2];
+    }
+  }
+}
+
 // Starts to bring the tile's part of every column vector into this warpgroup's shared memory.
 __device__ __forceinline__ void FetchColumns(const EpilogueArgs& from, Shared shared, int consumer,
                                              int thread, int first_column) {
@@ -428,6 +443,7 @@ __device__ __forceinline__ void Consume(const GemmArgs& args, const TensorMap& y
       SyncThreads(1 + consumer, kWarpgroupThreads);
     }
     origin.x += first_row;
+    UnscaleRows(sums, args, origin.x, thread);
     Finish(sums, args, columns, y_map, shared, consumer, thread, origin);
     if (Config::kPingPong) at.Skip(k_tiles);
     tile += ClusterCount() * (Config::kPingPong ? kConsumers : 1);

@@ -2,6 +2,7 @@
 // sources compute at compile time, for the host. No CUDA in here.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace mlpserve::cuda {
@@ -31,6 +32,12 @@ struct WgmmaRowsConfig {
   int split_k = 1;           // blocks that share a sum
   int terms = 1;             // 3: FP32 out of TF32 (tf32_terms.cuh)
 };
+
+// Rows of FP32 as [hi | lo] (tf32_terms.cuh), in floats: of one half, and from row to row. Rows of
+// x have their factor behind.
+constexpr int64_t HalfColumns(int64_t k) { return (k + 31) / 32 * 32; }
+constexpr int64_t SplitStrideOfX(int64_t k) { return 2 * HalfColumns(k) + 32; }
+constexpr int64_t SplitStrideOfW(int64_t k) { return 2 * HalfColumns(k); }
 
 // Of one kernel: bytes of an element of x and w, of y, and Epilogue::kColumns.
 struct KernelTypes {

@@ -37,7 +37,7 @@ constexpr int kThreads = kConsumerThreads + 32;  // the last warp is the produce
 constexpr int kClusterBlocks = Config::kShare * Config::kSplitK;
 constexpr int kAccumulators = Config::kBatch / 2;  // of a thread
 // Stages that FP32 leaves to the tensor cores to add up.
-constexpr int kRunStages = Config::kBlocksPerStage < 4 ? 4 / Config::kBlocksPerStage : 1;
+constexpr int kRunStages = Config::kBlocksPerStage < 6 ? 6 / Config::kBlocksPerStage : 1;
 
 constexpr int kWBytes = Config::kTileRows * kRowBytes;  // of a block of a stage
 constexpr int kXBytes = Config::kBatch * kRowBytes;
@@ -331,8 +331,10 @@ __device__ __forceinline__ void Finish(const GemmArgs& args, const Columns& colu
         sum = {sum.x + v.x, sum.y + v.y, sum.z + v.z, sum.w + v.w};
       }
       float v[kVector] = {sum.x, sum.y, sum.z, sum.w};
+      const float factor = RowFactor(args, row);
 #pragma unroll
       for (int j = 0; j < kVector; j++) {
+        if constexpr (Config::kTerms > 1) v[j] *= factor;
         v[j] = Epilogue::Apply(v[j], columns.of[j], BlockInput(args, row, column + j));
       }
       Store<Out>(args, row, column, v);

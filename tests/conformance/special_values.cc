@@ -94,6 +94,78 @@ TEST_P(BackendConformance, OneRowsNanDoesNotReachAnother) {
   ExpectMatchesOracle(block, x, 20, "one row");
 }
 
+// Sums of many terms, where FP32 may be made of products of shorter formats. Weights that TF32
+// holds exactly, and zeros, stand beside those that it does not.
+TEST_P(BackendConformance, InfinityAndNanInALongSumBecomeWhatFp32MakesOfThem) {
+  std::mt19937_64 random(16);
+  constexpr int64_t kInputs = 40;
+  BlockSpec block{.name = "long"};
+  block.layers = {RandomLayer(kInputs, 70, false, random)};
+  std::vector<float>& weight = block.layers[0].weight;
+  for (size_t i = 0; i < weight.size(); i += 3) weight[i] = i % 2 == 0 ? 0 : -0.5f;
+  struct Special {
+    size_t at;
+    float value;
+  };
+  const std::vector<std::vector<Special>> rows = {{{0, kInf}},
+                                                  {{39, -kInf}},
+                                                  {{7, kNan}},
+                                                  {{1, kInf}, {2, kInf}},
+                                                  {{1, kInf}, {2, -kInf}},
+                                                  {{5, kNan}, {6, kInf}},
+                                                  {{31, kInf}, {32, 0}},
+                                                  {{33, -0.0f}}};
+  std::vector<float> x =
+      RandomRows(static_cast<int64_t>(rows.size()), kInputs, DataType::kFp32, random);
+  for (size_t row = 0; row < rows.size(); ++row) {
+    for (const Special& special : rows[row]) x[row * kInputs + special.at] = special.value;
+  }
+  for (ComputeType compute : kComputeTypes) {
+    block.compute = compute;
+    ExpectMatchesOracle(block, x, static_cast<int64_t>(rows.size()), "long sum");
+  }
+}
+
+TEST_P(BackendConformance, RowsOfEveryMagnitudeKeepFp32sPrecision) {
+  std::mt19937_64 random(17);
+  for (const int64_t inputs : {33, 300}) {
+    BlockSpec block{.name = "magnitudes"};
+    block.layers = {RandomLayer(inputs, 70, false, random)};
+    std::vector<int> exponents;
+    for (int exponent = -149; exponent <= 120; exponent += 7) exponents.push_back(exponent);
+    const auto rows = static_cast<int64_t>(exponents.size());
+    const std::vector<float> normal = RandomRows(rows, inputs, DataType::kFp32, random);
+    std::vector<float> x = normal;
+    for (size_t i = 0; i < x.size(); ++i) {
+      x[i] = std::ldexp(normal[i], exponents[i / static_cast<size_t>(inputs)]);
+    }
+    ExpectMatchesOracle(block, x, rows, "rows");
+    // And where weights are as far from one.
+    for (const int exponent : {-130, -110, 60}) {
+      BlockSpec scaled = block;
+      for (float& w : scaled.layers[0].weight) w = std::ldexp(w, exponent);
+      for (size_t i = 0; i < x.size(); ++i) x[i] = std::ldexp(normal[i], -exponent / 2);
+      ExpectMatchesOracle(scaled, x, rows, "weights");
+    }
+  }
+}
+
+// Beside a large value a small one must not lose the sums that it has to itself.
+TEST_P(BackendConformance, SmallValuesBesideLargeOnesAreKept) {
+  constexpr int64_t kInputs = 40;
+  BlockSpec block{.name = "identity"};
+  LayerSpec layer{.name = "fc", .inputs = kInputs, .outputs = kInputs};
+  layer.weight.assign(kInputs * kInputs, 0);
+  for (size_t i = 0; i < kInputs; ++i) layer.weight[i * kInputs + i] = 1;
+  block.layers = {std::move(layer)};
+  std::vector<float> x;
+  for (int i = 0; i < kInputs; ++i) x.push_back(std::ldexp(1.2345678f, 10 - 4 * i));
+  const std::vector<float> y = Run(block, x, 1);
+  const OracleResult expected = EvaluateOracle(block, x, 1);
+  const WorstValue worst = FindWorst(expected, y);
+  EXPECT_TRUE(worst.ok()) << ToString(worst);
+}
+
 TEST_P(BackendConformance, SubnormalNumbersAreKept) {
   std::mt19937_64 random(10);
   const std::vector<float> tiny = {0x1p-149f, 0x1p-140f, -0x1p-130f, 0x1p-127f, 1e-38f,   0x1p-24f,

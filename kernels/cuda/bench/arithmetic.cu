@@ -4,6 +4,8 @@
 #include "kernels/cuda/bench/arithmetic.h"
 #include "kernels/cuda/bench/check.h"
 #include "kernels/cuda/bench/read_memory.cuh"
+#include "kernels/cuda/tf32_split.cuh"
+#include "kernels/cuda/wgmma_launch.h"
 
 namespace mlpserve::bench {
 namespace {
@@ -51,20 +53,6 @@ __global__ void FillNormalKernel(void* out, Format format, int64_t rows, int64_t
        i += int64_t{kBlocks} * kThreads) {
     const float v = i % stride < columns ? Normal(i, seed) * scale + offset : NAN;
     Store(out, format, i, v);
-  }
-}
-
-__global__ void SplitTf32Kernel(Matrix from, int64_t half, float* to) {
-  for (int64_t i = blockIdx.x * int64_t{kThreads} + threadIdx.x; i < from.rows * half;
-       i += int64_t{kBlocks} * kThreads) {
-    const int64_t row = i / half, column = i % half;
-    const float v =
-        column < from.columns ? Load(from.data, from.format, row * from.stride + column) : 0;
-    uint32_t bits;
-    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(v));
-    const float hi = __uint_as_float(bits);
-    to[row * 2 * half + column] = hi;
-    to[row * 2 * half + half + column] = v - hi;
   }
 }
 
@@ -139,8 +127,15 @@ void FillNormal(void* out, Format format, int64_t rows, int64_t columns, int64_t
   BENCH_CHECK(cudaGetLastError());
 }
 
-void SplitTf32(const Matrix& from, int64_t half, float* to) {
-  SplitTf32Kernel<<<kBlocks, kThreads>>>(from, half, to);
+void SplitTf32(const Matrix& from, bool scales, float* to, int64_t stride) {
+  const cuda::SplitArgs args{.from = static_cast<const float*>(from.data),
+                             .to = to,
+                             .from_stride = from.stride,
+                             .to_stride = stride,
+                             .columns = static_cast<int32_t>(from.columns),
+                             .half_columns = static_cast<int32_t>(cuda::HalfColumns(from.columns)),
+                             .scales = scales};
+  cuda::mlpserve_split_tf32<<<from.rows, cuda::kSplitThreads>>>(args);
   BENCH_CHECK(cudaGetLastError());
 }
 

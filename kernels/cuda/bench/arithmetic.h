@@ -31,8 +31,9 @@ struct Matrix {
   int64_t rows, columns, stride;
 };
 
-// Each row as [hi | lo], halves of `half` columns: the values rounded to TF32, and what is left.
-void SplitTf32(const Matrix& from, int64_t half, float* to);
+// Rows of FP32 as the halves that products of TF32 read (tf32_split.cuh), `stride` apart. Rows of x
+// are scaled.
+void SplitTf32(const Matrix& from, bool scales, float* to, int64_t stride);
 
 struct Difference {
   double relative = 0;  // 2-norm of y - oracle over 2-norm of the oracle

@@ -29,12 +29,13 @@ class Data {
                  1 / std::sqrt(float(p.k)));
     }
     if (p.compute == Compute::kFp32) {
-      const int64_t half = p.half_columns();
-      split_x_ = static_cast<float*>(Allocate(size_t(p.m) * 2 * half * bytes));
-      SplitTf32({x_, p.format(), p.m, p.k, p.x_stride()}, half, split_x_);
+      const int64_t x_stride = cuda::SplitStrideOfX(p.k), w_stride = cuda::SplitStrideOfW(p.k);
+      split_x_ = static_cast<float*>(Allocate(size_t(p.m) * x_stride * bytes));
+      SplitTf32({x_, p.format(), p.m, p.k, p.x_stride()}, true, split_x_, x_stride);
       for (void* weight : weights_) {
-        split_weights_.push_back(static_cast<float*>(Allocate(size_t(p.n) * 2 * half * bytes)));
-        SplitTf32({weight, p.format(), p.n, p.k, p.x_stride()}, half, split_weights_.back());
+        split_weights_.push_back(static_cast<float*>(Allocate(size_t(p.n) * w_stride * bytes)));
+        SplitTf32({weight, p.format(), p.n, p.k, p.x_stride()}, false, split_weights_.back(),
+                  w_stride);
       }
     }
     y_bytes_ = size_t(p.m) * p.y_stride() * bytes;
@@ -73,7 +74,8 @@ class Data {
     if (splits && problem_.compute == Compute::kFp32) {
       args.x = split_x_;
       args.w = split_weights_[weight];
-      args.x_stride = args.w_stride = 2 * problem_.half_columns();
+      args.x_stride = cuda::SplitStrideOfX(problem_.k);
+      args.w_stride = cuda::SplitStrideOfW(problem_.k);
     }
     return args;
   }

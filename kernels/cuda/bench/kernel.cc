@@ -270,7 +270,7 @@ Kernel::Launch Kernel::Prepare(const Problem& p, const cuda::GemmArgs& args) con
   // A TFLOAT32 map rounds to nearest as it copies.
   const bool tf32 = p.format() == Format::kFp32;
   const CUtensorMapDataType input = tf32 ? CU_TENSOR_MAP_DATA_TYPE_TFLOAT32 : output;
-  const int64_t columns = p.compute == Compute::kFp32 ? 2 * p.half_columns() : p.k;
+  const int64_t columns = p.compute == Compute::kFp32 ? 2 * cuda::HalfColumns(p.k) : p.k;
   const int bytes = p.element_bytes();
   launch.x_map =
       MakeMap(input, bytes, args.x, p.m, columns, args.x_stride, launch.shape.x_box_rows);

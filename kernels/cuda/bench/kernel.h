@@ -24,7 +24,6 @@ struct Problem {
   int pad = 0;  // elements from each row's end to the next row
 
   int64_t x_stride() const { return k + pad; }
-  int64_t half_columns() const { return (k + 31) / 32 * 32; }  // tf32_terms.cuh
   int64_t y_stride() const { return n + pad; }
   int element_bytes() const { return format() == Format::kFp32 ? 4 : 2; }
   Format format() const {

@@ -51,7 +51,7 @@ class CudaBlock::State {
  private:
   absl::Status CreateStream();
   absl::Status AddInput(const BlockSpec& block);
-  absl::Status ReserveUnfinished(const BlockSpec& block);
+  absl::Status ReserveScratch(const BlockSpec& block);
   void ReleaseUnused(const BlockSpec& block);
   absl::Status AddLayer(const BlockSpec& block, const LayerSpec& spec, const Activation& x,
                         const Activation& y);
@@ -112,19 +112,25 @@ absl::Status CudaBlock::State::AddInput(const BlockSpec& block) {
   return absl::OkStatus();
 }
 
-// What a pass of its own finishes: products before batch statistics, and the library's.
-absl::Status CudaBlock::State::ReserveUnfinished(const BlockSpec& block) {
+// What a pass of its own finishes: products before batch statistics, and the library's. What one
+// begins: FP32 products that are made of halves.
+absl::Status CudaBlock::State::ReserveScratch(const BlockSpec& block) {
   int64_t widest = 0;
+  int64_t widest_split = 0;
   for (const LayerSpec& layer : block.layers) {
     if (options_.library != nullptr || UsesBatchStatistics(layer.epilogue)) {
       widest = std::max(widest, layer.outputs);
     }
+    if (block.compute == ComputeType::kFp32) widest_split = std::max(widest_split, layer.inputs);
   }
+  if (widest_split > 0) MLPSERVE_RETURN_IF_ERROR(builder_.ReserveHalves(widest_split));
   return builder_.ReserveUnfinished(widest);
 }
 
-// The library was measured, and may have been chosen nowhere.
+// The library, and products that are made of halves, were measured and may have been chosen
+// nowhere.
 void CudaBlock::State::ReleaseUnused(const BlockSpec& block) {
+  if (std::ranges::none_of(plan_, &PlanRow::reads_halves)) builder_.ReleaseHalves();
   if (std::ranges::any_of(plan_, &PlanRow::by_library)) return;
   builder_.ReleaseWorkspace();
   const bool finishes = std::ranges::any_of(
@@ -135,7 +141,7 @@ void CudaBlock::State::ReleaseUnused(const BlockSpec& block) {
 absl::Status CudaBlock::State::Load(const BlockSpec& block) {
   MLPSERVE_RETURN_IF_ERROR(CreateStream());
   MLPSERVE_RETURN_IF_ERROR(AddInput(block));
-  MLPSERVE_RETURN_IF_ERROR(ReserveUnfinished(block));
+  MLPSERVE_RETURN_IF_ERROR(ReserveScratch(block));
   const DataType type = StorageType(block.compute);
   const int64_t outputs = block.output_features();
   const absl::StatusOr<Activation> last =

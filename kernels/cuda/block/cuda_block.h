@@ -13,7 +13,10 @@
 //
 // Threads: Run, one call at a time. Memory on the device: the weights; for max_rows rows the input,
 // two of the widest activations and the output; for batch statistics, or where the library computes
-// a layer, also one product in FP32.
+// a layer, also one product in FP32. FP32 products that are made of halves (tf32_terms.cuh) take
+// twice the widest input and the weights as halves, which is twice their memory; the weights as
+// they are stay beside them only where another kernel reads these. While kernels are chosen, all
+// of it is there.
 #pragma once
 
 #include <chrono>

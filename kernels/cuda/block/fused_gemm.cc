@@ -3,6 +3,7 @@
 #include <utility>
 #include <variant>
 
+#include "kernels/cuda/block/split_step.h"
 #include "kernels/cuda/driver/status.h"
 #include "kernels/cuda/driver/tensor_map.h"
 #include "kernels/cuda/mma_launch.h"
@@ -56,6 +57,33 @@ MapType MapTypeOf(DataType type) {
                                    : MapType::kBf16;
 }
 
+// The product as the kernel reads it, without the weights that it does not.
+Product WithOperandsOf(const KernelConfig& config, Product product) {
+  if (!ReadsHalves(config.tile)) {
+    product.weight_halves.reset();
+    return product;
+  }
+  GemmArgs& args = product.args;
+  args.x = product.halves->get();
+  args.w = product.weight_halves->get();
+  args.x_stride = SplitStrideOfX(args.k);
+  args.w_stride = SplitStrideOfW(args.k);
+  product.weight.reset();
+  return product;
+}
+
+absl::StatusOr<std::unique_ptr<SplitStep>> SplitOfX(const Product& product, KernelStore& store) {
+  const GemmArgs& args = product.args;
+  return SplitStep::Make({.from = static_cast<const float*>(args.x),
+                          .to = static_cast<float*>(product.halves->get()),
+                          .from_stride = args.x_stride,
+                          .to_stride = SplitStrideOfX(args.k),
+                          .columns = args.k,
+                          .half_columns = static_cast<int32_t>(HalfColumns(args.k)),
+                          .scales = 1},
+                         store);
+}
+
 }  // namespace
 
 FusedLaunch LaunchOf(const KernelConfig& config, const Product& product, int64_t m, int clusters) {
@@ -83,7 +111,13 @@ absl::StatusOr<std::unique_ptr<FusedGemm>> FusedGemm::Make(const Product& produc
   absl::StatusOr<SharedKernel> kernel =
       store.Gemm({.epilogue = product.epilogue, .config = config}, launch.shape.shared_bytes);
   if (!kernel.ok()) return kernel.status();
-  std::unique_ptr<FusedGemm> gemm(new FusedGemm(product, config, *std::move(kernel)));
+  std::unique_ptr<FusedGemm> gemm(
+      new FusedGemm(WithOperandsOf(config, product), config, *std::move(kernel)));
+  if (ReadsHalves(config.tile)) {
+    auto split = SplitOfX(product, store);
+    if (!split.ok()) return split.status();
+    gemm->split_ = *std::move(split);
+  }
   if (launch.cluster > 0 && launch.x_box_rows > 0) {
     const absl::StatusOr<int> clusters =
         gemm->kernel_->ActiveClusters(launch.shape, launch.cluster);
@@ -100,14 +134,16 @@ absl::StatusOr<std::unique_ptr<FusedGemm>> FusedGemm::Make(const Product& produc
 absl::Status FusedGemm::EncodeMaps(const FusedLaunch& launch, int64_t rows) {
   maps_ = std::make_shared<Maps>();
   const GemmArgs& a = product_.args;
-  const MapType in = product_.compute == ComputeType::kTf32
+  const bool of_halves = ReadsHalves(config_.tile);
+  const MapType in = of_halves || product_.compute == ComputeType::kTf32
                          ? MapType::kTf32
                          : MapTypeOf(StorageType(product_.compute));
+  const int64_t columns = of_halves ? 2 * HalfColumns(a.k) : a.k;
   absl::StatusOr<CUtensorMap> map =
-      EncodeTensorMap(in, a.x, rows, a.k, a.x_stride, launch.x_box_rows);
+      EncodeTensorMap(in, a.x, rows, columns, a.x_stride, launch.x_box_rows);
   if (!map.ok()) return map.status();
   maps_->x = maps_->y = *map;  // y's is only read where it has boxes
-  map = EncodeTensorMap(in, a.w, a.n, a.k, a.w_stride, launch.w_box_rows);
+  map = EncodeTensorMap(in, a.w, a.n, columns, a.w_stride, launch.w_box_rows);
   if (!map.ok()) return map.status();
   maps_->w = *map;
   if (launch.y_box_rows == 0) return absl::OkStatus();
@@ -118,6 +154,7 @@ absl::Status FusedGemm::EncodeMaps(const FusedLaunch& launch, int64_t rows) {
 }
 
 absl::Status FusedGemm::Launch(int32_t m, const Stream& stream) const {
+  if (split_ != nullptr) MLPSERVE_RETURN_IF_ERROR(split_->Launch(m, stream));
   const FusedLaunch launch = LaunchOf(config_, product_, m, clusters_);
   GemmArgs args = product_.args;
   args.m = m;

@@ -41,6 +41,7 @@ class FusedGemm final : public Step {
   const Product product_;
   const KernelConfig config_;
   const SharedKernel kernel_;
+  std::unique_ptr<const Step> split_;  // of the rows of x; null: the kernel reads them as they are
   int clusters_ = 1;
   std::shared_ptr<Maps> maps_;  // null: the kernel takes none
 };

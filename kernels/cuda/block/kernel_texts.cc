@@ -8,6 +8,7 @@
 #include "kernels/cuda/block/elementwise_step.h"
 #include "kernels/cuda/block/epilogue_parts.h"
 #include "kernels/cuda/block/product.h"
+#include "kernels/cuda/block/split_step.h"
 #include "kernels/cuda/choose.h"
 #include "kernels/cuda/driver/status.h"
 #include "kernels/cuda/kernel_source.h"
@@ -40,6 +41,9 @@ class Gatherer {
                     .epilogue = parts.front().epilogue};
     product.args.n = static_cast<int32_t>(layer.outputs);
     product.args.k = static_cast<int32_t>(layer.inputs);
+    product.has_halves =
+        block_.compute == ComputeType::kFp32 && limits_.has_wgmma() && MayBeSplit(layer.weight);
+    if (product.has_halves) Add(SplitSource(), kSplitKernel, kSplitKernel);
     const bool is_dense = is_last && parts.size() == 1;
     product.args.y_stride = is_dense ? layer.outputs : AlignedStride(layer.outputs, product.output);
     MLPSERVE_RETURN_IF_ERROR(AddProduct(product));

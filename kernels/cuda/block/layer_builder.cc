@@ -5,7 +5,9 @@
 
 #include "kernels/cuda/block/batch_norm_step.h"
 #include "kernels/cuda/block/elementwise_step.h"
+#include "kernels/cuda/block/split_step.h"
 #include "kernels/cuda/driver/status.h"
+#include "kernels/cuda/wgmma_launch.h"
 #include "kernels/spec/canonical.h"
 
 namespace mlpserve::cuda {
@@ -29,14 +31,16 @@ absl::Status LayerBuilder::UploadWeight(const LayerSpec& layer, ComputeType comp
                                         const Stream& stream, Product& product) {
   const DataType type = StorageType(compute);
   const int64_t stride = AlignedStride(layer.inputs, type);
-  const absl::StatusOr<void*> weight =
-      Allocate(static_cast<size_t>(layer.outputs * stride) * ByteSize(type));
-  if (!weight.ok()) return weight.status();
-  product.args.w = *weight;
+  absl::StatusOr<DeviceMemory> memory =
+      DeviceMemory::Allocate(static_cast<size_t>(layer.outputs * stride) * ByteSize(type));
+  if (!memory.ok()) return memory.status();
+  product.weight = std::make_shared<const DeviceMemory>(*std::move(memory));
+  void* weight = product.weight->get();
+  product.args.w = weight;
   product.args.w_stride = stride;
   const size_t bytes = layer.weight.size() * sizeof(float);
   if (type == DataType::kFp32 && stride == layer.inputs) {
-    return CopyToDevice(*weight, layer.weight.data(), bytes);
+    return CopyToDevice(weight, layer.weight.data(), bytes);
   }
   const absl::StatusOr<DeviceMemory> as_given = DeviceMemory::Allocate(bytes);
   if (!as_given.ok()) return as_given.status();
@@ -44,12 +48,33 @@ absl::Status LayerBuilder::UploadWeight(const LayerSpec& layer, ComputeType comp
   GemmArgs args;
   args.x = as_given->get();
   args.x_stride = layer.inputs;
-  args.y = *weight;
+  args.y = weight;
   args.y_stride = stride;
   args.n = static_cast<int32_t>(layer.inputs);
   const auto convert = ElementwiseStep::Make({}, {.y = type}, args, store_);
   if (!convert.ok()) return convert.status();
   MLPSERVE_RETURN_IF_ERROR((*convert)->Launch(static_cast<int32_t>(layer.outputs), stream));
+  return stream.Synchronize();
+}
+
+// What the kernels read that make FP32 products out of three of TF32: twice the memory of args.w.
+absl::Status LayerBuilder::UploadHalves(const Stream& stream, Product& product) {
+  const int64_t stride = SplitStrideOfW(product.args.k);
+  absl::StatusOr<DeviceMemory> memory =
+      DeviceMemory::Allocate(static_cast<size_t>(product.args.n * stride) * sizeof(float));
+  if (!memory.ok()) return memory.status();
+  product.weight_halves = std::make_shared<const DeviceMemory>(*std::move(memory));
+  product.has_halves = true;
+  const auto split =
+      SplitStep::Make({.from = static_cast<const float*>(product.args.w),
+                       .to = static_cast<float*>(product.weight_halves->get()),
+                       .from_stride = product.args.w_stride,
+                       .to_stride = stride,
+                       .columns = product.args.k,
+                       .half_columns = static_cast<int>(HalfColumns(product.args.k))},
+                      store_);
+  if (!split.ok()) return split.status();
+  MLPSERVE_RETURN_IF_ERROR((*split)->Launch(product.args.n, stream));
   return stream.Synchronize();
 }
 
@@ -73,6 +98,7 @@ absl::StatusOr<Product> LayerBuilder::MakeProduct(const LayerSpec& layer, Comput
                                                   const Stream& stream) {
   Product product{.compute = compute,
                   .epilogue = epilogue,
+                  .halves = halves_,
                   .partials = partials_,
                   .arrivals = arrivals_,
                   .unfinished = unfinished_,
@@ -84,6 +110,9 @@ absl::StatusOr<Product> LayerBuilder::MakeProduct(const LayerSpec& layer, Comput
   product.args.n = static_cast<int32_t>(layer.outputs);
   product.args.k = static_cast<int32_t>(layer.inputs);
   MLPSERVE_RETURN_IF_ERROR(UploadWeight(layer, compute, stream, product));
+  if (compute == ComputeType::kFp32 && halves_->get() != nullptr && MayBeSplit(layer.weight)) {
+    MLPSERVE_RETURN_IF_ERROR(UploadHalves(stream, product));
+  }
   const absl::StatusOr<EpilogueArgs> columns = UploadColumns(epilogue.columns, layer.outputs);
   if (!columns.ok()) return columns.status();
   product.args.epilogue = *columns;
@@ -132,6 +161,11 @@ absl::Status LayerBuilder::AddNorm(const EpiloguePart& part, const EpilogueSpec&
 absl::Status LayerBuilder::ReserveUnfinished(int64_t outputs) {
   const int64_t values = max_rows_ * AlignedStride(outputs, DataType::kFp32);
   return unfinished_->Reserve(static_cast<size_t>(values) * sizeof(float));
+}
+
+absl::Status LayerBuilder::ReserveHalves(int64_t inputs) {
+  if (!store_.device().limits.has_wgmma()) return absl::OkStatus();
+  return halves_->Reserve(static_cast<size_t>(max_rows_ * SplitStrideOfX(inputs)) * sizeof(float));
 }
 
 absl::StatusOr<DeviceLayer> LayerBuilder::Build(const LayerSpec& layer, ComputeType compute,

@@ -2,7 +2,8 @@
 // the passes that batch statistics ask for. Which kernel computes a product is left open
 // (layer_chooser.h).
 //
-// Threads: one at a time. Owns what it allocates: layers and activations are good while it lives.
+// Threads: one at a time. Owns what it allocates, but for weights: layers and activations are good
+// while it lives. Weights live as long as a product or a step that reads them.
 #pragma once
 
 #include <cstddef>
@@ -49,6 +50,11 @@ class LayerBuilder {
   void ReleaseUnfinished() { unfinished_->Release(); }
   void ReleaseWorkspace() { workspace_->Release(); }
 
+  // Room for the rows of x as halves (tf32_terms.cuh), of layers of so many inputs: before the
+  // first Build, for the widest in FP32. Without it, no product is made of halves.
+  absl::Status ReserveHalves(int64_t inputs);
+  void ReleaseHalves() { halves_->Release(); }
+
   // y = layer(x). `block_input` is what AddInput adds. Waits on the stream for what it uploads.
   absl::StatusOr<DeviceLayer> Build(const LayerSpec& layer, ComputeType compute,
                                     const Activation& x, const Activation& block_input,
@@ -57,6 +63,7 @@ class LayerBuilder {
  private:
   absl::Status UploadWeight(const LayerSpec& layer, ComputeType compute, const Stream& stream,
                             Product& product);
+  absl::Status UploadHalves(const Stream& stream, Product& product);
   absl::StatusOr<EpilogueArgs> UploadColumns(const std::vector<std::vector<float>>& columns,
                                              int64_t outputs);
   absl::StatusOr<Product> MakeProduct(const LayerSpec& layer, ComputeType compute,
@@ -70,6 +77,7 @@ class LayerBuilder {
   KernelStore& store_;
   std::vector<DeviceMemory> memory_;
   // What the kernels of all layers take turns with.
+  std::shared_ptr<Scratch> halves_ = std::make_shared<Scratch>();
   std::shared_ptr<Scratch> partials_ = std::make_shared<Scratch>();
   std::shared_ptr<Scratch> arrivals_ = std::make_shared<Scratch>();
   std::shared_ptr<Scratch> unfinished_ = std::make_shared<Scratch>();

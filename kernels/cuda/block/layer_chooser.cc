@@ -16,6 +16,8 @@
 namespace mlpserve::cuda {
 namespace {
 
+constexpr int kAllProposals = 1000;
+
 bool IsLibrary(const std::string& variant) { return absl::StartsWith(variant, "cublaslt"); }
 
 // A kernel that cannot be had is left out; a device that is lost or full ends everything.
@@ -70,9 +72,11 @@ bool LayerChooser::Wants(const KernelConfig& config) const {
 }
 
 std::vector<KernelConfig> LayerChooser::Configs(const Product& product, int64_t rows) const {
-  const std::vector<Proposal> proposals = ChooseConfigs(
-      {.m = rows, .n = product.args.n, .k = product.args.k}, product.compute, product.output,
-      product.Options(options_.batch_invariant), store_.device().limits);
+  ChooseOptions options = product.Options(options_.batch_invariant);
+  if (options_.choice == KernelChoice::kWgmma) options.most = kAllProposals;
+  const std::vector<Proposal> proposals =
+      ChooseConfigs({.m = rows, .n = product.args.n, .k = product.args.k}, product.compute,
+                    product.output, options, store_.device().limits);
   std::vector<KernelConfig> configs;
   for (const Proposal& proposal : proposals) {
     if (Wants(proposal.config)) configs.push_back(proposal.config);
@@ -88,7 +92,7 @@ std::string LayerChooser::RecordKey(const Product& product) const {
   return Sha256Hex({sources, device.name, absl::StrCat(device.driver_version), device.limits.arch,
                     absl::StrCat(product.args.n, "x", product.args.k), ToString(product.epilogue),
                     std::string(Name(product.compute)), std::string(Name(product.output)),
-                    product.y_aligned() ? "aligned" : "",
+                    product.y_aligned() ? "aligned" : "", product.has_halves ? "halves" : "",
                     options_.batch_invariant ? "invariant" : "",
                     library_ == nullptr ? "" : library_->version()});
 }

@@ -24,6 +24,7 @@ struct PlanRow {
   double TflopsPerSecond() const;
   double GigabytesPerSecond() const;  // weights, rows in and rows out, each once
   bool by_library() const { return variant.rfind("cublaslt", 0) == 0; }
+  bool reads_halves() const { return variant.find(".t3.") != std::string::npos; }
 };
 
 // One line for each row, and a heading.

@@ -18,9 +18,14 @@ struct Product {
   ComputeType compute = ComputeType::kBf16;
   DataType output = DataType::kBf16;
   EpilogueSpec epilogue;  // canonical and without batch norm; its columns lie in args.epilogue
-  // What kernels take turns with: partial sums, their counters (which stay zero between launches),
-  // unfinished results in FP32 [rows, n rounded up to 4], a library's workspace.
-  std::shared_ptr<Scratch> partials, arrivals, unfinished, workspace;
+  // args.w, and the same as halves (tf32_terms.cuh); null: w may not be split. A step keeps the one
+  // that it reads.
+  std::shared_ptr<const DeviceMemory> weight, weight_halves;
+  // Whether FP32 products may be made of halves: what weight_halves says, without a device.
+  bool has_halves = false;
+  // What kernels take turns with: the halves of x, partial sums, their counters (which stay zero
+  // between launches), unfinished results in FP32 [rows, n rounded up to 4], a library's workspace.
+  std::shared_ptr<Scratch> halves, partials, arrivals, unfinished, workspace;
 
   bool y_aligned() const {
     return args.y_stride * static_cast<int64_t>(ByteSize(output)) % 16 == 0;
@@ -28,7 +33,8 @@ struct Product {
   ChooseOptions Options(bool batch_invariant) const {
     return {.columns = static_cast<int>(epilogue.columns.size()),
             .y_aligned = y_aligned(),
-            .batch_invariant = batch_invariant};
+            .batch_invariant = batch_invariant,
+            .has_halves = has_halves};
   }
 };
 

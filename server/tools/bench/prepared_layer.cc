@@ -35,6 +35,9 @@ absl::Status PreparedLayer::Upload(const LayerSpec& layer, std::span<const float
   MLPSERVE_RETURN_IF_ERROR(allocate(problem_.k, x_));
   MLPSERVE_RETURN_IF_ERROR(allocate(problem_.n, y_));
   MLPSERVE_RETURN_IF_ERROR(builder_.ReserveUnfinished(problem_.n));
+  if (problem_.compute == ComputeType::kFp32) {
+    MLPSERVE_RETURN_IF_ERROR(builder_.ReserveHalves(problem_.k));
+  }
   MLPSERVE_RETURN_IF_ERROR(UploadRows(x));
   const int copies = bench::ColdCopies(static_cast<size_t>(problem_.weight_bytes()));
   for (int i = 0; i < copies; ++i) {

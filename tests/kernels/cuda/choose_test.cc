@@ -26,7 +26,8 @@ std::vector<GemmShape> Shapes() {
 
 // Calls check(shape, compute, limits, proposals) for every shape, type and device.
 template <typename Check>
-void ForEachChoice(const ChooseOptions& options, Check check) {
+void ForEachChoice(ChooseOptions options, Check check) {
+  options.has_halves = true;
   for (const DeviceLimits& limits : {Rtx4090(), H200()}) {
     for (const ComputeType compute : kComputeTypes) {
       for (const GemmShape& shape : Shapes()) {
@@ -120,13 +121,51 @@ TEST(ChooseTest, HopperIsOfferedItsOwnMainLoop) {
   EXPECT_TRUE(std::holds_alternative<WgmmaConfig>(proposals[1].config.tile));
 }
 
+int CountReadersOfHalves(const GemmShape& shape, const ChooseOptions& options,
+                         const DeviceLimits& limits) {
+  int count = 0;
+  for (const Proposal& p :
+       ChooseConfigs(shape, ComputeType::kFp32, DataType::kFp32, options, limits)) {
+    count += ReadsHalves(p.config.tile);
+  }
+  return count;
+}
+
+TEST(ChooseTest, Fp32OnHopperIsOfferedThreeProductsOfTf32) {
+  const ChooseOptions options{.has_halves = true};
+  for (const int64_t m : {1, 64, 128, 256, 4096}) {
+    EXPECT_GT(CountReadersOfHalves({m, 8192, 8192}, options, H200()), 0) << m;
+    EXPECT_GT(CountReadersOfHalves({m, 10, 33}, {.most = 1000, .has_halves = true}, H200()), 0);
+  }
+  EXPECT_EQ(CountReadersOfHalves({256, 8192, 8192}, options, Rtx4090()), 0);
+}
+
+TEST(ChooseTest, HalvesAreReadOnlyWhereTheyAreThereAndTheSumIsLong) {
+  EXPECT_EQ(CountReadersOfHalves({256, 8192, 8192}, {}, H200()), 0);
+  EXPECT_EQ(CountReadersOfHalves({256, 8192, 31}, {.has_halves = true}, H200()), 0);
+}
+
+TEST(ChooseTest, ThreeProductsOfTf32ArePutBeforeFp32sOwnForManyRows) {
+  for (const int64_t m : {256, 1024, 4096}) {
+    const auto proposals = ChooseConfigs({m, 8192, 8192}, ComputeType::kFp32, DataType::kFp32,
+                                         {.has_halves = true}, H200());
+    EXPECT_FALSE(ReadsHalves(proposals[0].config.tile));
+    EXPECT_TRUE(ReadsHalves(proposals[1].config.tile)) << ToString(proposals[1]);
+    EXPECT_GT(proposals[0].estimate_us, proposals[1].estimate_us);
+  }
+  const auto few = ChooseConfigs({16, 8192, 8192}, ComputeType::kFp32, DataType::kFp32,
+                                 {.has_halves = true}, H200());
+  EXPECT_FALSE(ReadsHalves(few[1].config.tile)) << ToString(few[1]);
+}
+
 TEST(ChooseTest, BatchInvariantChoicesDoNotDependOnM) {
   for (const ComputeType compute : kComputeTypes) {
     std::set<std::string> answers;
     for (const int64_t m : {1, 16, 300, 4096}) {
       std::string answer;
-      for (const Proposal& p : ChooseConfigs({m, 1024, 2048}, compute, StorageType(compute),
-                                             {.batch_invariant = true}, H200())) {
+      for (const Proposal& p :
+           ChooseConfigs({m, 1024, 2048}, compute, StorageType(compute),
+                         {.batch_invariant = true, .has_halves = true}, H200())) {
         answer += Name(p.config) + ";";
       }
       answers.insert(answer);

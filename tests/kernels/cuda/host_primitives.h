@@ -47,4 +47,11 @@ inline float MinNan(float a, float b) {
 
 inline float FloatFromBits(uint32_t bits) { return std::bit_cast<float>(bits); }
 
+inline uint32_t BitsFromFloat(float x) { return std::bit_cast<uint32_t>(x); }
+
+inline float LoadFromL2(const float* p) { return *p; }
+
+// Of finite values.
+inline uint32_t RoundToTf32(uint32_t bits) { return (bits + 0x1000) & ~uint32_t{0x1fff}; }
+
 }  // namespace mlpserve::cuda

@@ -16,8 +16,12 @@ EpilogueSpec Affine() {
           .columns = {{1.0f}, {1.0f}}};
 }
 
+bool IsFourBytes(ComputeType compute) {
+  return compute == ComputeType::kTf32 || compute == ComputeType::kFp32;
+}
+
 KernelTypes TypesOf(ComputeType compute) {
-  const int bytes = compute == ComputeType::kTf32 ? 4 : 2;
+  const int bytes = IsFourBytes(compute) ? 4 : 2;
   return {.in_bytes = bytes, .out_bytes = bytes, .columns = 2};
 }
 
@@ -30,10 +34,9 @@ int SharedBytes(const Tile& tile, ComputeType compute) {
 
 // Whether the kernel, which computes its own layout, uses `bytes` of shared memory.
 bool KernelUses(const Nvrtc& nvrtc, const Tile& tile, ComputeType compute, int bytes) {
-  const KernelConfig config{
-      .tile = tile,
-      .compute = compute,
-      .output = compute == ComputeType::kTf32 ? DataType::kFp32 : DataType::kBf16};
+  const KernelConfig config{.tile = tile,
+                            .compute = compute,
+                            .output = IsFourBytes(compute) ? DataType::kFp32 : DataType::kBf16};
   auto source = KernelSource(Affine(), config);
   if (!source.ok()) return false;
   *source += "static_assert(mlpserve::cuda::kSharedBytes == " + std::to_string(bytes) + ");\n";
@@ -54,6 +57,13 @@ TEST(WgmmaLaunchTest, AsksForTheSharedMemoryThatTheKernelLaysOut) {
       const int bytes = SharedBytes(tile, compute);
       EXPECT_TRUE(KernelUses(**nvrtc, tile, compute, bytes)) << bytes;
     }
+  }
+  for (const Tile& tile :
+       {Tile(WgmmaConfig{.tile_n = 128, .stages = 5, .terms = 3}),
+        Tile(WgmmaRowsConfig{
+            .tile_rows = 128, .batch = 32, .blocks_per_stage = 1, .split_k = 2, .terms = 3})}) {
+    const int bytes = SharedBytes(tile, ComputeType::kFp32);
+    EXPECT_TRUE(KernelUses(**nvrtc, tile, ComputeType::kFp32, bytes)) << bytes;
   }
   EXPECT_FALSE(KernelUses(**nvrtc, tiles[0], ComputeType::kBf16,
                           SharedBytes(tiles[0], ComputeType::kBf16) + 16));

@@ -4,11 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 #include <set>
+#include <string_view>
 
 #include "kernels/cuda/block/batch_norm_step.h"
 #include "kernels/cuda/block/buckets.h"
 #include "kernels/cuda/block/elementwise_step.h"
+#include "kernels/cuda/block/split_step.h"
 #include "kernels/cuda/kernel_source.h"
 
 namespace mlpserve::cuda {
@@ -57,6 +60,28 @@ TEST(KernelTextsTest, ABatchNormBringsItsKernels) {
   ASSERT_TRUE(texts.ok()) << texts.status();
   EXPECT_EQ(Count(*texts, kBatchNormKernel), static_cast<int>(kBlockColumns.size()));
   EXPECT_EQ(Count(*texts, kGatherKernel), 1);
+}
+
+bool Contains(const std::vector<KernelText>& texts, std::string_view label) {
+  return std::ranges::any_of(
+      texts, [&](const KernelText& t) { return t.label.find(label) != std::string::npos; });
+}
+
+TEST(KernelTextsTest, Fp32OnHopperBringsThreeProductsOfTf32WhereTheWeightsAllowThem) {
+  BlockSpec block = OneLayer({});
+  block.compute = ComputeType::kFp32;
+  const auto texts = KernelTexts(block, {.max_rows = 256}, H200());
+  ASSERT_TRUE(texts.ok()) << texts.status();
+  EXPECT_EQ(Count(*texts, kSplitKernel), 1);
+  EXPECT_TRUE(Contains(*texts, ".t3."));
+
+  block.layers[0].weight[7] = std::numeric_limits<float>::quiet_NaN();
+  for (const DeviceLimits& limits : {Rtx4090(), H200()}) {
+    const auto plain = KernelTexts(block, {.max_rows = 256}, limits);
+    ASSERT_TRUE(plain.ok()) << plain.status();
+    EXPECT_EQ(Count(*plain, kSplitKernel), 0);
+    EXPECT_FALSE(Contains(*plain, ".t3."));
+  }
 }
 
 TEST(KernelTextsTest, FewerBucketsNeedNoMoreKernels) {

@@ -1,0 +1,38 @@
+#include "kernels/cuda/block/split_step.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <vector>
+
+#include "kernels/cuda/nvrtc.h"
+
+namespace mlpserve::cuda {
+namespace {
+
+TEST(SplitSourceTest, Compiles) {
+  const auto nvrtc = Nvrtc::Open();
+  if (!nvrtc.ok()) GTEST_SKIP() << nvrtc.status();
+  for (const char* arch : {"sm_80", "sm_90a"}) {
+    const auto compiled =
+        (*nvrtc)->Compile(SplitSource(), kSplitKernel, {.arch = arch, .kernel = kSplitKernel});
+    ASSERT_TRUE(compiled.ok()) << compiled.status();
+    EXPECT_TRUE(compiled->resources.in_registers()) << arch;
+  }
+}
+
+TEST(MayBeSplitTest, OrdinaryWeightsMayAndZerosToo) {
+  EXPECT_TRUE(MayBeSplit(std::vector<float>{1, -0.3f, 0, -0.0f, 1e-30f, 1e12f}));
+  EXPECT_TRUE(MayBeSplit({}));
+}
+
+TEST(MayBeSplitTest, OneWeightThatHalvesCannotHoldRulesThemOut) {
+  using Limits = std::numeric_limits<float>;
+  for (const float w : {Limits::infinity(), -Limits::infinity(), Limits::quiet_NaN(), Limits::max(),
+                        2e12f, -2e12f, 1e-31f, Limits::min(), -Limits::denorm_min()}) {
+    EXPECT_FALSE(MayBeSplit(std::vector<float>{1, w, 2})) << w;
+  }
+}
+
+}  // namespace
+}  // namespace mlpserve::cuda

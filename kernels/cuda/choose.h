@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,13 +21,22 @@ struct GemmShape {
 // Stands for every m where rows must not depend on it.
 inline constexpr int64_t kInvariantRows = 128;
 
+// A batch norm with the batch's statistics behind the product, which a kernel may do itself.
+struct NormOptions {
+  int before_columns = 0;  // column vectors of the epilogue before it
+  int columns = 3;         // and of the one that begins with it
+  DataType output = DataType::kBf16;
+  bool y_aligned = true;
+};
+
 struct ChooseOptions {
   int columns = 2;        // Epilogue::kColumns
   bool y_aligned = true;  // rows of y start at multiples of 16 bytes
   // Rows must have the same bits whatever m is. The answer then does not depend on m, and all
   // buckets must use the same one of its configs.
   bool batch_invariant = false;
-  int most = 6;  // proposals, at least 1
+  int most = 6;  // proposals, at least 1, without those that normalise
+  std::optional<NormOptions> norm;
   // FP32: w may be split into halves (tf32_terms.cuh). Otherwise nothing that reads them is
   // proposed.
   bool has_halves = false;
@@ -44,7 +54,8 @@ struct Proposal {
 };
 
 // The baseline first: the best-looking kernel of the plainest kind (no split, no clusters). Then
-// the others by estimate, best first. Every one fits the device and covers y.
+// those that normalise, then the others by estimate, best first. Every one fits the device and
+// covers y.
 std::vector<Proposal> ChooseConfigs(const GemmShape& shape, ComputeType compute, DataType output,
                                     const ChooseOptions& options, const DeviceLimits& limits);
 

@@ -24,6 +24,7 @@ std::string DeviceType(T type) {
 std::string_view MainLoopName(const Tile& tile) {
   constexpr std::string_view kNames[] = {"ffma", "mma", "mma_rows", "wgmma_gemm", "wgmma_rows"};
   static_assert(std::size(kNames) == std::variant_size_v<Tile>);
+  if (Normalises(tile)) return "wgmma_batch_norm";
   return kNames[tile.index()];
 }
 

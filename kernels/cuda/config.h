@@ -26,6 +26,12 @@ inline bool IsWgmma(const Tile& tile) {
   return std::holds_alternative<WgmmaConfig>(tile) || std::holds_alternative<WgmmaRowsConfig>(tile);
 }
 
+// Whether it does a batch norm with the batch's statistics as well.
+inline bool Normalises(const Tile& tile) {
+  const auto* wgmma = std::get_if<WgmmaConfig>(&tile);
+  return wgmma != nullptr && wgmma->normalises;
+}
+
 // Whether it makes FP32 products out of three of TF32 (tf32_terms.cuh), and so reads split rows.
 inline bool ReadsHalves(const Tile& tile) {
   const auto* wgmma = std::get_if<WgmmaConfig>(&tile);

@@ -25,10 +25,16 @@ absl::StatusOr<std::string> KernelSource(const EpilogueSpec& canonical, std::str
   return std::move(source).Take();
 }
 
-absl::StatusOr<std::string> KernelSource(const EpilogueSpec& canonical,
-                                         const KernelConfig& config) {
+absl::StatusOr<std::string> KernelSource(const EpilogueSpec& canonical, const KernelConfig& config,
+                                         const EpilogueSpec& before) {
+  std::string numbers = EmitConfig(config);
+  if (Normalises(config.tile)) {
+    const absl::StatusOr<std::string> first = EmitEpilogue(before, "Before");
+    if (!first.ok()) return first.status();
+    absl::StrAppend(&numbers, "\n", *first);
+  }
   return KernelSource(
-      canonical, EmitConfig(config),
+      canonical, numbers,
       absl::StrCat("kernels/cuda/", std::string(MainLoopName(config.tile)), ".cuh"));
 }
 

@@ -12,6 +12,8 @@ struct StatisticsArgs {
   const float* bias_column = nullptr;
   float weight = 1;
   float bias = 0;
+  // wgmma_batch_norm.cuh alone: the vectors of the epilogue before the norm, as the other's lie.
+  const float* before = nullptr;
   // column_statistics.cuh alone: [ceil(m / 256), n, 2] mean and squares, and its results, [n] each.
   double* parts = nullptr;
   float* shift0 = nullptr;

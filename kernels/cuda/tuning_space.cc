@@ -38,7 +38,8 @@ void AddWgmma(std::vector<Tile>& tiles) {
   tiles.push_back(WgmmaConfig{.tile_m = 128, .tile_n = 128, .stages = 6, .cluster_m = 2});
   tiles.push_back(
       WgmmaConfig{.tile_m = 128, .tile_n = 128, .stages = 6, .cluster_m = 2, .ping_pong = 1});
-  tiles.push_back(WgmmaConfig{.tile_m = 128, .tile_n = 64, .stages = 8, .cluster_m = 2});
+  tiles.push_back(
+      WgmmaConfig{.tile_m = 128, .tile_n = 64, .stages = 8, .cluster_m = 2, .group_m = 2});
   const auto rows = [&tiles](int tile_rows, int batch, int stages, int blocks_per_stage,
                              int prefetch_stages, int split_k) {
     tiles.push_back(WgmmaRowsConfig{.tile_rows = tile_rows,
@@ -58,6 +59,7 @@ void AddWgmma(std::vector<Tile>& tiles) {
   rows(64, 16, 10, 2, 4, 2);
   rows(64, 32, 8, 2, 4, 2);
   rows(64, 64, 6, 2, 3, 2);
+  rows(64, 128, 8, 1, 4, 2);
 }
 
 // FP32 out of three products of TF32, which take two sets of accumulators: half as large a tile.
@@ -137,6 +139,14 @@ std::vector<Tile> TuningSpace(ComputeType compute, const DeviceLimits& limits) {
   AddMma(tiles, ElementBytes(compute), limits.has_wgmma());
   if (limits.has_wgmma()) AddWgmma(tiles);
   return tiles;
+}
+
+std::vector<WgmmaConfig> NormalisingTiles(ComputeType compute, const DeviceLimits& limits) {
+  if (compute == ComputeType::kFp32 || !limits.has_wgmma()) return {};
+  WgmmaConfig wide{.tile_m = 128, .tile_n = 256, .stages = 4, .cluster_m = 2, .group_m = 0};
+  WgmmaConfig narrow{.tile_m = 128, .tile_n = 128, .stages = 6, .cluster_m = 2, .group_m = 0};
+  wide.normalises = narrow.normalises = 1;
+  return {wide, narrow};
 }
 
 TileResources ResourcesOf(const Tile& tile, ComputeType compute, DataType output, int columns) {

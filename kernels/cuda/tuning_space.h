@@ -14,6 +14,10 @@ namespace mlpserve::cuda {
 // has the instructions at all, whatever the shape: the baseline.
 std::vector<Tile> TuningSpace(ComputeType compute, const DeviceLimits& limits);
 
+// The tiles that normalise with the batch's statistics as well (WgmmaConfig::normalises); none
+// where the device or the format has no wgmma.
+std::vector<WgmmaConfig> NormalisingTiles(ComputeType compute, const DeviceLimits& limits);
+
 // What a tile takes of an SM, apart from the registers, which only the compiler knows.
 struct TileResources {
   int threads = 0;

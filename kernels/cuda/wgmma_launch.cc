@@ -10,8 +10,9 @@ namespace {
 
 constexpr int kRowBytes = 128;
 constexpr int kStoreBytes = 64 * kRowBytes;
-constexpr int kConsumers = 2;  // warpgroups of wgmma.cuh
+constexpr int kConsumers = 2;  // warpgroups of wgmma_tiles.cuh
 constexpr int kBarrierBytes = 8;
+constexpr int kMomentsBytes = 16;
 
 }  // namespace
 
@@ -20,7 +21,8 @@ std::string Constants(const WgmmaConfig& c) {
          Constant("kStages", c.stages) + Constant("kClusterM", c.cluster_m) +
          Constant("kClusterN", c.cluster_n) + Constant("kPingPong", c.ping_pong) +
          Constant("kGroupM", c.group_m) + Constant("kStoreBuffers", c.store_buffers) +
-         Constant("kStoreByTma", c.store_by_tma) + Constant("kTerms", c.terms);
+         Constant("kStoreByTma", c.store_by_tma) + Constant("kTerms", c.terms) +
+         Constant("kBeforeColumns", c.before_columns);
 }
 
 std::string Constants(const WgmmaRowsConfig& c) {
@@ -37,6 +39,7 @@ std::string Name(const WgmmaConfig& c) {
                      std::to_string(c.store_buffers);
   if (c.ping_pong) name += ".pp";
   if (!c.store_by_tma) name += ".direct";
+  if (c.normalises) name += ".norm" + std::to_string(c.before_columns);
   if (c.terms > 1) name += ".t" + std::to_string(c.terms);
   return name;
 }
@@ -54,13 +57,21 @@ std::string Name(const WgmmaRowsConfig& c) {
 WgmmaLaunch Launch(const WgmmaConfig& c, const KernelTypes& types, int m, int n, int clusters) {
   WgmmaLaunch launch;
   launch.cluster = c.cluster_m * c.cluster_n;
-  const int tiles = CeilDivide(m, c.tile_m * c.cluster_m) * CeilDivide(n, c.tile_n * c.cluster_n);
+  const int rows = CeilDivide(m, c.tile_m * c.cluster_m);
+  if (c.normalises) clusters = clusters / rows * rows;
+  const int tiles = rows * CeilDivide(n, c.tile_n * c.cluster_n);
   launch.grid_x = std::min(tiles, clusters) * launch.cluster;
   launch.threads = (kConsumers + 1) * 128;
   launch.shared_bytes = c.stages * ((c.tile_m + c.tile_n) * kRowBytes + 2 * kBarrierBytes) +
-                        kConsumers * (c.store_buffers * kStoreBytes + types.columns * c.tile_n * 4);
+                        kConsumers * (c.store_buffers * kStoreBytes +
+                                      (types.columns + c.before_columns) * c.tile_n * 4);
   launch.x_box_rows = c.tile_m / c.cluster_n;
   launch.w_box_rows = c.tile_n / c.cluster_m;
+  if (c.normalises) {
+    const int64_t parts = int64_t{rows} * c.cluster_m;
+    launch.partials_bytes = parts * CeilDivide(n, 8) * 8 * kMomentsBytes;
+    launch.arrivals = int64_t{CeilDivide(n, c.tile_n * c.cluster_n)} * c.cluster_n;
+  }
   return launch;
 }
 

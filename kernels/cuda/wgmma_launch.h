@@ -7,7 +7,7 @@
 
 namespace mlpserve::cuda {
 
-// wgmma.cuh. A cooperative kernel halves tile_m between its warpgroups.
+// wgmma_tiles.cuh. A cooperative kernel halves tile_m between its warpgroups.
 struct WgmmaConfig {
   int tile_m = 128;       // 64 (ping-pong only), 128 or 256
   int tile_n = 256;       // 64, 128, 192 or 256
@@ -15,10 +15,14 @@ struct WgmmaConfig {
   int cluster_m = 2;      // blocks of a cluster along m, which share w
   int cluster_n = 1;      // and along n, which share x
   int ping_pong = 0;      // 1: a tile for each warpgroup
-  int group_m = 8;        // rows of cluster tiles that are taken together
+  int group_m = 8;        // rows of cluster tiles that are taken together; 0: all
   int store_buffers = 1;  // 1 or 2 for each warpgroup
   int terms = 1;          // 3: FP32 out of TF32 (tf32_terms.cuh)
   int store_by_tma = 1;   // 0 where y or its stride is not a multiple of 16 bytes
+  // 1: a batch norm with the batch's statistics in the kernel (wgmma_batch_norm.cuh), after an
+  // epilogue of so many column vectors.
+  int normalises = 0;
+  int before_columns = 0;
 };
 
 // wgmma_rows.cuh.
@@ -53,7 +57,9 @@ struct WgmmaLaunch {
   int shared_bytes = 0;
   int cluster = 1;
   int x_box_rows = 0, w_box_rows = 0;
-  int y_box_rows = 64;  // used by wgmma.cuh alone
+  int y_box_rows = 64;  // used by wgmma_tiles.cuh alone
+  // What a kernel that normalises needs of GemmArgs::partials, and its counters.
+  int64_t partials_bytes = 0, arrivals = 0;
 };
 
 // The definitions of struct Config that the main loop reads besides kIn and kOut.
@@ -65,7 +71,9 @@ std::string Constants(const WgmmaRowsConfig& config);
 std::string Name(const WgmmaConfig& config);
 std::string Name(const WgmmaRowsConfig& config);
 
-// `clusters` is how many clusters of this kernel the device holds at a time.
+// `clusters` is how many clusters of this kernel the device holds at a time. A kernel that
+// normalises needs them for all rows of a tile's columns at once: a grid of 0 says that m is too
+// large.
 WgmmaLaunch Launch(const WgmmaConfig& config, const KernelTypes& types, int m, int n, int clusters);
 WgmmaLaunch Launch(const WgmmaRowsConfig& config, const KernelTypes& types, int m, int n);
 

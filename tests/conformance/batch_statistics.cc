@@ -1,4 +1,6 @@
 // Batch norm with the statistics of the batch.
+#include <cmath>
+#include <limits>
 #include <random>
 #include <string>
 #include <vector>
@@ -39,8 +41,43 @@ TEST_P(BackendConformance, BatchStatisticsMatchTheOracleInEveryFormat) {
     for (DataType wire : kDataTypes) {
       block.compute = compute;
       block.input_type = block.output_type = wire;
-      ExpectMatchesOracle(block, RandomRows(50, 40, wire, random), 50, "format");
+      for (int64_t rows : {50, 130}) {
+        ExpectMatchesOracle(block, RandomRows(rows, 40, wire, random), rows, "format");
+      }
     }
+  }
+}
+
+// More than one tile of every kernel both ways, the last ones in part.
+TEST_P(BackendConformance, BatchStatisticsOfManyTilesMatchTheOracle) {
+  std::mt19937_64 random(16);
+  BlockSpec block{.name = "tiles"};
+  block.layers = {RandomLayer(24, 1030, true, random)};
+  block.layers[0].epilogue.ops = {{Pointwise{.function = Function::kSilu}},
+                                  {BatchNorm{.weight = {.value = 2}, .bias = {.value = -1}}},
+                                  {Clamp{-3, 3}}};
+  for (ComputeType compute : {ComputeType::kBf16, ComputeType::kTf32}) {
+    block.compute = compute;
+    for (int64_t rows : {65, 129, 257, 1500}) {
+      ExpectMatchesOracle(block, RandomRows(rows, 24, DataType::kFp32, random), rows, "tiles");
+    }
+  }
+}
+
+TEST_P(BackendConformance, ARowThatIsNotFiniteLeavesNoNumberInItsColumns) {
+  BlockSpec block{.name = "nan", .compute = ComputeType::kBf16};
+  block.layers = {{.name = "fc", .inputs = 2, .outputs = 2, .weight = {1, 0, 0, 1}}};
+  block.layers[0].epilogue.ops = {{BatchNorm{}}};
+  for (float odd : {std::numeric_limits<float>::quiet_NaN(), INFINITY}) {
+    constexpr int64_t kRows = 200;
+    std::vector<float> x;
+    for (int64_t row = 0; row < kRows; ++row) {
+      x.push_back(static_cast<float>(row % 2));
+      x.push_back(static_cast<float>(row % 2));
+    }
+    x[150] = odd;  // 0 · infinity carries it into the other column
+    const std::vector<float> y = Run(block, x, kRows);
+    for (float value : y) EXPECT_TRUE(std::isnan(value)) << value;
   }
 }
 
@@ -62,7 +99,10 @@ TEST_P(BackendConformance, AMeanFarFromZeroDoesNotDrownTheVariance) {
   block.layers[0].epilogue.ops = {{BatchNorm{}}};
   std::vector<float> x = RandomRows(500, 1, DataType::kFp32, random);
   for (float& value : x) value = 3000 + value;
-  ExpectMatchesOracle(block, x, 500, "offset");
+  for (ComputeType compute : {ComputeType::kFp32, ComputeType::kTf32}) {
+    block.compute = compute;
+    ExpectMatchesOracle(block, x, 500, "offset");
+  }
 }
 
 TEST_P(BackendConformance, AColumnWithoutVarianceBecomesItsBias) {

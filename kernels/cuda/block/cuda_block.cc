@@ -13,10 +13,7 @@
 namespace mlpserve::cuda {
 namespace {
 
-struct Layer {
-  std::vector<std::shared_ptr<const Step>> product;  // for each bucket
-  std::vector<std::shared_ptr<const Step>> passes;   // after it
-};
+using Layer = std::vector<std::shared_ptr<const Step>>;  // for each bucket
 
 }  // namespace
 
@@ -192,11 +189,11 @@ absl::Status CudaBlock::State::AddProduct(const std::string& name, const Product
       measuring += chosen->measuring;
       chosen->plan.layer = name;
       plan_.push_back(chosen->plan);
-      layer.product.push_back(chosen->step);
+      layer.push_back(chosen->step);
       if (batch_invariant_) same = chosen->step;
     } else {
       plan_.push_back(plan_.back());
-      layer.product.push_back(same);
+      layer.push_back(same);
     }
     plan_.back().bucket = bucket;
   }
@@ -208,11 +205,11 @@ absl::Status CudaBlock::State::AddProduct(const std::string& name, const Product
 absl::Status CudaBlock::State::AddLayer(const BlockSpec& block, const LayerSpec& spec,
                                         const Activation& x, const Activation& y) {
   const auto begin = std::chrono::steady_clock::now();
-  absl::StatusOr<DeviceLayer> built = builder_.Build(spec, block.compute, x, x_, y, stream_);
-  if (!built.ok()) return built.status();
+  const absl::StatusOr<Product> product = builder_.Build(spec, block.compute, x, x_, y, stream_);
+  if (!product.ok()) return product.status();
   load_times_.weights += std::chrono::steady_clock::now() - begin;
-  Layer layer{.product = {}, .passes = std::move(built->passes)};
-  MLPSERVE_RETURN_IF_ERROR(AddProduct(spec.name, built->product, layer));
+  Layer layer;
+  MLPSERVE_RETURN_IF_ERROR(AddProduct(spec.name, *product, layer));
   layers_.push_back(std::move(layer));
   return absl::OkStatus();
 }
@@ -222,8 +219,7 @@ absl::Status CudaBlock::State::LaunchAll(int64_t rows) const {
   const size_t bucket = BucketIndex(rows);
   if (convert_input_ != nullptr) MLPSERVE_RETURN_IF_ERROR(convert_input_->Launch(m, stream_));
   for (const Layer& layer : layers_) {
-    MLPSERVE_RETURN_IF_ERROR(layer.product[bucket]->Launch(m, stream_));
-    for (const auto& pass : layer.passes) MLPSERVE_RETURN_IF_ERROR(pass->Launch(m, stream_));
+    MLPSERVE_RETURN_IF_ERROR(layer[bucket]->Launch(m, stream_));
   }
   return absl::OkStatus();
 }

@@ -3,6 +3,7 @@
 #include <utility>
 #include <variant>
 
+#include "absl/strings/str_cat.h"
 #include "kernels/cuda/block/split_step.h"
 #include "kernels/cuda/driver/status.h"
 #include "kernels/cuda/driver/tensor_map.h"
@@ -44,7 +45,14 @@ struct LaunchReader {
 
   FusedLaunch operator()(const WgmmaConfig& config) const {
     const WgmmaLaunch launch = Launch(config, types, m, n, clusters);
-    return FromWgmma(launch, config.store_by_tma ? launch.y_box_rows : 0);
+    FusedLaunch fused = FromWgmma(launch, config.store_by_tma ? launch.y_box_rows : 0);
+    if (config.normalises) {
+      fused.shape.programmatic = false;
+      fused.shape.cooperative = true;
+      fused.partials_bytes = launch.partials_bytes;
+      fused.arrivals = launch.arrivals;
+    }
+    return fused;
   }
   FusedLaunch operator()(const WgmmaRowsConfig& config) const {
     return FromWgmma(Launch(config, types, m, n), 0);
@@ -86,10 +94,17 @@ absl::StatusOr<std::unique_ptr<SplitStep>> SplitOfX(const Product& product, Kern
 
 }  // namespace
 
+KernelStore::GemmRequest RequestFor(const Product& product, const KernelConfig& config) {
+  if (!Normalises(config.tile))
+    return {.epilogue = product.epilogue, .config = config, .before = {}};
+  return {.epilogue = product.norm->epilogue, .config = config, .before = product.epilogue};
+}
+
 FusedLaunch LaunchOf(const KernelConfig& config, const Product& product, int64_t m, int clusters) {
+  const EpilogueSpec& last = Normalises(config.tile) ? product.norm->epilogue : product.epilogue;
   const LaunchReader reader{.types = {.in_bytes = Bytes(StorageType(config.compute)),
                                       .out_bytes = Bytes(config.output),
-                                      .columns = static_cast<int>(product.epilogue.columns.size())},
+                                      .columns = static_cast<int>(last.columns.size())},
                             .m = static_cast<int>(m),
                             .n = product.args.n,
                             .split_k = config.split_k,
@@ -107,12 +122,13 @@ FusedGemm::FusedGemm(const Product& product, const KernelConfig& config, SharedK
 absl::StatusOr<std::unique_ptr<FusedGemm>> FusedGemm::Make(const Product& product,
                                                            const KernelConfig& config, int64_t rows,
                                                            KernelStore& store) {
-  FusedLaunch launch = LaunchOf(config, product, rows, 1);
+  const bool normalises = Normalises(config.tile);
+  const Product whole = WithOperandsOf(config, normalises ? product.Normalised() : product);
+  FusedLaunch launch = LaunchOf(config, whole, rows, 1);
   absl::StatusOr<SharedKernel> kernel =
-      store.Gemm({.epilogue = product.epilogue, .config = config}, launch.shape.shared_bytes);
+      store.Gemm(RequestFor(product, config), launch.shape.shared_bytes);
   if (!kernel.ok()) return kernel.status();
-  std::unique_ptr<FusedGemm> gemm(
-      new FusedGemm(WithOperandsOf(config, product), config, *std::move(kernel)));
+  std::unique_ptr<FusedGemm> gemm(new FusedGemm(whole, config, *std::move(kernel)));
   if (ReadsHalves(config.tile)) {
     auto split = SplitOfX(product, store);
     if (!split.ok()) return split.status();
@@ -123,6 +139,11 @@ absl::StatusOr<std::unique_ptr<FusedGemm>> FusedGemm::Make(const Product& produc
         gemm->kernel_->ActiveClusters(launch.shape, launch.cluster);
     if (!clusters.ok()) return clusters.status();
     gemm->clusters_ = *clusters;
+    launch = LaunchOf(config, whole, rows, *clusters);
+    if (launch.shape.grid_x == 0) {
+      return absl::OutOfRangeError(absl::StrCat("expected rows of which ", Name(config),
+                                                " runs all tiles at one time, found ", rows));
+    }
     MLPSERVE_RETURN_IF_ERROR(gemm->EncodeMaps(launch, rows));
   }
   MLPSERVE_RETURN_IF_ERROR(product.partials->Reserve(static_cast<size_t>(launch.partials_bytes)));
@@ -163,10 +184,14 @@ absl::Status FusedGemm::Launch(int32_t m, const Stream& stream) const {
   args.arrivals = static_cast<uint32_t*>(product_.arrivals->get());
   if (maps_ == nullptr) {
     void* arguments[] = {&args};
-    return kernel_->Launch(launch.shape, arguments, stream);
+    MLPSERVE_RETURN_IF_ERROR(kernel_->Launch(launch.shape, arguments, stream));
+  } else {
+    StatisticsArgs statistics;  // read by kernels that normalise alone
+    if (product_.norm) statistics = product_.norm->statistics;
+    void* arguments[] = {&args, &maps_->x, &maps_->w, &maps_->y, &statistics};
+    MLPSERVE_RETURN_IF_ERROR(kernel_->Launch(launch.shape, arguments, stream));
   }
-  void* arguments[] = {&args, &maps_->x, &maps_->w, &maps_->y};
-  return kernel_->Launch(launch.shape, arguments, stream);
+  return LaunchPasses(product_, m, stream);
 }
 
 }  // namespace mlpserve::cuda

@@ -1,4 +1,5 @@
-// A product as one kernel of ours, epilogue included.
+// A product as one kernel of ours, epilogue included, and the passes behind it, but for a kernel
+// that normalises by itself.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +11,9 @@
 #include "kernels/cuda/block/step.h"
 
 namespace mlpserve::cuda {
+
+// The code of the config for this product.
+KernelStore::GemmRequest RequestFor(const Product& product, const KernelConfig& config);
 
 // What a launch of the config takes, for a product of m rows.
 struct FusedLaunch {

@@ -19,7 +19,8 @@ constexpr unsigned kMostThreads = 16;
 }  // namespace
 
 absl::StatusOr<SharedKernel> KernelStore::Gemm(const GemmRequest& request, int shared_bytes) {
-  const absl::StatusOr<std::string> source = KernelSource(request.epilogue, request.config);
+  const absl::StatusOr<std::string> source =
+      KernelSource(request.epilogue, request.config, request.before);
   if (!source.ok()) return source.status();
   return Get(*source, kKernelName, shared_bytes);
 }
@@ -61,7 +62,8 @@ absl::StatusOr<SharedKernel> KernelStore::Get(const std::string& source,
 void KernelStore::CompileAhead(const std::vector<GemmRequest>& requests) {
   std::set<std::string> sources;
   for (const GemmRequest& request : requests) {
-    const absl::StatusOr<std::string> source = KernelSource(request.epilogue, request.config);
+    const absl::StatusOr<std::string> source =
+        KernelSource(request.epilogue, request.config, request.before);
     if (source.ok()) sources.insert(*source);
   }
   const std::vector<std::string> work(sources.begin(), sources.end());

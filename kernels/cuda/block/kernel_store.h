@@ -30,6 +30,7 @@ class KernelStore {
   struct GemmRequest {
     EpilogueSpec epilogue;
     KernelConfig config;
+    EpilogueSpec before;  // where the kernel normalises in between
   };
 
   // `shared_bytes`: the most dynamic shared memory of a launch. Errors: those of the compiler.

@@ -7,6 +7,7 @@
 #include "kernels/cuda/block/buckets.h"
 #include "kernels/cuda/block/elementwise_step.h"
 #include "kernels/cuda/block/epilogue_parts.h"
+#include "kernels/cuda/block/fused_gemm.h"
 #include "kernels/cuda/block/product.h"
 #include "kernels/cuda/block/split_step.h"
 #include "kernels/cuda/choose.h"
@@ -46,6 +47,10 @@ class Gatherer {
     if (product.has_halves) Add(SplitSource(), kSplitKernel, kSplitKernel);
     const bool is_dense = is_last && parts.size() == 1;
     product.args.y_stride = is_dense ? layer.outputs : AlignedStride(layer.outputs, product.output);
+    if (parts.size() == 2) {
+      product.norm = BatchNormPass{.epilogue = parts.back().epilogue, .types = {.y = y}};
+      product.norm->args.y_stride = is_last ? layer.outputs : AlignedStride(layer.outputs, y);
+    }
     MLPSERVE_RETURN_IF_ERROR(AddProduct(product));
     for (size_t i = 1; i < parts.size(); ++i) {
       const ElementwiseTypes types{.y = i + 1 < parts.size() ? DataType::kFp32 : y,
@@ -70,7 +75,9 @@ class Gatherer {
       for (const Proposal& proposal :
            ChooseConfigs({.m = rows, .n = product.args.n, .k = product.args.k}, product.compute,
                          product.output, product.Options(block_.batch_invariant), limits_)) {
-        absl::StatusOr<std::string> source = KernelSource(product.epilogue, proposal.config);
+        const KernelStore::GemmRequest request = RequestFor(product, proposal.config);
+        absl::StatusOr<std::string> source =
+            KernelSource(request.epilogue, request.config, request.before);
         if (!source.ok()) return source.status();
         Add(*std::move(source), kKernelName, CodeName(proposal.config));
       }

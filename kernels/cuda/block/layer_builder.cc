@@ -121,8 +121,8 @@ absl::StatusOr<Product> LayerBuilder::MakeProduct(const LayerSpec& layer, Comput
 
 absl::Status LayerBuilder::AddNorm(const EpiloguePart& part, const EpilogueSpec& whole,
                                    const Activation& block_input, const Activation& z,
-                                   const Activation& to, DeviceLayer& layer) {
-  const GemmArgs& args = layer.product.args;
+                                   const Activation& to, Product& product) {
+  const GemmArgs& args = product.args;
   const absl::StatusOr<EpilogueArgs> columns = UploadColumns(part.epilogue.columns, args.n);
   if (!columns.ok()) return columns.status();
   BatchNormPass pass{.epilogue = part.epilogue,
@@ -154,7 +154,8 @@ absl::Status LayerBuilder::AddNorm(const EpiloguePart& part, const EpilogueSpec&
   MLPSERVE_RETURN_IF_ERROR(bind(part.norm->bias, statistics.bias_column, statistics.bias));
   auto step = BatchNormStep::Make(pass, moments_, store_);
   if (!step.ok()) return step.status();
-  layer.passes.push_back(*std::move(step));
+  product.passes.push_back(*std::move(step));
+  product.norm = std::move(pass);
   return absl::OkStatus();
 }
 
@@ -168,9 +169,9 @@ absl::Status LayerBuilder::ReserveHalves(int64_t inputs) {
   return halves_->Reserve(static_cast<size_t>(max_rows_ * SplitStrideOfX(inputs)) * sizeof(float));
 }
 
-absl::StatusOr<DeviceLayer> LayerBuilder::Build(const LayerSpec& layer, ComputeType compute,
-                                                const Activation& x, const Activation& block_input,
-                                                const Activation& y, const Stream& stream) {
+absl::StatusOr<Product> LayerBuilder::Build(const LayerSpec& layer, ComputeType compute,
+                                            const Activation& x, const Activation& block_input,
+                                            const Activation& y, const Stream& stream) {
   const EpilogueSpec canonical = Canonicalize(layer);
   const std::vector<EpiloguePart> parts = CutAtBatchNorms(canonical);
   absl::StatusOr<Product> product =
@@ -183,12 +184,12 @@ absl::StatusOr<DeviceLayer> LayerBuilder::Build(const LayerSpec& layer, ComputeT
   product->args.y = first.data;
   product->args.y_stride = first.stride;
   product->output = first.type;
-  DeviceLayer built{.product = *std::move(product), .passes = {}};
   for (size_t i = 1; i < parts.size(); ++i) {
     const Activation& to = i + 1 < parts.size() ? z : y;
-    MLPSERVE_RETURN_IF_ERROR(AddNorm(parts[i], canonical, block_input, z, to, built));
+    MLPSERVE_RETURN_IF_ERROR(AddNorm(parts[i], canonical, block_input, z, to, *product));
   }
-  return built;
+  if (parts.size() > 2) product->norm.reset();  // a kernel does no more than one
+  return product;
 }
 
 }  // namespace mlpserve::cuda

@@ -30,11 +30,6 @@ struct Activation {  // [rows, features] on the device
   DataType type = DataType::kFp32;
 };
 
-struct DeviceLayer {
-  Product product;
-  std::vector<std::shared_ptr<const Step>> passes;  // after the product, in order
-};
-
 class LayerBuilder {
  public:
   // Batches have up to `max_rows` rows. The store must outlive what is built.
@@ -56,9 +51,9 @@ class LayerBuilder {
   void ReleaseHalves() { halves_->Release(); }
 
   // y = layer(x). `block_input` is what AddInput adds. Waits on the stream for what it uploads.
-  absl::StatusOr<DeviceLayer> Build(const LayerSpec& layer, ComputeType compute,
-                                    const Activation& x, const Activation& block_input,
-                                    const Activation& y, const Stream& stream);
+  absl::StatusOr<Product> Build(const LayerSpec& layer, ComputeType compute, const Activation& x,
+                                const Activation& block_input, const Activation& y,
+                                const Stream& stream);
 
  private:
   absl::Status UploadWeight(const LayerSpec& layer, ComputeType compute, const Stream& stream,
@@ -71,7 +66,7 @@ class LayerBuilder {
                                       const EpilogueSpec& epilogue, const Stream& stream);
   absl::Status AddNorm(const EpiloguePart& part, const EpilogueSpec& whole,
                        const Activation& block_input, const Activation& z, const Activation& to,
-                       DeviceLayer& layer);
+                       Product& product);
 
   const int64_t max_rows_;
   KernelStore& store_;

@@ -92,6 +92,8 @@ std::string LayerChooser::RecordKey(const Product& product) const {
   return Sha256Hex({sources, device.name, absl::StrCat(device.driver_version), device.limits.arch,
                     absl::StrCat(product.args.n, "x", product.args.k), ToString(product.epilogue),
                     std::string(Name(product.compute)), std::string(Name(product.output)),
+                    product.norm ? ToString(product.norm->epilogue) : "",
+                    std::string(Name(product.norm ? product.norm->types.y : product.output)),
                     product.y_aligned() ? "aligned" : "", product.has_halves ? "halves" : "",
                     options_.batch_invariant ? "invariant" : "",
                     library_ == nullptr ? "" : library_->version()});
@@ -109,7 +111,7 @@ void LayerChooser::CompileAhead(const Product& product, const std::vector<int64_
   for (const int64_t rows : buckets) {
     if (measures && !record.At(rows).empty()) continue;
     for (const KernelConfig& config : Configs(product, rows)) {
-      requests.push_back({.epilogue = product.epilogue, .config = config});
+      requests.push_back(RequestFor(product, config));
       if (!measures) break;
     }
   }

@@ -171,7 +171,8 @@ absl::Status LibraryGemm::Launch(int32_t m, const Stream& stream) const {
                                         p.y, &algorithm_, p.product.workspace->get(),
                                         p.product.workspace->size(), stream.get()),
                "cublasLtMatmul"));
-  return p.epilogue == nullptr ? absl::OkStatus() : p.epilogue->Launch(m, stream);
+  if (p.epilogue != nullptr) MLPSERVE_RETURN_IF_ERROR(p.epilogue->Launch(m, stream));
+  return LaunchPasses(p.product, m, stream);
 }
 
 }  // namespace mlpserve::cuda

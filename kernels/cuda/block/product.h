@@ -3,7 +3,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <vector>
 
+#include "kernels/cuda/block/batch_norm_step.h"
+#include "kernels/cuda/block/step.h"
 #include "kernels/cuda/ceil_divide.h"
 #include "kernels/cuda/choose.h"
 #include "kernels/cuda/driver/memory.h"
@@ -18,6 +22,10 @@ struct Product {
   ComputeType compute = ComputeType::kBf16;
   DataType output = DataType::kBf16;
   EpilogueSpec epilogue;  // canonical and without batch norm; its columns lie in args.epilogue
+  // What follows in kernels of their own, in order: batch norms with the batch's statistics.
+  std::vector<std::shared_ptr<const Step>> passes;
+  // The same for a kernel that does all of it, where that is a single norm.
+  std::optional<BatchNormPass> norm;
   // args.w, and the same as halves (tf32_terms.cuh); null: w may not be split. A step keeps the one
   // that it reads.
   std::shared_ptr<const DeviceMemory> weight, weight_halves;
@@ -31,12 +39,40 @@ struct Product {
     return args.y_stride * static_cast<int64_t>(ByteSize(output)) % 16 == 0;
   }
   ChooseOptions Options(bool batch_invariant) const {
-    return {.columns = static_cast<int>(epilogue.columns.size()),
-            .y_aligned = y_aligned(),
-            .batch_invariant = batch_invariant,
-            .has_halves = has_halves};
+    ChooseOptions options{.columns = static_cast<int>(epilogue.columns.size()),
+                          .y_aligned = y_aligned(),
+                          .batch_invariant = batch_invariant,
+                          .has_halves = has_halves};
+    if (norm) {
+      const Product whole = Normalised();
+      options.norm = {.before_columns = options.columns,
+                      .columns = static_cast<int>(whole.epilogue.columns.size()),
+                      .output = whole.output,
+                      .y_aligned = whole.y_aligned()};
+    }
+    return options;
+  }
+  // As a kernel sees it that normalises: its epilogue begins with the norm, and nothing follows.
+  Product Normalised() const {
+    Product whole = *this;
+    whole.passes.clear();
+    whole.epilogue = norm->epilogue;
+    whole.output = norm->types.y;
+    whole.args.y = norm->args.y;
+    whole.args.y_stride = norm->args.y_stride;
+    whole.args.epilogue = norm->args.epilogue;
+    whole.norm->statistics.before = args.epilogue.columns;
+    return whole;
   }
 };
+
+inline absl::Status LaunchPasses(const Product& product, int32_t m, const Stream& stream) {
+  for (const auto& pass : product.passes) {
+    const absl::Status status = pass->Launch(m, stream);
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
 
 inline int64_t RoundUp(int64_t value, int64_t multiple) {
   return CeilDivide(value, multiple) * multiple;

@@ -54,11 +54,16 @@ absl::Status LoadedKernel::Launch(const LaunchShape& shape, void** arguments,
                                   const Stream& stream) const {
   cudaLaunchConfig_t config = ConfigOf(shape);
   config.stream = stream.get();
-  cudaLaunchAttribute programmatic{};
-  programmatic.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  programmatic.val.programmaticStreamSerializationAllowed = 1;
-  config.attrs = &programmatic;
-  config.numAttrs = shape.programmatic ? 1 : 0;
+  cudaLaunchAttribute attribute{};
+  if (shape.programmatic) {
+    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attribute.val.programmaticStreamSerializationAllowed = 1;
+  } else {
+    attribute.id = cudaLaunchAttributeCooperative;
+    attribute.val.cooperative = 1;
+  }
+  config.attrs = &attribute;
+  config.numAttrs = shape.programmatic || shape.cooperative ? 1 : 0;
   MLPSERVE_RETURN_IF_CUDA_ERROR(cudaLaunchKernelExC(&config, function(), arguments));
   return absl::OkStatus();
 }

@@ -23,6 +23,8 @@ struct LaunchShape {
   int shared_bytes = 0;  // dynamic; at most what the kernel was loaded with
   // The kernel may start while the one before it on the stream ends: it waits by itself.
   bool programmatic = false;
+  // All blocks run at one time, because they wait for one another. Not with `programmatic`.
+  bool cooperative = false;
 };
 
 class LoadedKernel {

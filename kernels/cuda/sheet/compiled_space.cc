@@ -19,6 +19,23 @@ EpilogueSpec HeavyEpilogue() {
           .columns = std::vector<std::vector<float>>(kHeavyColumns, {1.0f})};
 }
 
+EpilogueSpec HeavyNorm() {
+  const MultiplyAdd normalise{.scale = {.column = 1}, .shift = {.column = 2}};
+  const MultiplyAdd scale{.scale = {.column = 3}};
+  return {.ops = {{MultiplyAdd{.shift = {.column = 0}}},
+                  {normalise},
+                  {Pointwise{Function::kGeluTanh}},
+                  {Residual{{{Pointwise{Function::kSigmoid}}, {scale}}}},
+                  {AddInput{}}},
+          .columns = std::vector<std::vector<float>>(kNormColumns, {1.0f})};
+}
+
+EpilogueSpec BeforeNorm() {
+  const MultiplyAdd affine{.scale = {.column = 0}, .shift = {.column = 1}};
+  return {.ops = {{affine}, {Clamp{-2, 2}}},
+          .columns = std::vector<std::vector<float>>(kBeforeColumns, {1.0f})};
+}
+
 int SpaceKernel::blocks_per_sm() const {
   if (!compiled.ok()) return 0;
   return BlocksPerSm(limits.sm, {.threads = planned.threads,
@@ -38,13 +55,21 @@ std::vector<SpaceKernel> CompileSpace(const Nvrtc& nvrtc, const std::vector<Devi
                            .config = {.tile = tile, .compute = compute, .output = output},
                            .planned = ResourcesOf(tile, compute, output, kHeavyColumns)});
       }
+      for (WgmmaConfig& tile : NormalisingTiles(compute, limits)) {
+        tile.before_columns = kBeforeColumns;
+        kernels.push_back({.limits = limits,
+                           .config = {.tile = tile, .compute = compute, .output = output},
+                           .planned = ResourcesOf(tile, compute, output, kNormColumns)});
+      }
     }
   }
   std::atomic<size_t> next{0};
   const auto compile = [&] {
     for (size_t i = next++; i < kernels.size(); i = next++) {
       SpaceKernel& kernel = kernels[i];
-      const auto source = KernelSource(HeavyEpilogue(), kernel.config);
+      const auto source = Normalises(kernel.config.tile)
+                              ? KernelSource(HeavyNorm(), kernel.config, BeforeNorm())
+                              : KernelSource(HeavyEpilogue(), kernel.config);
       kernel.compiled = source.ok() ? nvrtc.Compile(*source, CodeName(kernel.config),
                                                     {.arch = kernel.limits.arch})
                                     : source.status();

@@ -93,8 +93,8 @@ class CudaKernelBench final : public KernelBench {
                                                  std::span<const float> x,
                                                  const Variants& variants) override;
   absl::StatusOr<ProductSums> Multiply(ComputeType rounded_to) override {
-    return MultiplyOnDevice(prepared_->copies().front().product, prepared_->problem().m, rounded_to,
-                            store_, stream_);
+    return MultiplyOnDevice(prepared_->copies().front(), prepared_->problem().m, rounded_to, store_,
+                            stream_);
   }
   absl::StatusOr<std::vector<float>> Compute(size_t candidate) override;
   absl::StatusOr<bool> ChainHolds(size_t candidate) override;
@@ -109,19 +109,18 @@ class CudaKernelBench final : public KernelBench {
  private:
   GpuTools tools() { return {.store = store_, .library = library_, .stream = stream_}; }
   absl::StatusOr<Entry> MakeEntry(const Way& way);
-  cuda::Product ProductOf(const Way& way, const cuda::DeviceLayer& layer) const {
+  cuda::Product ProductOf(const Way& way, const cuda::Product& layer) const {
     const cuda::Activation& y = prepared_->y();
-    return way.is_plain ? PlainProduct(layer.product, y.data, y.stride) : layer.product;
+    return way.is_plain ? PlainProduct(layer, y.data, y.stride) : layer;
   }
   absl::StatusOr<std::vector<Entry>> MakeLibraryEntries(const std::vector<Way>& ways);
   absl::Status AddFastest(const std::vector<Way>& ways);
 
   absl::Status LaunchCopy(const Entry& entry, size_t copy) const {
-    return prepared_->Launch(*entry.copies[copy],
-                             entry.candidate.is_plain ? nullptr : &prepared_->copies()[copy]);
+    return prepared_->Launch(*entry.copies[copy]);
   }
   absl::Status LaunchChainLayer(const Entry& entry, size_t layer) const {
-    return prepared_->Launch(*entry.chain[layer], &prepared_->chain()[layer]);
+    return prepared_->Launch(*entry.chain[layer]);
   }
   bench::Launch CopyLauncher(const Entry& entry, absl::Status& failed) const;
   bench::Launch ChainLauncher(const Entry& entry, absl::Status& failed) const;
@@ -157,17 +156,17 @@ absl::Status CudaKernelBench::CheckFits(const Problem& p) const {
 absl::StatusOr<Entry> CudaKernelBench::MakeEntry(const Way& way) {
   const PreparedLayer& now = *prepared_;
   Entry entry{.candidate = {.variant = way.variant, .resources = {}}};
-  const auto add = [&](const cuda::DeviceLayer& layer, Steps& steps) -> absl::Status {
-    auto made = MakeStep(way, layer.product, now.problem().m, tools());
+  const auto add = [&](const cuda::Product& layer, Steps& steps) -> absl::Status {
+    auto made = MakeStep(way, layer, now.problem().m, tools());
     if (!made.ok()) return made.status();
     entry.candidate.resources = made->resources;
     steps.push_back(made->step);
     return absl::OkStatus();
   };
-  for (const cuda::DeviceLayer& layer : now.copies()) {
+  for (const cuda::Product& layer : now.copies()) {
     MLPSERVE_RETURN_IF_ERROR(add(layer, entry.copies));
   }
-  for (const cuda::DeviceLayer& layer : now.chain()) {
+  for (const cuda::Product& layer : now.chain()) {
     MLPSERVE_RETURN_IF_ERROR(add(layer, entry.chain));
   }
   return entry;
@@ -182,7 +181,7 @@ absl::StatusOr<std::vector<Entry>> CudaKernelBench::MakeLibraryEntries(
   for (const Way& way : ways) {
     entries.push_back({.candidate = {.variant = way.variant, .is_plain = way.is_plain}});
   }
-  for (const cuda::DeviceLayer& layer : now.copies()) {
+  for (const cuda::Product& layer : now.copies()) {
     const auto steps = MakeLibrarySteps(ProductOf(ways.front(), layer), now.problem().m,
                                         ways.front().is_plain, tools());
     if (!steps.ok()) return steps.status();
@@ -215,8 +214,8 @@ absl::Status CudaKernelBench::AddFastest(const std::vector<Way>& ways) {
   // Only the fastest gets a chain.
   if (!entry.candidate.is_plain) {
     const auto way = std::ranges::find(ways, entry.candidate.variant, &Way::variant);
-    for (const cuda::DeviceLayer& layer : prepared_->chain()) {
-      auto step = MakeStep(*way, layer.product, prepared_->problem().m, tools());
+    for (const cuda::Product& layer : prepared_->chain()) {
+      auto step = MakeStep(*way, layer, prepared_->problem().m, tools());
       if (!step.ok()) return step.status();
       entry.chain.push_back(step->step);
     }
@@ -233,7 +232,7 @@ absl::StatusOr<std::vector<Candidate>> CudaKernelBench::Prepare(const Problem& p
   prepared_.reset();
   prepared_ = std::make_unique<PreparedLayer>(problem, store_, stream_);
   MLPSERVE_RETURN_IF_ERROR(prepared_->Upload(layer, x));
-  const cuda::Product& product = prepared_->copies().front().product;
+  const cuda::Product& product = prepared_->copies().front();
   const auto ways =
       FindWays(product, PlainProduct(product, prepared_->y().data, prepared_->y().stride),
                problem.m, variants, tools());

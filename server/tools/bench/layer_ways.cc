@@ -64,7 +64,7 @@ void CompileAhead(const std::vector<Way>& ways, const cuda::Product& product,
                   const GpuTools& tools) {
   std::vector<cuda::KernelStore::GemmRequest> requests;
   for (const Way& way : ways) {
-    if (way.config) requests.push_back({.epilogue = product.epilogue, .config = *way.config});
+    if (way.config) requests.push_back(RequestFor(product, *way.config));
   }
   tools.store.CompileAhead(requests);
 }
@@ -90,6 +90,8 @@ absl::StatusOr<std::vector<Way>> Named(const std::vector<std::string>& names,
 cuda::Product PlainProduct(const cuda::Product& product, void* y, int64_t y_stride) {
   cuda::Product plain = product;
   plain.epilogue = {};
+  plain.passes.clear();
+  plain.norm.reset();
   plain.output = StorageType(product.compute);
   plain.args.y = y;
   plain.args.y_stride = y_stride;

@@ -64,17 +64,6 @@ absl::Status PreparedLayer::BuildChain(const LayerSpec& layer) {
   return absl::OkStatus();
 }
 
-absl::Status PreparedLayer::Launch(const cuda::Step& product,
-                                   const cuda::DeviceLayer* layer) const {
-  const auto rows = static_cast<int32_t>(problem_.m);
-  MLPSERVE_RETURN_IF_ERROR(product.Launch(rows, stream_));
-  if (layer == nullptr) return absl::OkStatus();
-  for (const auto& pass : layer->passes) {
-    MLPSERVE_RETURN_IF_ERROR(pass->Launch(rows, stream_));
-  }
-  return absl::OkStatus();
-}
-
 std::vector<std::byte> PreparedLayer::Download(const cuda::Activation& from) const {
   const size_t bytes = static_cast<size_t>(problem_.m * from.stride) * ByteSize(from.type);
   std::vector<std::byte> copied(bytes);

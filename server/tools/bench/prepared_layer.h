@@ -30,13 +30,14 @@ class PreparedLayer {
   const Problem& problem() const { return problem_; }
   const cuda::Activation& y() const { return y_; }
   // y = layer(x), each with weights of its own.
-  const std::vector<cuda::DeviceLayer>& copies() const { return copies_; }
+  const std::vector<cuda::Product>& copies() const { return copies_; }
   // Each reads what the one before has written: layer i writes between()[i % 2].
-  const std::vector<cuda::DeviceLayer>& chain() const { return chain_; }
+  const std::vector<cuda::Product>& chain() const { return chain_; }
   const std::array<cuda::Activation, 2>& between() const { return between_; }
 
-  // Launches a product and, but for null, the layer's passes behind it.
-  absl::Status Launch(const cuda::Step& product, const cuda::DeviceLayer* layer) const;
+  absl::Status Launch(const cuda::Step& layer) const {
+    return layer.Launch(static_cast<int32_t>(problem_.m), stream_);
+  }
   // Rows with what lies between them. Everything launched is complete.
   std::vector<std::byte> Download(const cuda::Activation& from) const;
 
@@ -49,7 +50,7 @@ class PreparedLayer {
   cuda::LayerBuilder builder_;
   cuda::Activation x_, y_;
   std::array<cuda::Activation, 2> between_;
-  std::vector<cuda::DeviceLayer> copies_, chain_;
+  std::vector<cuda::Product> copies_, chain_;
 };
 
 }  // namespace mlpserve::tools

@@ -81,6 +81,21 @@ TEST(WgmmaLaunchTest, HasAPersistentGridOfWholeClustersAndNoMoreThanThereAreTile
   }
 }
 
+TEST(WgmmaLaunchTest, TakesWholeColumnsOfTilesAtATimeWhereAKernelNormalises) {
+  WgmmaConfig config{.cluster_m = 2, .group_m = 0};
+  config.normalises = 1;
+  for (const int m : {1, 256, 257, 1024, 5000, 256 * kClusters}) {
+    const WgmmaLaunch launch = Launch(config, {}, m, 8192, kClusters);
+    const int clusters = launch.grid_x / 2, rows = (m + 255) / 256;
+    EXPECT_GT(clusters, 0) << m;
+    EXPECT_LE(clusters, kClusters) << m;
+    EXPECT_EQ(clusters % rows, 0) << m;
+    EXPECT_EQ(launch.partials_bytes, int64_t{16} * 8192 * rows * 2) << m;  // of 128 rows each
+    EXPECT_EQ(launch.arrivals, 32);
+  }
+  EXPECT_EQ(Launch(config, {}, 256 * kClusters + 1, 8192, kClusters).grid_x, 0);
+}
+
 TEST(WgmmaLaunchTest, GivesEveryRowOfWAndEveryRowOfXABlockOfTheFewRowsKernel) {
   for (const int m : {1, 16, 17, 200}) {
     for (const int n : {8, 64, 65, 1000, 8192}) {
@@ -104,6 +119,9 @@ TEST(WgmmaLaunchTest, NamesApartWhatCompilesApart) {
     EXPECT_NE(Name(other), Name(base));
     EXPECT_NE(Constants(other), Constants(base));
   }
+  WgmmaConfig normalising;
+  normalising.normalises = 1;
+  EXPECT_NE(Name(normalising), Name(base));
   const WgmmaRowsConfig rows;
   for (WgmmaRowsConfig other :
        {WgmmaRowsConfig{.tile_rows = 128}, WgmmaRowsConfig{.batch = 8},

@@ -38,7 +38,8 @@ std::string Depths(int stages, int blocks_per_sm) {
 std::string Constants(const FfmaTile& t) {
   return Constant("kTileM", t.tile_m) + Constant("kTileN", t.tile_n) +
          Constant("kTileK", t.tile_k) + Constant("kThreadsM", t.threads_m) +
-         Constant("kThreadsN", t.threads_n) + Constant("kBlocksPerSm", t.blocks_per_sm);
+         Constant("kThreadsN", t.threads_n) + Constant("kThreadsK", t.threads_k) +
+         Constant("kStages", t.stages) + Constant("kBlocksPerSm", t.blocks_per_sm);
 }
 
 std::string Constants(const MmaTile& t) {
@@ -55,8 +56,8 @@ std::string Constants(const MmaRowsTile& t) {
 }
 
 std::string Name(const FfmaTile& t) {
-  return Sizes(t.tile_m, t.tile_n, t.tile_k) + ".t" + std::to_string(t.threads_m) + "x" +
-         std::to_string(t.threads_n) + ".b" + std::to_string(t.blocks_per_sm);
+  return Sizes(t.tile_m, t.tile_n, t.tile_k) + ".t" + Sizes(t.threads_m, t.threads_n, t.threads_k) +
+         Depths(t.stages, t.blocks_per_sm);
 }
 
 std::string Name(const MmaTile& t) {
@@ -69,14 +70,10 @@ std::string Name(const MmaRowsTile& t) {
          Depths(t.stages, t.blocks_per_sm);
 }
 
-// SharedTiles of ffma.cuh.
-int FfmaSharedBytes(const FfmaTile& t) {
-  return t.tile_k * (t.tile_m + 1 + t.tile_n + 4) * static_cast<int>(sizeof(float));
-}
-
-MmaLaunch Launch(const FfmaTile& t, int, int64_t m, int64_t n, int split_k) {
+MmaLaunch Launch(const FfmaTile& t, int element_bytes, int64_t m, int64_t n, int split_k) {
   MmaLaunch launch = Tiles(t.tile_m, t.tile_n, m, n, split_k);
-  launch.threads = t.threads_m * t.threads_n;
+  launch.threads = t.threads_m * t.threads_n * t.threads_k;
+  launch.shared_bytes = RingBytes(t.tile_m, t.tile_n, t.tile_k, t.stages, element_bytes);
   return launch;
 }
 

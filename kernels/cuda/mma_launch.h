@@ -9,14 +9,16 @@ namespace mlpserve::cuda {
 
 // Sizes are in elements; m counts rows of y, n columns, k depth.
 
-// ffma.cuh: products in FP32, on any architecture.
+// ffma.cuh: products in FP32, sm_80 and up.
 struct FfmaTile {
   int tile_m = 64;
-  int tile_n = 64;
-  int tile_k = 16;
-  int threads_m = 16;  // threads along tile_m
+  int tile_n = 128;
+  int tile_k = 16;    // of one pipeline stage
+  int threads_m = 8;  // threads along tile_m
   int threads_n = 16;
-  int blocks_per_sm = 2;  // promised to the compiler: bounds the registers per thread
+  int threads_k = 1;  // threads that share an output
+  int stages = 2;
+  int blocks_per_sm = 3;  // promised to the compiler: bounds the registers per thread
 };
 
 // mma.cuh: mma.sync, sm_80 and up.
@@ -45,8 +47,8 @@ std::string Constants(const FfmaTile& tile);
 std::string Constants(const MmaTile& tile);
 std::string Constants(const MmaRowsTile& tile);
 
-// "64x64x16.t8x8.b4": m, n, k, threads, blocks of an SM; "128x128x32.w2x4.s3.b2": m, n, k, warps,
-// stages, blocks; "64x16x64.w4.s4.b2": n, m, k, warps, stages, blocks.
+// "64x128x16.t8x16x1.s2.b3": m, n, k, threads, stages, blocks of an SM; "128x128x32.w2x4.s3.b2": m,
+// n, k, warps, stages, blocks; "64x16x64.w4.s4.b2": n, m, k, warps, stages, blocks.
 std::string Name(const FfmaTile& tile);
 std::string Name(const MmaTile& tile);
 std::string Name(const MmaRowsTile& tile);
@@ -62,9 +64,8 @@ struct MmaLaunch {
 };
 
 // Bytes of shared memory that these kernels declare themselves, beside the dynamic ones: room for
-// one flag, as far as the dynamic part's alignment spreads it; ffma.cuh also declares its tiles.
+// one flag, as far as the dynamic part's alignment spreads it.
 inline constexpr int kStaticSharedBytes = 128;
-int FfmaSharedBytes(const FfmaTile& tile);
 
 // `element_bytes` of x and w.
 MmaLaunch Launch(const FfmaTile& tile, int element_bytes, int64_t m, int64_t n, int split_k);

@@ -32,6 +32,14 @@ void AddMma(std::vector<Tile>& tiles, int element_bytes, bool has_wgmma) {
   tiles.push_back(MmaRowsTile{128, 64, k64, 4, 4, 1});
 }
 
+void AddFfma(std::vector<Tile>& tiles) {
+  tiles.push_back(FfmaTile{64, 128, 16, 8, 16, 1, 2, 3});
+  tiles.push_back(FfmaTile{128, 256, 16, 16, 16, 1, 4, 1});
+  tiles.push_back(FfmaTile{64, 64, 32, 8, 8, 2, 3, 2});
+  tiles.push_back(FfmaTile{32, 64, 32, 4, 8, 4, 4, 2});
+  tiles.push_back(FfmaTile{16, 64, 32, 4, 8, 4, 4, 2});
+}
+
 // Measured on an H200 (NOTES.md): tiles for small n and k, for m = 256, and for all above.
 void AddWgmma(std::vector<Tile>& tiles) {
   tiles.push_back(WgmmaConfig{.tile_m = 128, .tile_n = 256, .stages = 4, .cluster_m = 2});
@@ -97,12 +105,7 @@ struct ResourceReader {
             .tile_n = t.tile_n};
   }
 
-  TileResources operator()(const FfmaTile& t) const {
-    TileResources resources = OfMma(t);
-    resources.shared_bytes += FfmaSharedBytes(t);
-    return resources;
-  }
-
+  TileResources operator()(const FfmaTile& t) const { return OfMma(t); }
   TileResources operator()(const MmaTile& t) const { return OfMma(t); }
   TileResources operator()(const MmaRowsTile& t) const { return OfMma(t); }
 
@@ -130,9 +133,7 @@ struct ResourceReader {
 std::vector<Tile> TuningSpace(ComputeType compute, const DeviceLimits& limits) {
   std::vector<Tile> tiles;
   if (compute == ComputeType::kFp32) {
-    tiles.push_back(FfmaTile{64, 64, 16, 8, 8, 6});
-    tiles.push_back(FfmaTile{128, 128, 16, 16, 16, 2});
-    tiles.push_back(FfmaTile{16, 64, 32, 8, 8, 8});
+    AddFfma(tiles);
     if (limits.has_wgmma()) AddThreeTerms(tiles);
     return tiles;
   }

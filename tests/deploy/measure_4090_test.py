@@ -165,7 +165,7 @@ class BenchmarkTest(unittest.TestCase):
             program, plan = f"{folder}/gemm_bench", pathlib.Path(folder) / "a.plan"
             subprocess.run([ROOT / "kernels/cuda/bench/build.sh", program, "89"], check=True, env={**os.environ, "PATH": path})
             plan.write_text("check m=1 n=520 k=264 type=bf16 m:128x128x32.w2x4.s3.b2.k4 n:64x16x64.w4.s4.b2\n"
-                            "check m=1 n=520 k=264 type=fp32 f:64x64x16.t8x8.b6\n")
+                            "check m=1 n=520 k=264 type=fp32 f:64x128x16.t8x16x1.s2.b3\n")
             run = subprocess.run([program, ".", plan, "--compile", "sm_89"], cwd=ROOT, capture_output=True, text=True, check=False)
             self.assertEqual(run.stdout, "3 kernels of 3 compiled for sm_89\n", run.stderr)
             plan.write_text("check m=1 n=520 k=264 m:128x128x32.w2x4.s3\n")

@@ -61,8 +61,8 @@ Variant ParseName(const std::string& text) {
     v.tile = t;
   } else {
     cuda::FfmaTile t;
-    std::sscanf(name.c_str(), "%dx%dx%d.t%dx%d.b%d", &t.tile_m, &t.tile_n, &t.tile_k, &t.threads_m,
-                &t.threads_n, &t.blocks_per_sm);
+    std::sscanf(name.c_str(), "%dx%dx%d.t%dx%dx%d.s%d.b%d", &t.tile_m, &t.tile_n, &t.tile_k,
+                &t.threads_m, &t.threads_n, &t.threads_k, &t.stages, &t.blocks_per_sm);
     v.tile = t;
   }
   const std::string read = std::visit([](const auto& tile) { return Name(tile); }, v.tile);

@@ -40,7 +40,7 @@ struct PassReader {
 
   int Deep(int tile_k) const { return tile_k * element_bytes / 32; }  // products one behind another
   Pass operator()(const FfmaTile& t) const {
-    return {t.tile_k, t.tile_m / t.threads_m * (t.tile_n / t.threads_n) * t.tile_k};
+    return {t.tile_k, t.tile_m / t.threads_m * (t.tile_n / t.threads_n) * (t.tile_k / t.threads_k)};
   }
   Pass operator()(const MmaTile& t) const {
     return {t.tile_k, t.tile_m / t.warps_m / 16 * (t.tile_n / t.warps_n / 8) * Deep(t.tile_k)};
@@ -158,9 +158,9 @@ constexpr char kKernelsText[] =
     "where "
     "reading weights takes longer). *per tile*: instructions of a warp for a whole tile,\nk = "
     "8192, "
-    "each one outside the loop counted once. The copies of an ffma pass stand in loops of their "
-    "own, "
-    "of which each\ninstruction is counted once.\n";
+    "each one outside the loop counted once. What loads of ffma take depends on how many lanes "
+    "read "
+    "the\nsame: not reckoned.\n";
 
 constexpr char kLayersText[] =
     "\n## Roofline\n\n"

@@ -141,7 +141,7 @@ TEST_P(BackendConformance, RowsOfEveryMagnitudeKeepFp32sPrecision) {
     }
     ExpectMatchesOracle(block, x, rows, "rows");
     // And where weights are as far from one.
-    for (const int exponent : {-130, -110, 60}) {
+    for (const int exponent : {-130, -110, -80, 30, 60}) {
       BlockSpec scaled = block;
       for (float& w : scaled.layers[0].weight) w = std::ldexp(w, exponent);
       for (size_t i = 0; i < x.size(); ++i) x[i] = std::ldexp(normal[i], -exponent / 2);

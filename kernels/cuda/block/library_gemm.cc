@@ -26,12 +26,18 @@ const float* LoneBias(const Product& product) {
   return product.args.epilogue.columns + op->shift.column * product.args.epilogue.columns_stride;
 }
 
+// The library reads the weights as they are.
+Product WithoutHalves(Product product) {
+  product.weight_halves.reset();
+  return product;
+}
+
 }  // namespace
 
 // What all algorithms of one product share. Column-major to the library: yᵀ [n, m] = w [n, k] xᵀ.
 struct LibraryGemm::Problem {
   explicit Problem(const Product& p, std::shared_ptr<const CublasLt> opened)
-      : product(p), library(std::move(opened)) {}
+      : product(WithoutHalves(p)), library(std::move(opened)) {}
   ~Problem() {
     const CublasLt::Functions& f = library->call();
     if (operation != nullptr) (void)f.desc_destroy(operation);

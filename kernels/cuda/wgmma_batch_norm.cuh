@@ -128,9 +128,9 @@ class Normalise {
   }
 
  private:
-  // Both warpgroups.
+  // Both warpgroups. (The barriers before this one hand the ring over.)
   static __device__ __forceinline__ void SyncBlock() {
-    SyncThreads(1 + kConsumers, kConsumers * kWarpgroupThreads);
+    SyncThreads(1 + 2 * kConsumers, kConsumers * kWarpgroupThreads);
   }
   // Of `most` rows from `row` on, those that y has.
   static __device__ __forceinline__ int RowsFrom(const GemmArgs& args, int row, int most) {

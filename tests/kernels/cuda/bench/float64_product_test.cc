@@ -1,7 +1,6 @@
 // float64_product.cuh on the host, thread by thread, against plain loops.
 #include <gtest/gtest.h>
 
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <random>
@@ -27,9 +26,6 @@ inline Place blockIdx, threadIdx;
 inline float ToFloat(float x) { return x; }
 inline float ToFloat(Bf16 x) { return FloatFromBf16(x.bits); }
 inline float ToFloat(Fp16 x) { return FloatFromFp16(x.bits); }
-inline uint32_t RoundToTf32(uint32_t bits) {
-  return std::bit_cast<uint32_t>(::mlpserve::RoundToTf32(std::bit_cast<float>(bits)));
-}
 
 }  // namespace mlpserve::cuda
 

@@ -135,14 +135,14 @@ TEST(ChooseTest, Fp32OnHopperIsOfferedThreeProductsOfTf32) {
   const ChooseOptions options{.has_halves = true};
   for (const int64_t m : {1, 64, 128, 256, 4096}) {
     EXPECT_GT(CountReadersOfHalves({m, 8192, 8192}, options, H200()), 0) << m;
-    EXPECT_GT(CountReadersOfHalves({m, 10, 33}, {.most = 1000, .has_halves = true}, H200()), 0);
+    EXPECT_GT(CountReadersOfHalves({m, 10, 257}, {.most = 1000, .has_halves = true}, H200()), 0);
   }
   EXPECT_EQ(CountReadersOfHalves({256, 8192, 8192}, options, Rtx4090()), 0);
 }
 
 TEST(ChooseTest, HalvesAreReadOnlyWhereTheyAreThereAndTheSumIsLong) {
   EXPECT_EQ(CountReadersOfHalves({256, 8192, 8192}, {}, H200()), 0);
-  EXPECT_EQ(CountReadersOfHalves({256, 8192, 31}, {.has_halves = true}, H200()), 0);
+  EXPECT_EQ(CountReadersOfHalves({256, 8192, 255}, {.has_halves = true}, H200()), 0);
 }
 
 TEST(ChooseTest, ThreeProductsOfTf32ArePutBeforeFp32sOwnForManyRows) {

@@ -15,9 +15,6 @@ constexpr int kFewestRowsOfHalves = 64;  // and of those that read halves
 constexpr int64_t kLeastShareOfK = 512;  // a split leaves each block at least as much
 constexpr int kSplits[] = {1, 2, 4, 8};
 constexpr int64_t kLeastRowsToNormalise = 65;  // more than one warpgroup has
-// Of a shorter sum FP32's own products err by less (1.8e-8·√k) than three of TF32, whose tensor
-// cores cut off what lies below the sum (3.3e-7 at any k).
-constexpr int64_t kLeastHalvesDepth = 256;
 constexpr double kLaunchSeconds = 2e-6;
 constexpr double kSplitSeconds = 2e-6;                   // waiting for the last block of a tile
 constexpr double kExchangeSeconds = 2e-6 / (128 * 128);  // the same in a cluster, a sum

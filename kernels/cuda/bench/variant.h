@@ -9,7 +9,7 @@
 
 namespace mlpserve::bench {
 
-// "g:tm=128,tn=256,s=4,cm=2,cn=1,pp=0,g=8,sb=1,tma=1" is wgmma_gemm.cuh,
+// "g:tm=128,tn=256,s=4,cm=2,cn=1,pp=0,g=8,sb=1,tma=1" is wgmma_tiles.cuh,
 // "r:tr=64,b=16,s=5,bs=4,sh=1,sk=1" wgmma_rows.cuh; what is left out has the default of
 // wgmma_launch.h. Both take `pdl=1` (programmatic launch).
 // "m:128x128x32.w2x4.s3.b2" is mma.cuh, "n:64x16x64.w4.s4.b2" mma_rows.cuh,

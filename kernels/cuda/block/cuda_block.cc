@@ -118,7 +118,9 @@ absl::Status CudaBlock::State::ReserveScratch(const BlockSpec& block) {
     if (options_.library != nullptr || UsesBatchStatistics(layer.epilogue)) {
       widest = std::max(widest, layer.outputs);
     }
-    if (block.compute == ComputeType::kFp32) widest_split = std::max(widest_split, layer.inputs);
+    if (block.compute == ComputeType::kFp32 && layer.inputs >= kLeastHalvesDepth) {
+      widest_split = std::max(widest_split, layer.inputs);
+    }
   }
   if (widest_split > 0) MLPSERVE_RETURN_IF_ERROR(builder_.ReserveHalves(widest_split));
   return builder_.ReserveUnfinished(widest);

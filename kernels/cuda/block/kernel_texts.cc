@@ -43,7 +43,7 @@ class Gatherer {
     product.args.n = static_cast<int32_t>(layer.outputs);
     product.args.k = static_cast<int32_t>(layer.inputs);
     product.has_halves =
-        block_.compute == ComputeType::kFp32 && limits_.has_wgmma() && MayBeSplit(layer.weight);
+        block_.compute == ComputeType::kFp32 && limits_.has_wgmma() && MayBeSplit(layer);
     if (product.has_halves) Add(SplitSource(), kSplitKernel, kSplitKernel);
     const bool is_dense = is_last && parts.size() == 1;
     product.args.y_stride = is_dense ? layer.outputs : AlignedStride(layer.outputs, product.output);

@@ -110,7 +110,7 @@ absl::StatusOr<Product> LayerBuilder::MakeProduct(const LayerSpec& layer, Comput
   product.args.n = static_cast<int32_t>(layer.outputs);
   product.args.k = static_cast<int32_t>(layer.inputs);
   MLPSERVE_RETURN_IF_ERROR(UploadWeight(layer, compute, stream, product));
-  if (compute == ComputeType::kFp32 && halves_->get() != nullptr && MayBeSplit(layer.weight)) {
+  if (compute == ComputeType::kFp32 && halves_->get() != nullptr && MayBeSplit(layer)) {
     MLPSERVE_RETURN_IF_ERROR(UploadHalves(stream, product));
   }
   const absl::StatusOr<EpilogueArgs> columns = UploadColumns(epilogue.columns, layer.outputs);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "kernels/cuda/choose.h"
 #include "kernels/cuda/device_sources.h"
 
 namespace mlpserve::cuda {
@@ -25,8 +26,9 @@ std::string SplitSource() {
   return std::move(source).Take();
 }
 
-bool MayBeSplit(std::span<const float> weight) {
-  return std::ranges::all_of(weight, [](float w) {
+bool MayBeSplit(const LayerSpec& layer) {
+  if (layer.inputs < kLeastHalvesDepth) return false;
+  return std::ranges::all_of(layer.weight, [](float w) {
     const float magnitude = std::fabs(w);
     return magnitude == 0 || (magnitude >= kLeastWeight && magnitude <= kMostWeight);
   });

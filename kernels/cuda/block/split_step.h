@@ -3,13 +3,13 @@
 #pragma once
 
 #include <memory>
-#include <span>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "kernels/cuda/block/kernel_store.h"
 #include "kernels/cuda/block/step.h"
 #include "kernels/cuda/split_args.cuh"
+#include "kernels/spec/block.h"
 
 namespace mlpserve::cuda {
 
@@ -18,10 +18,11 @@ inline constexpr char kSplitKernel[] = "mlpserve_split_tf32";
 // Of tf32_split.cuh.
 std::string SplitSource();
 
-// Whether products of these weights keep FP32's meaning when they are made of halves: none is
-// infinite or NaN, none so large that a scaled row of x overflows (tf32_halves.cuh), and none so
-// small, but for 0, that TF32 has not all of its halves.
-bool MayBeSplit(std::span<const float> weight);
+// Whether the layer's products keep FP32's meaning when they are made of halves: its sums are long
+// enough (kLeastHalvesDepth), none of its weights is infinite or NaN, none so large that a scaled
+// row of x overflows (tf32_halves.cuh), and none so small, but for 0, that TF32 has not all of its
+// halves.
+bool MayBeSplit(const LayerSpec& layer);
 
 class SplitStep final : public Step {
  public:

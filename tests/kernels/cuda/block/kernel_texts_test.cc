@@ -32,7 +32,7 @@ TEST(BucketsTest, ABlocksOwnEndAtTheMostRowsToo) {
 
 BlockSpec OneLayer(std::vector<Op> ops) {
   BlockSpec block{.name = "b", .compute = ComputeType::kBf16};
-  LayerSpec layer{.name = "fc", .inputs = 40, .outputs = 30};
+  LayerSpec layer{.name = "fc", .inputs = 300, .outputs = 30};
   layer.weight.assign(layer.inputs * layer.outputs, 1);
   layer.epilogue.ops = std::move(ops);
   block.layers = {std::move(layer)};

@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <utility>
 #include <vector>
 
+#include "kernels/cuda/choose.h"
 #include "kernels/cuda/nvrtc.h"
 
 namespace mlpserve::cuda {
@@ -21,16 +23,20 @@ TEST(SplitSourceTest, Compiles) {
   }
 }
 
+LayerSpec LayerOf(std::vector<float> weight, int64_t inputs = kLeastHalvesDepth) {
+  return {.name = "fc", .inputs = inputs, .outputs = 1, .weight = std::move(weight)};
+}
+
 TEST(MayBeSplitTest, OrdinaryWeightsMayAndZerosToo) {
-  EXPECT_TRUE(MayBeSplit(std::vector<float>{1, -0.3f, 0, -0.0f, 1e-30f, 1e12f}));
-  EXPECT_TRUE(MayBeSplit({}));
+  EXPECT_TRUE(MayBeSplit(LayerOf({1, -0.3f, 0, -0.0f, 1e-30f, 1e12f})));
+  EXPECT_FALSE(MayBeSplit(LayerOf({1}, kLeastHalvesDepth - 1))) << "FP32 errs by less";
 }
 
 TEST(MayBeSplitTest, OneWeightThatHalvesCannotHoldRulesThemOut) {
   using Limits = std::numeric_limits<float>;
   for (const float w : {Limits::infinity(), -Limits::infinity(), Limits::quiet_NaN(), Limits::max(),
                         2e12f, -2e12f, 1e-31f, Limits::min(), -Limits::denorm_min()}) {
-    EXPECT_FALSE(MayBeSplit(std::vector<float>{1, w, 2})) << w;
+    EXPECT_FALSE(MayBeSplit(LayerOf({1, w, 2}))) << w;
   }
 }
 

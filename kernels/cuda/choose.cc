@@ -188,8 +188,8 @@ class Chooser {
       tile.before_columns = norm.before_columns;
       tile.store_by_tma = norm.y_aligned;
       const TileResources r = ResourcesOf(tile, compute_, norm.output, norm.columns);
-      const int64_t row_tiles = CeilDivide(shape_.m, r.tile_m * r.cluster) * r.cluster;
-      if (!Fits(r) || row_tiles > limits_.multiprocessors / r.cluster * r.cluster) continue;
+      const int64_t clusters = limits_.multiprocessors / r.cluster;
+      if (!Fits(r) || CeilDivide(shape_.m, r.tile_m * r.cluster) > clusters) continue;
       Proposal p = Propose(tile, r, 1);
       p.config.output = norm.output;
       proposals.push_back(p);

@@ -110,7 +110,8 @@ class Emitter {
   }
 
   Result EmitOp(const BatchNorm&, const std::string&) {
-    return absl::UnimplementedError("batch norm with batch statistics has no CUDA kernel yet");
+    return absl::UnimplementedError(
+        "expected an epilogue cut at its batch norms, found one that is not");
   }
 
   std::string statements_;

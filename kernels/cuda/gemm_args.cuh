@@ -36,8 +36,8 @@ struct GemmArgs {
   int32_t n = 0;
   int32_t k = 0;
   int32_t split_k = 1;  // blocks that share one output tile, each with its part of k
-  // Split-K: partial sums in FP32 [split_k, m, n rounded up to 8], and one counter for each output
-  // tile, zero before the launch and again after it.
+  // What blocks leave for one another, and the counters by which they know: split_k.cuh and
+  // wgmma_batch_norm.cuh say what lies where. Counters are zero before the launch and after it.
   float* partials = nullptr;
   uint32_t* arrivals = nullptr;
   EpilogueArgs epilogue;

@@ -4,10 +4,10 @@
 // TF32 has FP32's exponents, so that what rounding leaves of a small value may lie below them, and
 // a large one may round to infinity. So a row is multiplied by a power of two that brings its
 // largest value to [2^63, 2^64), and each of its sums is divided by it again. Beside a weight of at
-// most kMostWeight no sum then overflows that FP32 would not, and what is lost is below 2^-190 of
-// the row's largest value. An infinity or NaN is all in `lo`, which meets hi of the weight and
-// nothing else: in `hi` it would also meet what rounding left of the weight, and infinity times
-// that zero is NaN.
+// most 2^40 (MayBeSplit) no sum then overflows that FP32 would not, and what is lost is below
+// 2^-190 of the row's largest value. An infinity or NaN is all in `lo`, which meets hi of the
+// weight and nothing else: in `hi` it would also meet what rounding left of the weight, and
+// infinity times that zero is NaN.
 //
 // Built on FloatFromBits, BitsFromFloat and RoundToTf32 alone, which come before this text: from
 // device_primitives.cuh on a GPU, from the test's stand-ins on the host.

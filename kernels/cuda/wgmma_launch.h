@@ -1,4 +1,4 @@
-// The choices of the two sm_90a main loops as data, and the launch that fits them: what their
+// The choices of the sm_90a main loops as data, and the launch that fits them: what their
 // sources compute at compile time, for the host. No CUDA in here.
 #pragma once
 

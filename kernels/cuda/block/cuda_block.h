@@ -3,8 +3,9 @@
 //
 //   wire rows -> [input format] -> layer 0 -> ... -> last layer, straight to the wire's format
 //
-// A layer is one kernel; with batch statistics it is a product in FP32 and, for each batch norm,
-// one pass that takes the statistics and normalises (batch_norm_step.h). Rows of x, w and of
+// A layer is one kernel; with batch statistics, where no kernel does the norm as well
+// (wgmma_batch_norm.cuh), it is a product in FP32 and, for each batch norm, one pass that takes the
+// statistics and normalises (batch_norm_step.h). Rows of x, w and of
 // activations start at multiples of 16 bytes, so that any number of features will do: padding holds
 // zeros and is never computed with.
 //

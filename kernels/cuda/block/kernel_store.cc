@@ -66,11 +66,12 @@ void KernelStore::CompileAhead(const std::vector<GemmRequest>& requests) {
         KernelSource(request.epilogue, request.config, request.before);
     if (source.ok()) sources.insert(*source);
   }
-  const std::vector<std::string> work(sources.begin(), sources.end());
   {
     const std::lock_guard lock(mutex_);
-    ahead_.clear();
+    std::erase_if(ahead_, [&](const auto& entry) { return !sources.contains(entry.first); });
+    for (const auto& [source, kernel] : ahead_) sources.erase(source);
   }
+  const std::vector<std::string> work(sources.begin(), sources.end());
   std::atomic<size_t> next{0};
   const auto compile = [&] {
     for (size_t i = next++; i < work.size(); i = next++) {

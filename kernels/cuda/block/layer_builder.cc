@@ -64,7 +64,6 @@ absl::Status LayerBuilder::UploadHalves(const Stream& stream, Product& product) 
       DeviceMemory::Allocate(static_cast<size_t>(product.args.n * stride) * sizeof(float));
   if (!memory.ok()) return memory.status();
   product.weight_halves = std::make_shared<const DeviceMemory>(*std::move(memory));
-  product.has_halves = true;
   const auto split =
       SplitStep::Make({.from = static_cast<const float*>(product.args.w),
                        .to = static_cast<float*>(product.weight_halves->get()),
@@ -75,6 +74,7 @@ absl::Status LayerBuilder::UploadHalves(const Stream& stream, Product& product) 
                       store_);
   if (!split.ok()) return split.status();
   MLPSERVE_RETURN_IF_ERROR((*split)->Launch(product.args.n, stream));
+  product.has_halves = true;
   return stream.Synchronize();
 }
 
@@ -111,7 +111,9 @@ absl::StatusOr<Product> LayerBuilder::MakeProduct(const LayerSpec& layer, Comput
   product.args.k = static_cast<int32_t>(layer.inputs);
   MLPSERVE_RETURN_IF_ERROR(UploadWeight(layer, compute, stream, product));
   if (compute == ComputeType::kFp32 && halves_->get() != nullptr && MayBeSplit(layer)) {
-    MLPSERVE_RETURN_IF_ERROR(UploadHalves(stream, product));
+    // Without room for them FP32's own products remain.
+    const absl::Status uploaded = UploadHalves(stream, product);
+    if (!absl::IsResourceExhausted(uploaded)) MLPSERVE_RETURN_IF_ERROR(uploaded);
   }
   const absl::StatusOr<EpilogueArgs> columns = UploadColumns(epilogue.columns, layer.outputs);
   if (!columns.ok()) return columns.status();
@@ -166,7 +168,9 @@ absl::Status LayerBuilder::ReserveUnfinished(int64_t outputs) {
 
 absl::Status LayerBuilder::ReserveHalves(int64_t inputs) {
   if (!store_.device().limits.has_wgmma()) return absl::OkStatus();
-  return halves_->Reserve(static_cast<size_t>(max_rows_ * SplitStrideOfX(inputs)) * sizeof(float));
+  const auto values = static_cast<size_t>(max_rows_ * SplitStrideOfX(inputs));
+  const absl::Status reserved = halves_->Reserve(values * sizeof(float));
+  return absl::IsResourceExhausted(reserved) ? absl::OkStatus() : reserved;
 }
 
 absl::StatusOr<Product> LayerBuilder::Build(const LayerSpec& layer, ComputeType compute,

@@ -49,7 +49,8 @@ std::string DigestOfSources() {
 struct LayerChooser::Candidate {
   std::string name;
   std::shared_ptr<const Step> step;
-  BlockResources block;  // no threads: the library's, which does not say
+  BlockResources block = {};  // no threads: the library's, which does not say
+  bool reads_halves = false;
 };
 
 bool LayerChooser::may_use_library() const {
@@ -94,8 +95,9 @@ std::string LayerChooser::RecordKey(const Product& product) const {
                     std::string(Name(product.compute)), std::string(Name(product.output)),
                     product.norm ? ToString(product.norm->epilogue) : "",
                     std::string(Name(product.norm ? product.norm->types.y : product.output)),
-                    product.y_aligned() ? "aligned" : "", product.has_halves ? "halves" : "",
-                    options_.batch_invariant ? "invariant" : "",
+                    absl::StrCat(product.passes.size()), product.y_aligned() ? "aligned" : "",
+                    product.norm && product.Normalised().y_aligned() ? "aligned" : "",
+                    product.has_halves ? "halves" : "", options_.batch_invariant ? "invariant" : "",
                     library_ == nullptr ? "" : library_->version()});
 }
 
@@ -132,7 +134,10 @@ absl::StatusOr<std::vector<LayerChooser::Candidate>> LayerChooser::Candidates(
     }
     if (!(*gemm)->resources().in_registers() && !candidates.empty()) continue;
     const BlockResources block = BlockOf(**gemm, config, product, rows);
-    candidates.push_back({.name = Name(config), .step = *std::move(gemm), .block = block});
+    candidates.push_back({.name = Name(config),
+                          .step = *std::move(gemm),
+                          .block = block,
+                          .reads_halves = ReadsHalves(config.tile)});
     if (options_.choice != KernelChoice::kMeasured) break;
   }
   if (candidates.empty()) return first_error;
@@ -165,7 +170,10 @@ absl::StatusOr<LayerChooser::Candidate> LayerChooser::ByName(const Product& prod
         FusedGemm::Make(product, config, rows, store_);
     if (!gemm.ok()) return gemm.status();
     const BlockResources block = BlockOf(**gemm, config, product, rows);
-    return Candidate{.name = name, .step = *std::move(gemm), .block = block};
+    return Candidate{.name = name,
+                     .step = *std::move(gemm),
+                     .block = block,
+                     .reads_halves = ReadsHalves(config.tile)};
   }
   return absl::NotFoundError(absl::StrCat("no kernel is called ", name));
 }
@@ -179,6 +187,7 @@ absl::StatusOr<ChosenKernel> LayerChooser::Choose(const Product& product, int64_
                  .inputs = product.args.k,
                  .compute = product.compute,
                  .variant = candidate.name,
+                 .reads_halves = candidate.reads_halves,
                  .registers = candidate.block.registers,
                  .shared_bytes = candidate.block.shared_bytes,
                  .blocks_per_sm = BlocksPerSm(store_.device().limits.sm, candidate.block)},

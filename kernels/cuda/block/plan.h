@@ -14,8 +14,9 @@ struct PlanRow {
   int64_t bucket = 0;  // rows
   int64_t outputs = 0, inputs = 0;
   ComputeType compute = ComputeType::kBf16;
-  std::string variant;  // main loop, tile, stages; "cublaslt..." where the library computes
-  int registers = 0;    // per thread; 0: not known (the library's)
+  std::string variant;        // main loop, tile, stages; "cublaslt..." where the library computes
+  bool reads_halves = false;  // FP32 out of three products of TF32
+  int registers = 0;          // per thread; 0: not known (the library's)
   int shared_bytes = 0;
   int blocks_per_sm = 0;  // that run at a time on each; 0: not known
   double us = 0;          // 0: not measured
@@ -24,7 +25,6 @@ struct PlanRow {
   double TflopsPerSecond() const;
   double GigabytesPerSecond() const;  // weights, rows in and rows out, each once
   bool by_library() const { return variant.rfind("cublaslt", 0) == 0; }
-  bool reads_halves() const { return variant.find(".t3.") != std::string::npos; }
 };
 
 // One line for each row, and a heading.

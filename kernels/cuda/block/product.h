@@ -68,7 +68,7 @@ struct Product {
 
 inline absl::Status LaunchPasses(const Product& product, int32_t m, const Stream& stream) {
   for (const auto& pass : product.passes) {
-    const absl::Status status = pass->Launch(m, stream);
+    absl::Status status = pass->Launch(m, stream);
     if (!status.ok()) return status;
   }
   return absl::OkStatus();

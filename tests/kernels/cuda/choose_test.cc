@@ -155,7 +155,7 @@ TEST(ChooseTest, ThreeProductsOfTf32ArePutBeforeFp32sOwnForManyRows) {
   }
 }
 
-// The fastest kernel of a BF16 layer on an H200, as measured (kernels/NOTES.md).
+// The fastest kernel of a BF16 layer on an H200, as measured.
 struct Fastest {
   GemmShape shape;
   const char* tile;

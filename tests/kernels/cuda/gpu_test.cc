@@ -321,23 +321,20 @@ TEST_P(GpuTest, EveryShapeTypeAndSplitMatchesFloat64) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(MainLoops, GpuTest,
-                         testing::Values(Tile{FfmaTile{64, 128, 16, 8, 16, 1, 2, 3}},
-                                         Tile{FfmaTile{128, 256, 16, 16, 16, 1, 4, 1}},
-                                         Tile{FfmaTile{64, 64, 32, 8, 8, 2, 3, 2}},
-                                         Tile{FfmaTile{16, 64, 32, 4, 8, 4, 4, 2}},
-                                         Tile{MmaTile{128, 128, 32, 2, 4, 3, 2}},
-                                         Tile{MmaTile{128, 128, 64, 2, 4, 3, 1}},
-                                         Tile{MmaTile{128, 256, 32, 2, 4, 4, 1}},
-                                         Tile{MmaTile{64, 64, 64, 2, 2, 4, 2}},
-                                         Tile{MmaRowsTile{64, 8, 64, 4, 6, 2}},
-                                         Tile{MmaRowsTile{64, 32, 64, 4, 4, 2}},
-                                         Tile{MmaRowsTile{128, 64, 64, 4, 4, 1}}),
-                         [](const auto& test) {
-                           std::string name = Name(KernelConfig{.tile = test.param});
-                           for (char& c : name) c = c == '.' ? '_' : c;
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    MainLoops, GpuTest,
+    testing::Values(
+        Tile{FfmaTile{64, 128, 16, 8, 16, 1, 2, 3}}, Tile{FfmaTile{128, 256, 16, 16, 16, 1, 4, 1}},
+        Tile{FfmaTile{64, 64, 32, 8, 8, 2, 3, 2}}, Tile{FfmaTile{32, 64, 32, 4, 8, 4, 4, 2}},
+        Tile{FfmaTile{16, 64, 32, 4, 8, 4, 4, 2}}, Tile{MmaTile{128, 128, 32, 2, 4, 3, 2}},
+        Tile{MmaTile{128, 128, 64, 2, 4, 3, 1}}, Tile{MmaTile{128, 256, 32, 2, 4, 4, 1}},
+        Tile{MmaTile{64, 64, 64, 2, 2, 4, 2}}, Tile{MmaRowsTile{64, 8, 64, 4, 6, 2}},
+        Tile{MmaRowsTile{64, 32, 64, 4, 4, 2}}, Tile{MmaRowsTile{128, 64, 64, 4, 4, 1}}),
+    [](const auto& test) {
+      std::string name = Name(KernelConfig{.tile = test.param});
+      for (char& c : name) c = c == '.' ? '_' : c;
+      return name;
+    });
 
 }  // namespace
 }  // namespace mlpserve::cuda

@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/kernel_source.h"
 #include "kernels/cuda/nvrtc.h"
+#include "kernels/cuda/tuning_space.h"
 
 namespace mlpserve::cuda {
 namespace {
@@ -67,6 +68,25 @@ TEST(WgmmaLaunchTest, AsksForTheSharedMemoryThatTheKernelLaysOut) {
   }
   EXPECT_FALSE(KernelUses(**nvrtc, tiles[0], ComputeType::kBf16,
                           SharedBytes(tiles[0], ComputeType::kBf16) + 16));
+}
+
+TEST(WgmmaLaunchTest, AsksForTheSharedMemoryOfAKernelThatNormalises) {
+  const auto nvrtc = Nvrtc::Open();
+  if (!nvrtc.ok()) GTEST_SKIP() << nvrtc.status();
+  const EpilogueSpec norm{.ops = {{MultiplyAdd{.shift = {.column = 0}}},
+                                  {MultiplyAdd{.scale = {.column = 1}, .shift = {.column = 2}}}},
+                          .columns = {{1.0f}, {1.0f}, {1.0f}}};
+  for (WgmmaConfig tile : NormalisingTiles(ComputeType::kBf16, H200())) {
+    tile.before_columns = static_cast<int>(Affine().columns.size());
+    const KernelTypes types{.in_bytes = 2, .out_bytes = 2, .columns = 3};
+    const int bytes = Launch(tile, types, 1, 1, kClusters).shared_bytes;
+    const KernelConfig config{.tile = tile};
+    auto source = KernelSource(norm, config, Affine());
+    ASSERT_TRUE(source.ok()) << source.status();
+    *source += "static_assert(mlpserve::cuda::kSharedBytes == " + std::to_string(bytes) + ");\n";
+    const auto compiled = (*nvrtc)->Compile(*source, CodeName(config), {.arch = "sm_90a"});
+    EXPECT_TRUE(compiled.ok()) << compiled.status();
+  }
 }
 
 TEST(WgmmaLaunchTest, HasAPersistentGridOfWholeClustersAndNoMoreThanThereAreTiles) {

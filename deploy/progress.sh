@@ -3,7 +3,7 @@
 
 # run_with_progress LABEL LOG COMMAND...
 # On a terminal the line is rewritten each half second; elsewhere one comes every 15 s. It shows how
-# far ninja ("[n/m]") or apt (with APT::Status-Fd=1) is, as the log's last lines tell. On failure the log's last lines are shown
+# far ninja ("[n/m]") or apt (with APT::Status-Fd=3) is, as the log's last lines tell. On failure the log's last lines are shown
 # and the command's status is returned.
 run_with_progress() {
   local label=$1 log=$2 started=$SECONDS status=0 elapsed=0 shown=0

@@ -78,7 +78,8 @@ def by_rows(run):
 
 def by_shape(run):
     """One grid of outputs and inputs in BF16, the least of the other formats beside it."""
-    shapes = {(n, k): r for (op, dtype, m, n, k), r in run.layers.items() if (op, dtype, m) == (GELU, "bf16", 1024)}
+    shapes = {(n, k): r for (op, dtype, m, n, k), r in run.layers.items()
+              if (op, dtype, m) == (GELU, "bf16", 1024) and not n == k == SIDE}
     inputs = sorted({k for _, k in shapes})
     if len(shapes) < 2:
         return []
@@ -126,11 +127,12 @@ def in_words(run):
                      f"ones (BF16).")
     if run.chain:
         r = run.chain
-        facts.append(f"A chain of {r['layers']} such layers with {r['m']} rows, in one graph: {1e3 * r['chain_ms']:.1f} µs a "
+        facts.append(f"A chain of {r['layers']} {BLOCKS[GELU]} layers ({r['dtype'].upper()}) with {r['m']} rows, in one graph: "
+                     f"{1e3 * r['chain_ms']:.1f} µs a "
                      f"layer, where its kernel alone, back to back, takes {1e3 * r['ms']:.1f} µs.")
     if {"cold", "warm"} <= run.loads.keys():
         cold, warm = run.loads["cold"], run.loads["warm"]
-        facts.append(f"Loading {cold['layers']} such layers takes {cold['load_s']:.1f} s the first time ({cold['kernels_s']:.1f} s "
+        facts.append(f"Loading {cold['layers']} of them takes {cold['load_s']:.1f} s the first time ({cold['kernels_s']:.1f} s "
                      f"compiling, {cold['measuring_s']:.1f} s measuring) and {warm['load_s']:.1f} s with a warm kernel cache, of "
                      f"which {warm['reading_s'] + warm['weights_s']:.1f} s read and copy the weights; served with 16 rows a "
                      f"request, a layer takes {warm['layer_us']:.1f} µs.")
@@ -142,7 +144,7 @@ def render(lines):
     machine = run.machine
     return "\n".join([
         f"The fused kernels, whole blocks with their epilogue, against cuBLASLt's best plain product without one "
-        f"(1.00: as fast), N = K = {SIDE}, on one {machine['gpu']} at {machine['power_limit_w']:.0f} W, driver "
+        f"(above 1.00: faster), N = K = {SIDE}, on one {machine['gpu']} at {machine['power_limit_w']:.0f} W, driver "
         f"{machine['driver']}, {machine['date']}, commit {machine['commit']}; single launches / sustained, timed in turn in one "
         f"run. The RTX 4090 (sm_89), whose kernels are compiled and checked here, has not been measured "
         f"(`kernels/results/rtx4090-sheet.md` holds what compiler and arithmetic say of it):",

@@ -27,7 +27,7 @@ def service():
         "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
     for r in run["records"]:
-        lines.append(f"| {r['load']} | {r['server']} | {r['requests_per_s']:,.0f} | {r['p50_us']:.0f} "
+        lines.append(f"| {r['load']} | {r['server']} | {r['requests_per_s']:,.0f} | {r['p50_us']:,.0f} "
                      f"| {r['p99_us']:,.0f} | {r['server_cpu_us']:.1f} |")
     return "\n".join(lines) + "\n"
 

@@ -27,13 +27,13 @@ EpilogueSpec HeavyNorm() {
                   {Pointwise{Function::kGeluTanh}},
                   {Residual{{{Pointwise{Function::kSigmoid}}, {scale}}}},
                   {AddInput{}}},
-          .columns = std::vector<std::vector<float>>(kNormColumns, {1.0f})};
+          .columns = std::vector<std::vector<float>>(kHeavyNormColumns, {1.0f})};
 }
 
 EpilogueSpec BeforeNorm() {
   const MultiplyAdd affine{.scale = {.column = 0}, .shift = {.column = 1}};
   return {.ops = {{affine}, {Clamp{-2, 2}}},
-          .columns = std::vector<std::vector<float>>(kBeforeColumns, {1.0f})};
+          .columns = std::vector<std::vector<float>>(kBeforeNormColumns, {1.0f})};
 }
 
 int SpaceKernel::blocks_per_sm() const {
@@ -56,10 +56,10 @@ std::vector<SpaceKernel> CompileSpace(const Nvrtc& nvrtc, const std::vector<Devi
                            .planned = ResourcesOf(tile, compute, output, kHeavyColumns)});
       }
       for (WgmmaConfig& tile : NormalisingTiles(compute, limits)) {
-        tile.before_columns = kBeforeColumns;
+        tile.before_columns = kBeforeNormColumns;
         kernels.push_back({.limits = limits,
                            .config = {.tile = tile, .compute = compute, .output = output},
-                           .planned = ResourcesOf(tile, compute, output, kNormColumns)});
+                           .planned = ResourcesOf(tile, compute, output, kHeavyNormColumns)});
       }
     }
   }

@@ -19,10 +19,10 @@ EpilogueSpec HeavyEpilogue();
 inline constexpr int kHeavyColumns = 3;
 // For kernels that normalise: what begins with the norm, and what comes before it. With more of
 // either the widest of them spills, and is then not used: a pass of its own normalises.
-inline constexpr int kNormColumns = 4;
+inline constexpr int kHeavyNormColumns = 4;
 EpilogueSpec HeavyNorm();
 EpilogueSpec BeforeNorm();
-inline constexpr int kBeforeColumns = 2;
+inline constexpr int kBeforeNormColumns = 2;
 
 struct SpaceKernel {
   DeviceLimits limits;

@@ -54,6 +54,8 @@ struct PassReader {
   }
 };
 
+int RoundedPercent(int part, int whole) { return (100 * part + whole / 2) / whole; }
+
 absl::StatusOr<std::string> KernelRow(const SpaceKernel& kernel, const std::string& disassembler) {
   if (!kernel.compiled.ok()) return kernel.compiled.status();
   const KernelConfig& config = kernel.config;
@@ -84,8 +86,8 @@ absl::StatusOr<std::string> KernelRow(const SpaceKernel& kernel, const std::stri
       std::visit([](const auto& t) { return Name(t); }, config.tile),
       kernel.compiled->resources.registers, kernel.planned.shared_bytes, blocks,
       blocks * kernel.planned.threads / 32, pass.depth, loop.products, loop.shared_loads,
-      loop.copies, loop.rest(), 100 * loop.all / product_cycles,
-      is_ffma ? "–" : absl::StrCat(100 * shared_cycles / product_cycles, "%"),
+      loop.copies, loop.rest(), RoundedPercent(loop.all, product_cycles),
+      is_ffma ? "–" : absl::StrCat(RoundedPercent(shared_cycles, product_cycles), "%"),
       passes * loop.all + counts->outside.all);
 }
 

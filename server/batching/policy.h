@@ -10,8 +10,7 @@
 //
 // Rules.
 // 1. At most one slot is open. Rows go into it as they come; when it is full it is sealed and a
-// free
-//    one is opened. A request that does not fit is split over slots.
+//    free one is opened. A request that does not fit is split over slots.
 // 2. Rows that find no slot wait, in one queue per priority level, first in, first out. Slots are
 //    filled from the highest level down; but of any 8 slots that are begun while rows wait, at
 //    least one begins with the request that has waited longest, whatever its level: nothing

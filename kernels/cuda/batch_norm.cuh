@@ -17,6 +17,7 @@
 #pragma once
 
 #include "kernels/cuda/gemm_args.cuh"
+#include "kernels/cuda/norm_operand.cuh"
 #include "kernels/cuda/statistics_args.cuh"
 
 namespace mlpserve::cuda {
@@ -86,10 +87,6 @@ __device__ __forceinline__ void LoadColumns(const GemmArgs& args, const Place& p
       sums[3] += loaded[i].w;
     }
   }
-}
-
-__device__ __forceinline__ float OperandAt(const float* column, float value, int i) {
-  return column == nullptr ? value : column[i];
 }
 
 // The epilogue's operands of the thread's columns, statistics included.

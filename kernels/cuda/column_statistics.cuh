@@ -14,6 +14,7 @@
 #pragma once
 
 #include "kernels/cuda/gemm_args.cuh"
+#include "kernels/cuda/norm_operand.cuh"
 #include "kernels/cuda/statistics_args.cuh"
 
 namespace mlpserve::cuda {
@@ -82,10 +83,6 @@ extern "C" __global__ void __launch_bounds__(kColumnsAtOnce* kWarps)
   double* part = statistics.parts + (static_cast<int64_t>(blockIdx.y) * args.n + column) * 2;
   part[0] = total.mean;
   part[1] = total.squares;
-}
-
-__device__ __forceinline__ float OperandAt(const float* column, float value, int i) {
-  return column == nullptr ? value : column[i];
 }
 
 extern "C" __global__ void __launch_bounds__(256)

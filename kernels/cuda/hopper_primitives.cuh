@@ -5,6 +5,7 @@
 // descriptors are all arithmetic on them.
 #pragma once
 
+#include "kernels/cuda/async_copy.cuh"
 #include "kernels/cuda/device_prelude.cuh"
 
 namespace mlpserve::cuda {
@@ -17,10 +18,6 @@ struct alignas(64) TensorMap {
 // How long L2 should keep what a copy brings (the encodings that createpolicy makes).
 constexpr uint64_t kEvictFirst = 0x12F0000000000000;
 constexpr uint64_t kEvictLast = 0x14F0000000000000;
-
-__device__ __forceinline__ uint32_t SharedAddress(const void* p) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(p));
-}
 
 // ---- barriers -----------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-// y = epilogue(norm(before(x·wᵀ))) for many rows on sm_90a, in one kernel (wgmma_tiles.cuh): a
+// y = epilogue(norm(before(x·wᵀ))) for many rows on sm_90a, in one kernel (wgmma_block.cuh): a
 // batch norm with the statistics of the batch while the products are still in registers.
 //
 // A block gathers, for each column of its rows, the mean and the squares of the deviations from it,
@@ -22,8 +22,9 @@
 // Config::kBeforeColumns vectors.
 #pragma once
 
+#include "kernels/cuda/norm_operand.cuh"
 #include "kernels/cuda/statistics_args.cuh"
-#include "kernels/cuda/wgmma_tiles.cuh"
+#include "kernels/cuda/wgmma_block.cuh"
 
 namespace mlpserve::cuda {
 
@@ -73,10 +74,6 @@ __device__ __forceinline__ uint32_t LoadAcquire(const uint32_t* p) {
   uint32_t v;
   asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
   return v;
-}
-
-__device__ __forceinline__ float OperandAt(const float* column, float value, int i) {
-  return column == nullptr ? value : column[i];
 }
 
 // Sums eight values over the lanes that differ in lane / 4 alone. Each of these ends with one

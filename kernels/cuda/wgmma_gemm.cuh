@@ -1,7 +1,7 @@
-// y = epilogue(x·wᵀ) for many rows on sm_90a (wgmma_tiles.cuh).
+// y = epilogue(x·wᵀ) for many rows on sm_90a (wgmma_block.cuh).
 #pragma once
 
-#include "kernels/cuda/wgmma_tiles.cuh"
+#include "kernels/cuda/wgmma_block.cuh"
 
 namespace mlpserve::cuda {
 

@@ -26,8 +26,8 @@ struct DeviceLimits {
 };
 
 DeviceLimits Rtx4090();
-// Its rates are measured ones (of memory and of FP16 and BF16: kernels/NOTES.md), a little below the
-// best.
+// Its rates are measured ones (of memory and of FP16 and BF16: kernels/NOTES.md), a little below
+// the best.
 DeviceLimits H200();
 
 }  // namespace mlpserve::cuda

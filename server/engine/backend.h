@@ -42,8 +42,8 @@ class LoadedBlock {
   virtual ~LoadedBlock() = default;  // no batch may be in flight
 
   virtual int lanes() const = 0;
-  // The number of rows that the kernels of a batch of `rows` rows were chosen for (rows <= bucket <=
-  // max_rows).
+  // The number of rows that the kernels of a batch of `rows` rows were chosen for (rows <= bucket
+  // <= max_rows).
   virtual int64_t Bucket(int64_t rows) const = 0;
   virtual std::span<std::byte> input(int slot) = 0;     // [max_rows, input features], wire format
   virtual std::span<std::byte> output(int buffer) = 0;  // [max_rows, output features], likewise

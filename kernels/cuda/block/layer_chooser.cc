@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/cuda/block/fused_gemm.h"
 #include "kernels/cuda/block/library_gemm.h"
@@ -17,8 +16,6 @@ namespace mlpserve::cuda {
 namespace {
 
 constexpr int kAllProposals = 1000;
-
-bool IsLibrary(const std::string& variant) { return absl::StartsWith(variant, "cublaslt"); }
 
 // A kernel that cannot be had is left out; a device that is lost or full ends everything.
 bool IsFatal(const absl::Status& status) {
@@ -51,6 +48,15 @@ struct LayerChooser::Candidate {
   std::shared_ptr<const Step> step;
   BlockResources block = {};  // no threads: the library's, which does not say
   bool reads_halves = false;
+
+  static Candidate Of(std::unique_ptr<FusedGemm> gemm, const KernelConfig& config,
+                      const Product& product, int64_t rows) {
+    const BlockResources block = BlockOf(*gemm, config, product, rows);
+    return {.name = Name(config),
+            .step = std::move(gemm),
+            .block = block,
+            .reads_halves = ReadsHalves(config.tile)};
+  }
 };
 
 bool LayerChooser::may_use_library() const {
@@ -96,7 +102,7 @@ std::string LayerChooser::RecordKey(const Product& product) const {
                     product.norm ? ToString(product.norm->epilogue) : "",
                     std::string(Name(product.norm ? product.norm->types.y : product.output)),
                     absl::StrCat(product.passes.size()), product.y_aligned() ? "aligned" : "",
-                    product.norm && product.Normalised().y_aligned() ? "aligned" : "",
+                    product.norm && product.norm_y_aligned() ? "aligned" : "",
                     product.has_halves ? "halves" : "", options_.batch_invariant ? "invariant" : "",
                     library_ == nullptr ? "" : library_->version()});
 }
@@ -133,11 +139,7 @@ absl::StatusOr<std::vector<LayerChooser::Candidate>> LayerChooser::Candidates(
       continue;
     }
     if (!(*gemm)->resources().in_registers() && !candidates.empty()) continue;
-    const BlockResources block = BlockOf(**gemm, config, product, rows);
-    candidates.push_back({.name = Name(config),
-                          .step = *std::move(gemm),
-                          .block = block,
-                          .reads_halves = ReadsHalves(config.tile)});
+    candidates.push_back(Candidate::Of(*std::move(gemm), config, product, rows));
     if (options_.choice != KernelChoice::kMeasured) break;
   }
   if (candidates.empty()) return first_error;
@@ -169,11 +171,7 @@ absl::StatusOr<LayerChooser::Candidate> LayerChooser::ByName(const Product& prod
     absl::StatusOr<std::unique_ptr<FusedGemm>> gemm =
         FusedGemm::Make(product, config, rows, store_);
     if (!gemm.ok()) return gemm.status();
-    const BlockResources block = BlockOf(**gemm, config, product, rows);
-    return Candidate{.name = name,
-                     .step = *std::move(gemm),
-                     .block = block,
-                     .reads_halves = ReadsHalves(config.tile)};
+    return Candidate::Of(*std::move(gemm), config, product, rows);
   }
   return absl::NotFoundError(absl::StrCat("no kernel is called ", name));
 }

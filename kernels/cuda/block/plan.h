@@ -9,6 +9,8 @@
 
 namespace mlpserve::cuda {
 
+inline bool IsLibrary(const std::string& variant) { return variant.rfind("cublaslt", 0) == 0; }
+
 struct PlanRow {
   std::string layer;
   int64_t bucket = 0;  // rows
@@ -24,7 +26,7 @@ struct PlanRow {
 
   double TflopsPerSecond() const;
   double GigabytesPerSecond() const;  // weights, rows in and rows out, each once
-  bool by_library() const { return variant.rfind("cublaslt", 0) == 0; }
+  bool by_library() const { return IsLibrary(variant); }
 };
 
 // One line for each row, and a heading.

@@ -17,6 +17,11 @@
 
 namespace mlpserve::cuda {
 
+// Whether rows of y start at multiples of 16 bytes.
+inline bool HasAlignedY(const GemmArgs& args, DataType y) {
+  return args.y_stride * static_cast<int64_t>(ByteSize(y)) % 16 == 0;
+}
+
 struct Product {
   GemmArgs args;  // pointers, strides, n and k; what a launch decides is unset
   ComputeType compute = ComputeType::kBf16;
@@ -35,20 +40,18 @@ struct Product {
   // between launches), unfinished results in FP32 [rows, n rounded up to 4], a library's workspace.
   std::shared_ptr<Scratch> halves, partials, arrivals, unfinished, workspace;
 
-  bool y_aligned() const {
-    return args.y_stride * static_cast<int64_t>(ByteSize(output)) % 16 == 0;
-  }
+  bool y_aligned() const { return HasAlignedY(args, output); }
+  bool norm_y_aligned() const { return HasAlignedY(norm->args, norm->types.y); }
   ChooseOptions Options(bool batch_invariant) const {
     ChooseOptions options{.columns = static_cast<int>(epilogue.columns.size()),
                           .y_aligned = y_aligned(),
                           .batch_invariant = batch_invariant,
                           .has_halves = has_halves};
     if (norm) {
-      const Product whole = Normalised();
       options.norm = {.before_columns = options.columns,
-                      .columns = static_cast<int>(whole.epilogue.columns.size()),
-                      .output = whole.output,
-                      .y_aligned = whole.y_aligned()};
+                      .columns = static_cast<int>(norm->epilogue.columns.size()),
+                      .output = norm->types.y,
+                      .y_aligned = norm_y_aligned()};
     }
     return options;
   }

@@ -55,7 +55,6 @@ function(mlpserve_test name)
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE mlpserve_options ${arg_DEPENDS} GTest::gmock
     GTest::gtest_main)
-  target_compile_definitions(${name} PRIVATE MLPSERVE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT}
     ENVIRONMENT UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1)

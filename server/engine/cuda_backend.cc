@@ -9,13 +9,13 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "kernels/cuda/block/cublas_lt.h"
-#include "kernels/cuda/block/cuda_block.h"
-#include "kernels/cuda/block/kernel_store.h"
 #include "kernels/cuda/driver/device.h"
 #include "kernels/cuda/driver/memory.h"
-#include "kernels/cuda/kernel_cache.h"
-#include "kernels/cuda/nvrtc.h"
+#include "kernels/cuda/engine/cublas_lt.h"
+#include "kernels/cuda/engine/cuda_block.h"
+#include "kernels/cuda/engine/kernel_store.h"
+#include "kernels/cuda/jit/kernel_cache.h"
+#include "kernels/cuda/jit/nvrtc.h"
 
 namespace mlpserve {
 namespace {

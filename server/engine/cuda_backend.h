@@ -1,4 +1,4 @@
-// The backend that computes on an NVIDIA GPU: kernels/cuda/block behind the seam of backend.h.
+// The backend that computes on an NVIDIA GPU: kernels/cuda/engine behind the seam of backend.h.
 //
 // A block has one lane: a batch is copied in, computed and copied out on one stream while the
 // calling thread waits, and `done` is called before Run returns. Slots and outputs are page-locked

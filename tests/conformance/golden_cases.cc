@@ -7,6 +7,7 @@
 #include "server/model/model_reader.h"
 #include "server/model/safetensors.h"
 #include "tests/conformance/conformance.h"
+#include "tests/source_folder.h"
 
 namespace mlpserve {
 namespace {
@@ -34,8 +35,7 @@ absl::StatusOr<GoldenCase> ReadCase(const std::string& folder) {
 
 std::vector<std::string> CaseFolders() {
   std::vector<std::string> folders;
-  for (const auto& entry :
-       std::filesystem::directory_iterator(MLPSERVE_SOURCE_DIR "/tests/goldens")) {
+  for (const auto& entry : std::filesystem::directory_iterator(SourceFolder() + "/tests/goldens")) {
     if (entry.is_directory()) folders.push_back(entry.path().string());
   }
   return folders;

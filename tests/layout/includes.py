@@ -14,10 +14,25 @@ EVERYTHING = [""]
 
 # Our own headers that the files of a folder may include, by prefix. A folder may include itself.
 OWN = {
-    "kernels/spec": [],
+    "kernels/status": [],
+    "kernels/spec": ["kernels/status/"],
     "kernels/reference": ["kernels/spec/"],
-    "kernels/cpu": ["kernels/spec/"],
-    "kernels/cuda": ["kernels/spec/"],
+    "kernels/cpu": ["kernels/spec/", "kernels/status/"],
+    "kernels/cuda/device": [],
+    "kernels/cuda/device/ptx": ["kernels/cuda/device/prelude.cuh"],
+    "kernels/cuda/tiles": ["kernels/spec/"],
+    "kernels/cuda/jit": ["kernels/cuda/tiles/", "kernels/spec/", "kernels/status/"],
+    "kernels/cuda/driver": ["kernels/cuda/jit/", "kernels/cuda/tiles/", "kernels/status/"],
+    "kernels/cuda/plan": [
+        "kernels/cuda/jit/", "kernels/cuda/tiles/", "kernels/cuda/device/", "kernels/spec/",
+        "kernels/status/",
+    ],
+    "kernels/cuda/engine": [
+        "kernels/cuda/plan/", "kernels/cuda/driver/", "kernels/cuda/jit/", "kernels/cuda/tiles/",
+        "kernels/cuda/device/", "kernels/spec/", "kernels/status/",
+    ],
+    "kernels/cuda/sheet": ["kernels/cuda/jit/", "kernels/cuda/tiles/", "kernels/spec/", "kernels/status/"],
+    "kernels/cuda/bench": ["kernels/cuda/tiles/", "kernels/cuda/device/"],
     "server/request.h": [],
     "server/batch.h": ["server/request.h"],
     "server/serving_state.h": ["server/sync/"],
@@ -45,7 +60,7 @@ OTHERS = {
     "prometheus": ["server/metrics", "tests"],
     "civetweb": ["server/metrics"],
     "Civet": ["server/metrics"],
-    "cuda": ["kernels/cuda", "server/engine", "tests"],
+    "cuda": ["kernels/cuda/driver", "kernels/cuda/engine", "kernels/cuda/jit", "kernels/cuda/bench", "kernels/cuda/device", "server/engine", "tests"],
     "cublas": ["kernels/cuda", "tests"],
     "nvrtc": ["kernels/cuda", "tests"],
     "dnnl": ["kernels/cpu", "tests"],

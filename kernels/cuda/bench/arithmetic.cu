@@ -4,8 +4,8 @@
 #include "kernels/cuda/bench/arithmetic.h"
 #include "kernels/cuda/bench/check.h"
 #include "kernels/cuda/bench/read_memory.cuh"
-#include "kernels/cuda/tf32_split.cuh"
-#include "kernels/cuda/wgmma_launch.h"
+#include "kernels/cuda/device/tf32/tf32_split.cuh"
+#include "kernels/cuda/tiles/wgmma_launch.h"
 
 namespace mlpserve::bench {
 namespace {

@@ -6,5 +6,5 @@ program=$1
 arch=$2
 cd "$(dirname "$0")/../../.."
 nvcc -O2 -std=c++20 -gencode="arch=compute_$arch,code=sm_$arch" -I. kernels/cuda/bench/*.cc \
-  kernels/cuda/bench/arithmetic.cu kernels/cuda/wgmma_launch.cc kernels/cuda/mma_launch.cc \
+  kernels/cuda/bench/arithmetic.cu kernels/cuda/tiles/wgmma_launch.cc kernels/cuda/tiles/mma_launch.cc \
   -lcublasLt -lnvrtc -o "$program"

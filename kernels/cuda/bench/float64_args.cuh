@@ -1,7 +1,7 @@
 // The parameters of float64_product.cuh, for the kernel and for the host.
 #pragma once
 
-#include "kernels/cuda/device_prelude.cuh"
+#include "kernels/cuda/device/prelude.cuh"
 
 namespace mlpserve::cuda {
 

@@ -3,7 +3,7 @@
 // Grid: [ceil(n / 64), ceil(m / 64)]; 256 threads, each with 4 x 4 results 16 apart.
 //
 // Config: kIn, the format of x and w. kTf32 rounds them as TF32 kernels do, kFp32 takes them as
-// they are. Comes behind device_primitives.cuh, or behind what stands in for it on the host.
+// they are. Comes behind ptx/primitives.cuh, or behind what stands in for it on the host.
 #pragma once
 
 #include "kernels/cuda/bench/float64_args.cuh"

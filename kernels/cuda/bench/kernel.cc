@@ -170,14 +170,14 @@ std::string KernelText(const std::string& root, const Variant& variant, Compute 
       variant.tile);
   std::set<std::string> seen;
   std::string text;
-  Flatten(root, "kernels/cuda/gemm_args.cuh", seen, text);
-  Flatten(root, "kernels/cuda/device_primitives.cuh", seen, text);
-  Flatten(root, "kernels/cuda/device_math.cuh", seen, text);
+  Flatten(root, "kernels/cuda/device/gemm_args.cuh", seen, text);
+  Flatten(root, "kernels/cuda/device/ptx/primitives.cuh", seen, text);
+  Flatten(root, "kernels/cuda/device/math.cuh", seen, text);
   text += "namespace mlpserve::cuda {\n" + EpilogueStruct(epilogue) + "struct Config {\n" +
           "  static constexpr Type kIn = " + InputType(variant, compute) +
           ";\n  static constexpr Type kOut = " + OutputType(compute) + ";\n" + constants +
           "};\n}\n";
-  Flatten(root, "kernels/cuda/" + variant.MainLoop() + ".cuh", seen, text);
+  Flatten(root, variant.MainLoopPath(), seen, text);
   return text;
 }
 

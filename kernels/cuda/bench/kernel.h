@@ -11,7 +11,7 @@
 
 #include "kernels/cuda/bench/arithmetic.h"
 #include "kernels/cuda/bench/variant.h"
-#include "kernels/cuda/gemm_args.cuh"
+#include "kernels/cuda/device/gemm_args.cuh"
 
 namespace mlpserve::bench {
 

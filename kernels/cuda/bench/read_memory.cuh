@@ -2,7 +2,7 @@
 // weights is held against. Any grid of any number of threads.
 #pragma once
 
-#include "kernels/cuda/device_prelude.cuh"
+#include "kernels/cuda/device/prelude.cuh"
 
 namespace mlpserve::cuda {
 

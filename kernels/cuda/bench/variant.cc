@@ -72,9 +72,10 @@ Variant ParseName(const std::string& text) {
 
 }  // namespace
 
-std::string Variant::MainLoop() const {
-  constexpr const char* kFiles[] = {"wgmma_gemm", "wgmma_rows", "mma", "mma_rows", "ffma"};
-  return kFiles[tile.index()];
+std::string Variant::MainLoopPath() const {
+  constexpr const char* kFiles[] = {"wgmma/wgmma_gemm", "wgmma/wgmma_rows", "mma/mma",
+                                    "mma/mma_rows", "mma/ffma"};
+  return std::string("kernels/cuda/device/") + kFiles[tile.index()] + ".cuh";
 }
 
 std::string Variant::Label() const {

@@ -4,8 +4,8 @@
 #include <string>
 #include <variant>
 
-#include "kernels/cuda/mma_launch.h"
-#include "kernels/cuda/wgmma_launch.h"
+#include "kernels/cuda/tiles/mma_launch.h"
+#include "kernels/cuda/tiles/wgmma_launch.h"
 
 namespace mlpserve::bench {
 
@@ -26,7 +26,7 @@ struct Variant {
   // Whether FP32 products are FFMA, and not three of TF32.
   bool is_ffma() const { return std::holds_alternative<cuda::FfmaTile>(tile); }
   // The main loop's file, without its ending.
-  std::string MainLoop() const;
+  std::string MainLoopPath() const;
   std::string Label() const;
 };
 

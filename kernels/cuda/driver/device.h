@@ -7,7 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "kernels/cuda/device_limits.h"
+#include "kernels/cuda/tiles/device_limits.h"
 
 namespace mlpserve::cuda {
 

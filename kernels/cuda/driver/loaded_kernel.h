@@ -12,7 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/cuda/driver/stream.h"
-#include "kernels/cuda/nvrtc.h"
+#include "kernels/cuda/jit/nvrtc.h"
 
 namespace mlpserve::cuda {
 

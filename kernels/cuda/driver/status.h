@@ -24,11 +24,3 @@ absl::Status StatusOf(cudaError_t error, std::string_view call);
       return ::mlpserve::cuda::StatusOf(mlpserve_error, #call);                     \
     }                                                                               \
   } while (false)
-
-// The same for an expression that is a Status.
-#define MLPSERVE_RETURN_IF_ERROR(expression)                                  \
-  do {                                                                        \
-    if (absl::Status mlpserve_status = (expression); !mlpserve_status.ok()) { \
-      return mlpserve_status;                                                 \
-    }                                                                         \
-  } while (false)

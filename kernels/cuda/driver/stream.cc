@@ -1,6 +1,7 @@
 #include "kernels/cuda/driver/stream.h"
 
 #include "kernels/cuda/driver/status.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::cuda {
 

@@ -3,8 +3,8 @@
 #include <atomic>
 #include <thread>
 
-#include "kernels/cuda/kernel_source.h"
-#include "kernels/cuda/occupancy.h"
+#include "kernels/cuda/jit/kernel_source.h"
+#include "kernels/cuda/tiles/occupancy.h"
 
 namespace mlpserve::cuda {
 

@@ -5,10 +5,10 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "kernels/cuda/config.h"
-#include "kernels/cuda/device_limits.h"
-#include "kernels/cuda/nvrtc.h"
-#include "kernels/cuda/tuning_space.h"
+#include "kernels/cuda/jit/nvrtc.h"
+#include "kernels/cuda/tiles/config.h"
+#include "kernels/cuda/tiles/device_limits.h"
+#include "kernels/cuda/tiles/tuning_space.h"
 #include "kernels/spec/epilogue.h"
 
 namespace mlpserve::cuda {

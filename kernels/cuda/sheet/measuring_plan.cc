@@ -5,9 +5,9 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "kernels/cuda/choose.h"
-#include "kernels/cuda/device_limits.h"
-#include "kernels/cuda/tuning_space.h"
+#include "kernels/cuda/tiles/choose.h"
+#include "kernels/cuda/tiles/device_limits.h"
+#include "kernels/cuda/tiles/tuning_space.h"
 
 namespace mlpserve::cuda {
 namespace {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "kernels/cuda/config.h"
+#include "kernels/cuda/tiles/config.h"
 
 namespace mlpserve::cuda {
 

@@ -3,8 +3,8 @@
 // is left out: beside a product it is little, and it overlaps.
 #pragma once
 
-#include "kernels/cuda/choose.h"
-#include "kernels/cuda/device_limits.h"
+#include "kernels/cuda/tiles/choose.h"
+#include "kernels/cuda/tiles/device_limits.h"
 #include "kernels/spec/datatype.h"
 
 namespace mlpserve::cuda {

@@ -5,10 +5,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "kernels/cuda/choose.h"
 #include "kernels/cuda/sheet/measuring_plan.h"
 #include "kernels/cuda/sheet/roofline.h"
 #include "kernels/cuda/sheet/sass.h"
+#include "kernels/cuda/tiles/choose.h"
 
 namespace mlpserve::cuda {
 namespace {

@@ -7,9 +7,9 @@
 #include "kernels/cuda/bench/device.h"
 #include "kernels/cuda/bench/float64_args.cuh"
 #include "kernels/cuda/bench/timing.h"
-#include "kernels/cuda/device_sources.h"
 #include "kernels/cuda/driver/memory.h"
-#include "kernels/cuda/driver/status.h"
+#include "kernels/cuda/jit/device_sources.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::tools {
 namespace {
@@ -42,7 +42,7 @@ const char* TypeText(ComputeType type) {
 std::string Float64Source(ComputeType stored) {
   cuda::SourceJoiner source;
   source.Add("kernels/cuda/bench/float64_args.cuh");
-  source.Add("kernels/cuda/device_primitives.cuh");
+  source.Add("kernels/cuda/device/ptx/primitives.cuh");
   source.AddText(absl::StrCat("namespace mlpserve::cuda {\nstruct Config {\n",
                               "  static constexpr Type kIn = Type::", TypeText(stored),
                               ";\n};\n}  // namespace mlpserve::cuda\n"));

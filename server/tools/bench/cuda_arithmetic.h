@@ -3,9 +3,9 @@
 #pragma once
 
 #include "absl/status/statusor.h"
-#include "kernels/cuda/block/kernel_store.h"
-#include "kernels/cuda/block/product.h"
 #include "kernels/cuda/driver/stream.h"
+#include "kernels/cuda/engine/kernel_store.h"
+#include "kernels/cuda/engine/product.h"
 #include "kernels/reference/oracle.h"
 #include "kernels/spec/datatype.h"
 

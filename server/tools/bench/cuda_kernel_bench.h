@@ -1,5 +1,5 @@
-// The kernels of an NVIDIA GPU (kernels/cuda/block), as the CUDA backend launches them: products in
-// every config that the service may choose, cuBLASLt with a kernel of ours behind it, cuBLASLt's
+// The kernels of an NVIDIA GPU (kernels/cuda/engine), as the CUDA backend launches them: products
+// in every config that the service may choose, cuBLASLt with a kernel of ours behind it, cuBLASLt's
 // bare product, and the passes of batch statistics.
 //
 // Weights lie in several copies that are taken in turn, so that each launch reads them from memory.

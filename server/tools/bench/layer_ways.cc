@@ -7,10 +7,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "kernels/cuda/block/fused_gemm.h"
-#include "kernels/cuda/block/layer_chooser.h"
-#include "kernels/cuda/block/library_gemm.h"
-#include "kernels/cuda/choose.h"
+#include "kernels/cuda/engine/fused_gemm.h"
+#include "kernels/cuda/engine/layer_chooser.h"
+#include "kernels/cuda/engine/library_gemm.h"
+#include "kernels/cuda/tiles/choose.h"
 
 namespace mlpserve::tools {
 namespace {

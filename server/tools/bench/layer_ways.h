@@ -9,12 +9,12 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "kernels/cuda/block/cublas_lt.h"
-#include "kernels/cuda/block/kernel_store.h"
-#include "kernels/cuda/block/product.h"
-#include "kernels/cuda/block/step.h"
-#include "kernels/cuda/config.h"
 #include "kernels/cuda/driver/stream.h"
+#include "kernels/cuda/engine/cublas_lt.h"
+#include "kernels/cuda/engine/kernel_store.h"
+#include "kernels/cuda/engine/product.h"
+#include "kernels/cuda/engine/step.h"
+#include "kernels/cuda/tiles/config.h"
 #include "server/tools/bench/kernel_bench.h"
 
 namespace mlpserve::tools {

@@ -5,8 +5,8 @@
 #include "kernels/cuda/bench/device.h"
 #include "kernels/cuda/bench/in_turn.h"
 #include "kernels/cuda/driver/memory.h"
-#include "kernels/cuda/driver/status.h"
 #include "kernels/spec/rounding.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::tools {
 

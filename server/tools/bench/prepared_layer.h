@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "kernels/cuda/block/kernel_store.h"
-#include "kernels/cuda/block/layer_builder.h"
-#include "kernels/cuda/block/step.h"
 #include "kernels/cuda/driver/stream.h"
+#include "kernels/cuda/engine/kernel_store.h"
+#include "kernels/cuda/engine/layer_builder.h"
+#include "kernels/cuda/engine/step.h"
 #include "kernels/spec/block.h"
 #include "server/tools/bench/problem.h"
 

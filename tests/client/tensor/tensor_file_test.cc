@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/source_folder.h"
+
 namespace mlpserve::client {
 namespace {
 
@@ -21,8 +23,7 @@ std::string ErrorOf(const TensorPath& path, std::string_view otherwise = "") {
   return std::string(tensor.status().message());
 }
 
-const std::string kDigits =
-    std::string(MLPSERVE_SOURCE_DIR) + "/deploy/models/digits/test.safetensors";
+const std::string kDigits = SourceFolder() + "/deploy/models/digits/test.safetensors";
 
 TEST(TensorPath, OnlyAColonBehindSafetensorsSeparates) {
   EXPECT_EQ(TensorPath::Parse("a:b/test.safetensors:x").file, "a:b/test.safetensors");

@@ -12,6 +12,7 @@
 #include "server/metrics/http_server.h"
 #include "server/metrics/metric_table.h"
 #include "tests/server/metrics/http_client.h"
+#include "tests/source_folder.h"
 
 namespace mlpserve {
 namespace {
@@ -108,7 +109,7 @@ TEST(Metrics, ShowsTheGoldenTextForASmallScenario) {
   Metrics metrics(kBuild);
   PlayScenario(metrics);
   const std::string shown = Without("mlpserve_start_time_seconds", metrics.Text());
-  const std::string golden = MLPSERVE_SOURCE_DIR "/tests/server/metrics/scenario.prom";
+  const std::string golden = SourceFolder() + "/tests/server/metrics/scenario.prom";
   std::ostringstream expected;
   expected << std::ifstream(golden).rdbuf();
   if (shown == expected.str()) return;

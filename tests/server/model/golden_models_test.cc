@@ -8,6 +8,7 @@
 
 #include "server/model/model_reader.h"
 #include "server/model/safetensors.h"
+#include "tests/source_folder.h"
 
 namespace mlpserve {
 namespace {
@@ -16,10 +17,10 @@ using testing::ElementsAre;
 using testing::SizeIs;
 
 std::string GoldenFolder(const std::string& name) {
-  return std::string(MLPSERVE_SOURCE_DIR) + "/tests/goldens/" + name;
+  return SourceFolder() + "/tests/goldens/" + name;
 }
 
-std::string DigitsFolder() { return std::string(MLPSERVE_SOURCE_DIR) + "/deploy/models/digits"; }
+std::string DigitsFolder() { return SourceFolder() + "/deploy/models/digits"; }
 
 class GoldenModel : public testing::TestWithParam<const char*> {};
 

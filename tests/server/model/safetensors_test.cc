@@ -13,6 +13,7 @@
 
 #include "server/model/safetensors_writer.h"
 #include "tests/server/model/temporary_folder.h"
+#include "tests/source_folder.h"
 
 namespace mlpserve {
 namespace {
@@ -29,7 +30,7 @@ constexpr float kInf = std::numeric_limits<float>::infinity();
 
 // Written by the safetensors package from PyPI: data/write_fixtures.py.
 std::string Fixture(const std::string& name) {
-  return std::string(MLPSERVE_SOURCE_DIR) + "/tests/server/model/data/" + name;
+  return SourceFolder() + "/tests/server/model/data/" + name;
 }
 
 class PackageFile : public testing::Test {

@@ -6,9 +6,9 @@
 #include <random>
 #include <vector>
 
-#include "kernels/cuda/device_prelude.cuh"
+#include "kernels/cuda/device/prelude.cuh"
 #include "kernels/spec/rounding.h"
-#include "tests/kernels/cuda/host_primitives.h"
+#include "tests/kernels/cuda/device/host_primitives.h"
 
 // NOLINTBEGIN(bugprone-reserved-identifier): CUDA's names
 #define __global__

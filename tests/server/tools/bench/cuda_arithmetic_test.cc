@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/cuda/nvrtc.h"
+#include "kernels/cuda/jit/nvrtc.h"
 
 namespace mlpserve::tools {
 namespace {

@@ -1,0 +1,89 @@
+// Which tile and which part of k a block computes, and the sum over the blocks that share a tile.
+// The grid is [tiles of y, split_k].
+#pragma once
+
+#include "kernels/cuda/device/gemm_args.cuh"
+
+namespace mlpserve::cuda {
+
+struct TileWork {
+  int tile;  // index of the tile's counter and of its place in GemmArgs::partials
+  int row;   // first row and column of y
+  int column;
+  int k_begin;  // this block's part of k, in elements; a multiple of the stage's depth
+  int k_end;
+};
+
+// Tiles run down groups of kGroup rows of tiles before they move on to the next column, so that
+// the blocks in flight at a time share rows of w and of x in L2.
+template <int kTileM, int kTileN, int kTileK>
+__device__ __forceinline__ TileWork FindWork(const GemmArgs& args) {
+  constexpr int kGroup = 8;
+  const int tiles_m = (args.m + kTileM - 1) / kTileM;
+  const int tiles_n = (args.n + kTileN - 1) / kTileN;
+  const int tile = blockIdx.x;
+  const int group = tile / (kGroup * tiles_n);
+  const int in_group = tile - group * kGroup * tiles_n;
+  const int rows = min(tiles_m - group * kGroup, kGroup);
+  const int k_tiles = (args.k + kTileK - 1) / kTileK;
+  const int share = (k_tiles + args.split_k - 1) / args.split_k * kTileK;
+  const int k_begin = min(static_cast<int>(blockIdx.y) * share, args.k);
+  return {.tile = tile,
+          .row = (group * kGroup + in_group % rows) * kTileM,
+          .column = in_group / rows * kTileN,
+          .k_begin = k_begin,
+          .k_end = min(k_begin + share, args.k)};
+}
+
+// Adds up the sums of the blocks that share a tile. True in the one block that holds the result,
+// which must finish the tile; that is the one that comes last, but the order of the additions is
+// that of k, so the result has the same bits every time.
+// The place in `partials` of a value is its thread's own: [split, tile, value / 4, thread, 4].
+template <int kThreads, int kValues>
+__device__ __forceinline__ bool SumSplits(const GemmArgs& args, int tile,
+                                          float (&values)[kValues]) {
+  static_assert(kValues % 4 == 0, "partial sums travel in 16 bytes");
+  if (args.split_k == 1) return true;
+  const auto place = [&](int split) {
+    const int64_t block = static_cast<int64_t>(split) * gridDim.x + tile;
+    return args.partials + block * (kThreads * kValues) + threadIdx.x * 4;
+  };
+  float* own = place(blockIdx.y);
+#pragma unroll
+  for (int v = 0; v < kValues; v += 4) {
+    asm volatile("st.global.cg.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(own + v * kThreads),
+                 "f"(values[v]), "f"(values[v + 1]), "f"(values[v + 2]), "f"(values[v + 3])
+                 : "memory");
+    // Sums start from zero below.
+    values[v] = values[v + 1] = values[v + 2] = values[v + 3] = 0.0f;
+  }
+  __threadfence();
+  __shared__ int is_last;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    const uint32_t before = atomicAdd(args.arrivals + tile, 1u);
+    is_last = before == static_cast<uint32_t>(args.split_k - 1);
+    if (is_last) args.arrivals[tile] = 0;  // for the next launch
+  }
+  __syncthreads();
+  if (!is_last) return false;
+  __threadfence();
+  for (int split = 0; split < args.split_k; ++split) {
+    const float* part = place(split);
+#pragma unroll
+    for (int v = 0; v < kValues; v += 4) {
+      float a, b, c, d;
+      asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
+                   : "=f"(a), "=f"(b), "=f"(c), "=f"(d)
+                   : "l"(part + v * kThreads)
+                   : "memory");
+      values[v] += a;
+      values[v + 1] += b;
+      values[v + 2] += c;
+      values[v + 3] += d;
+    }
+  }
+  return true;
+}
+
+}  // namespace mlpserve::cuda

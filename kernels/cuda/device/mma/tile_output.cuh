@@ -1,0 +1,120 @@
+// What every main loop does with finished sums: the epilogue over eight neighbouring values of a
+// row, and one store of them.
+#pragma once
+
+#include "kernels/cuda/device/gemm_args.cuh"
+
+namespace mlpserve::cuda {
+
+constexpr int kRun = 8;  // values of one row that a thread finishes together
+
+using In = Stored<Config::kIn>;
+using Out = Stored<Config::kOut>;
+
+// The operands of kRun columns. Loaded once per tile, used for each of the tile's rows.
+struct RunColumns {
+  Epilogue::Column at[kRun];
+};
+
+// `column` is a multiple of kRun below n, so that vectors padded to a multiple of 8 cover the run.
+__device__ __forceinline__ RunColumns LoadColumns(const EpilogueArgs& args, int column) {
+  RunColumns columns;
+#pragma unroll
+  for (int i = 0; i < kRun; ++i) columns.at[i] = Epilogue::Load(args, column + i);
+  return columns;
+}
+
+// Whether each run of a matrix starts at a multiple of 16 bytes.
+template <typename T>
+__device__ __forceinline__ bool RunsAreAligned(const void* base, int64_t stride) {
+  const uint64_t bytes = reinterpret_cast<uint64_t>(base) | stride * sizeof(T);
+  return bytes % 16 == 0;
+}
+
+struct uint4_bits {
+  uint32_t word[4];
+};
+
+__device__ __forceinline__ uint4_bits Load16Bytes(const void* p) {
+  uint4_bits v;
+  asm volatile("ld.global.v4.b32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.word[0]), "=r"(v.word[1]), "=r"(v.word[2]), "=r"(v.word[3])
+               : "l"(p));
+  return v;
+}
+
+__device__ __forceinline__ void Store16Bytes(void* p, const uint4_bits& v) {
+  asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(p), "r"(v.word[0]), "r"(v.word[1]),
+               "r"(v.word[2]), "r"(v.word[3])
+               : "memory");
+}
+
+__device__ __forceinline__ void Unpack(const uint4_bits& v, Bf16 (&values)[8]) {
+#pragma unroll
+  for (int i = 0; i < 8; ++i) values[i].bits = static_cast<uint16_t>(v.word[i / 2] >> i % 2 * 16);
+}
+
+__device__ __forceinline__ void Unpack(const uint4_bits& v, Fp16 (&values)[8]) {
+#pragma unroll
+  for (int i = 0; i < 8; ++i) values[i].bits = static_cast<uint16_t>(v.word[i / 2] >> i % 2 * 16);
+}
+
+__device__ __forceinline__ void Unpack(const uint4_bits& v, float (&values)[4]) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) values[i] = __uint_as_float(v.word[i]);
+}
+
+// The block's input at a run; zero beyond the last column, where the result is not stored.
+__device__ __forceinline__ void LoadInput(const GemmArgs& args, int row, int column,
+                                          float (&x)[kRun]) {
+  const In* p = static_cast<const In*>(args.block_input) + row * args.block_input_stride + column;
+  constexpr int kPerLoad = 16 / sizeof(In);
+  if (column + kRun <= args.n && RunsAreAligned<In>(args.block_input, args.block_input_stride)) {
+#pragma unroll
+    for (int i = 0; i < kRun; i += kPerLoad) {
+      In part[kPerLoad];
+      Unpack(Load16Bytes(p + i), part);
+#pragma unroll
+      for (int j = 0; j < kPerLoad; ++j) x[i + j] = ToFloat(part[j]);
+    }
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < kRun; ++i) x[i] = column + i < args.n ? ToFloat(p[i]) : 0.0f;
+}
+
+__device__ __forceinline__ void StoreAligned(float* p, const float (&y)[kRun]) {
+#pragma unroll
+  for (int i = 0; i < kRun; i += 4) {
+    Store16Bytes(p + i, {{__float_as_uint(y[i]), __float_as_uint(y[i + 1]),
+                          __float_as_uint(y[i + 2]), __float_as_uint(y[i + 3])}});
+  }
+}
+
+template <typename T>
+__device__ __forceinline__ void StoreAligned(T* p, const float (&y)[kRun]) {
+  Store16Bytes(
+      p, {{Pack<T>(y[0], y[1]), Pack<T>(y[2], y[3]), Pack<T>(y[4], y[5]), Pack<T>(y[6], y[7])}});
+}
+
+// Stores epilogue(z) at y[row][column ...]. Row and first column lie inside y; the run may end
+// beyond its last column.
+__device__ __forceinline__ void FinishRun(const GemmArgs& args, int row, int column,
+                                          const RunColumns& columns, const float (&z)[kRun]) {
+  float x[kRun] = {};
+  if constexpr (Epilogue::kUsesInput) LoadInput(args, row, column, x);
+  float y[kRun];
+#pragma unroll
+  for (int i = 0; i < kRun; ++i) y[i] = Epilogue::Apply(z[i], columns.at[i], x[i]);
+  Out* p = static_cast<Out*>(args.y) + row * args.y_stride + column;
+  if (column + kRun <= args.n && RunsAreAligned<Out>(args.y, args.y_stride)) {
+    StoreAligned(p, y);
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < kRun; ++i) {
+    if (column + i < args.n) p[i] = FromFloat<Out>(y[i]);
+  }
+}
+
+}  // namespace mlpserve::cuda

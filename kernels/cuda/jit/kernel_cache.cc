@@ -1,0 +1,114 @@
+#include "kernels/cuda/jit/kernel_cache.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/cuda/jit/sha256.h"
+
+namespace mlpserve::cuda {
+namespace {
+
+absl::Status DiskError(const char* call, const std::string& path) {
+  return absl::UnavailableError(absl::StrCat(call, " ", path, ": ", std::strerror(errno)));
+}
+
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int fd) : fd_(fd) {}
+  ~FileDescriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+absl::Status WriteAndFlush(const std::string& path, std::string_view bytes) {
+  const FileDescriptor file(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  if (file.get() < 0) return DiskError("open", path);
+  while (!bytes.empty()) {
+    const ssize_t written = write(file.get(), bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return DiskError("write", path);
+    bytes.remove_prefix(written);
+  }
+  return fsync(file.get()) == 0 ? absl::OkStatus() : DiskError("fsync", path);
+}
+
+std::optional<std::string> ReadWhole(const std::string& path) {
+  const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) return std::nullopt;
+  std::string bytes;
+  char part[65536];
+  for (;;) {
+    const ssize_t count = read(file.get(), part, sizeof(part));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return std::nullopt;
+    if (count == 0) return bytes;
+    bytes.append(part, count);
+  }
+}
+
+// Makes the renaming itself survive a power failure.
+absl::Status FlushDirectory(const std::string& directory) {
+  const FileDescriptor file(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (file.get() < 0 || fsync(file.get()) != 0) return DiskError("fsync", directory);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<KernelCache> KernelCache::Open(const std::string& directory) {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (!std::filesystem::is_directory(directory)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("kernel cache ", directory, ": expected a directory: ", error.message()));
+  }
+  if (access(directory.c_str(), R_OK | X_OK) != 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("kernel cache ", directory, ": ", std::strerror(errno)));
+  }
+  return KernelCache(directory);
+}
+
+std::string KernelCache::Key(std::string_view source, const CompileOptions& options,
+                             std::string_view compiler_version) {
+  return Sha256Hex({source, options.arch, options.line_info ? "line info" : "", compiler_version});
+}
+
+std::string KernelCache::PathOf(const std::string& key) const {
+  return absl::StrCat(directory_, "/", key, ".kernel");
+}
+
+std::optional<CompiledKernel> KernelCache::Read(const std::string& key) const {
+  const std::optional<std::string> bytes = ReadWhole(PathOf(key));
+  return bytes ? DecodeEntry(key, *bytes) : std::nullopt;
+}
+
+absl::Status KernelCache::Write(const std::string& key, const CompiledKernel& kernel) const {
+  static std::atomic<int> writes{0};  // two threads may write one key
+  const std::string temporary =
+      absl::StrCat(PathOf(key), ".", getpid(), ".", writes.fetch_add(1), ".tmp");
+  absl::Status status = WriteAndFlush(temporary, EncodeEntry(key, kernel));
+  if (status.ok() && rename(temporary.c_str(), PathOf(key).c_str()) != 0) {
+    status = DiskError("rename", temporary);
+  }
+  if (!status.ok()) {
+    unlink(temporary.c_str());
+    return status;
+  }
+  return FlushDirectory(directory_);
+}
+
+}  // namespace mlpserve::cuda

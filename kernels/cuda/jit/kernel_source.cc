@@ -1,0 +1,39 @@
+#include "kernels/cuda/jit/kernel_source.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/cuda/jit/device_sources.h"
+#include "kernels/cuda/jit/emit.h"
+
+namespace mlpserve::cuda {
+
+absl::StatusOr<std::string> KernelSource(const EpilogueSpec& canonical, std::string_view config,
+                                         std::string_view file) {
+  const absl::StatusOr<std::string> epilogue = EmitEpilogue(canonical, "Epilogue");
+  if (!epilogue.ok()) return epilogue.status();
+  SourceJoiner source;
+  source.Add("kernels/cuda/device/gemm_args.cuh");
+  source.Add("kernels/cuda/device/ptx/primitives.cuh");
+  source.Add("kernels/cuda/device/math.cuh");
+  source.AddText("\nnamespace mlpserve::cuda {\n\n");
+  source.AddText(*epilogue);
+  source.AddText("\n");
+  source.AddText(config);
+  source.AddText("\n}  // namespace mlpserve::cuda\n\n");
+  source.Add(file);
+  return std::move(source).Take();
+}
+
+absl::StatusOr<std::string> KernelSource(const EpilogueSpec& canonical, const KernelConfig& config,
+                                         const EpilogueSpec& before) {
+  std::string numbers = EmitConfig(config);
+  if (Normalises(config.tile)) {
+    const absl::StatusOr<std::string> first = EmitEpilogue(before, "Before");
+    if (!first.ok()) return first.status();
+    absl::StrAppend(&numbers, "\n", *first);
+  }
+  return KernelSource(canonical, numbers, MainLoopPath(config.tile));
+}
+
+}  // namespace mlpserve::cuda

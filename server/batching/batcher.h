@@ -51,12 +51,12 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "server/batch.h"
 #include "server/batching/observer.h"
 #include "server/batching/options.h"
 #include "server/batching/policy.h"
-#include "server/request.h"
 #include "server/sync/mutex.h"
+#include "server/vocabulary/batch.h"
+#include "server/vocabulary/request.h"
 
 namespace mlpserve {
 

@@ -8,7 +8,7 @@
 #include <new>
 #include <span>
 
-#include "server/request.h"
+#include "server/vocabulary/request.h"
 
 namespace mlpserve {
 

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "server/request.h"
+#include "server/vocabulary/request.h"
 
 namespace mlpserve {
 

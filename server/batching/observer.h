@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
-#include "server/batch.h"
+#include "server/vocabulary/batch.h"
 
 namespace mlpserve {
 

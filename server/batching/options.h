@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "server/request.h"
+#include "server/vocabulary/request.h"
 
 namespace mlpserve {
 

@@ -60,10 +60,10 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "server/batch.h"
 #include "server/batching/expiry_heap.h"
 #include "server/batching/observer.h"
-#include "server/request.h"
+#include "server/vocabulary/batch.h"
+#include "server/vocabulary/request.h"
 
 namespace mlpserve {
 

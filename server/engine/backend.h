@@ -17,7 +17,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/spec/block.h"
-#include "server/batch.h"
+#include "server/vocabulary/batch.h"
 
 namespace mlpserve {
 

@@ -4,8 +4,8 @@
 #include <atomic>
 #include <cstdint>
 
-#include "server/request.h"
 #include "server/sync/mutex.h"
+#include "server/vocabulary/request.h"
 
 namespace mlpserve {
 

@@ -18,11 +18,11 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "server/catalog.h"
+#include "server/catalog/catalog.h"
+#include "server/catalog/serving_state.h"
 #include "server/metrics/metrics.h"
-#include "server/request.h"
-#include "server/serving_state.h"
 #include "server/transport/grpc_limits.h"
+#include "server/vocabulary/request.h"
 
 namespace mlpserve {
 

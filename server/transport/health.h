@@ -12,7 +12,7 @@
 #include <string>
 
 #include "proto/health.grpc.pb.h"
-#include "server/serving_state.h"
+#include "server/catalog/serving_state.h"
 #include "server/sync/mutex.h"
 #include "server/transport/call_queue.h"
 #include "server/transport/unary_call.h"

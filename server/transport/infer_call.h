@@ -21,16 +21,16 @@
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/async_unary_call.h"
 #include "grpcpp/support/byte_buffer.h"
-#include "server/catalog.h"
+#include "server/catalog/catalog.h"
+#include "server/catalog/serving_state.h"
 #include "server/metrics/metrics.h"
-#include "server/request.h"
-#include "server/serving_state.h"
 #include "server/sync/mutex.h"
 #include "server/transport/call_count.h"
 #include "server/transport/call_queue.h"
 #include "server/transport/event.h"
 #include "server/transport/infer_message.h"
 #include "server/transport/inference_service.h"
+#include "server/vocabulary/request.h"
 
 namespace mlpserve {
 

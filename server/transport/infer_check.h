@@ -6,8 +6,8 @@
 
 #include "absl/status/statusor.h"
 #include "server/model/block_config.h"
-#include "server/request.h"
 #include "server/transport/infer_message.h"
+#include "server/vocabulary/request.h"
 
 namespace mlpserve {
 

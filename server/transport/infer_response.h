@@ -8,7 +8,7 @@
 
 #include "grpcpp/support/byte_buffer.h"
 #include "server/model/block_config.h"
-#include "server/request.h"
+#include "server/vocabulary/request.h"
 
 namespace mlpserve {
 

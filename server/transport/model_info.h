@@ -6,7 +6,7 @@
 
 #include "absl/status/status.h"
 #include "proto/open_inference.pb.h"
-#include "server/catalog.h"
+#include "server/catalog/catalog.h"
 
 namespace mlpserve {
 

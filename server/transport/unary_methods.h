@@ -2,8 +2,8 @@
 #pragma once
 
 #include "proto/open_inference.grpc.pb.h"
-#include "server/catalog.h"
-#include "server/serving_state.h"
+#include "server/catalog/catalog.h"
+#include "server/catalog/serving_state.h"
 #include "server/transport/inference_service.h"
 #include "server/transport/model_info.h"
 #include "server/transport/unary_call.h"

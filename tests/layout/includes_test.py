@@ -16,7 +16,7 @@ class IncludesTest(unittest.TestCase):
         found = includes.check(HERE / "bad")
         for path, target in [
             ("kernels/spec/upward.h", "google/protobuf/message.h"),
-            ("kernels/spec/upward.h", "server/request.h"),
+            ("kernels/spec/upward.h", "server/vocabulary/request.h"),
             ("server/batching/upward.h", "grpcpp/grpcpp.h"),
             ("server/batching/upward.h", "server/engine/backend.h"),
             ("server/transport/upward.h", "cuda_runtime.h"),

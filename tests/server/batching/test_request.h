@@ -14,7 +14,7 @@
 
 #include "gtest/gtest.h"
 #include "server/batching/batcher.h"
-#include "server/engine/fake_backend.h"
+#include "tests/server/engine/fake_backend.h"
 
 namespace mlpserve {
 

@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "gtest/gtest.h"
-#include "server/engine/fake_backend.h"
-#include "server/served_block.h"
+#include "server/lifecycle/served_block.h"
+#include "tests/server/engine/fake_backend.h"
 #include "tests/server/transport/server_fixture.h"
 
 namespace mlpserve {

@@ -12,9 +12,9 @@
 #include "gtest/gtest.h"
 #include "proto/health.grpc.pb.h"
 #include "proto/open_inference.grpc.pb.h"
-#include "server/catalog.h"
+#include "server/catalog/catalog.h"
+#include "server/catalog/serving_state.h"
 #include "server/metrics/metrics.h"
-#include "server/serving_state.h"
 #include "server/sync/mutex.h"
 #include "server/transport/grpc_server.h"
 

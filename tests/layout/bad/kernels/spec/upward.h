@@ -3,4 +3,4 @@
 
 #include <google/protobuf/message.h>
 
-#include "server/request.h"
+#include "server/vocabulary/request.h"

@@ -1,4 +1,4 @@
-#include "server/catalog.h"
+#include "server/catalog/catalog.h"
 
 #include <charconv>
 #include <utility>

@@ -1,4 +1,4 @@
-#include "server/readiness.h"
+#include "server/lifecycle/readiness.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

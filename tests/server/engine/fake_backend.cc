@@ -1,4 +1,4 @@
-#include "server/engine/fake_backend.h"
+#include "tests/server/engine/fake_backend.h"
 
 #include <algorithm>
 #include <chrono>

@@ -5,7 +5,7 @@
 #include <functional>
 
 #include "absl/status/status.h"
-#include "server/request.h"
+#include "server/vocabulary/request.h"
 
 namespace mlpserve {
 

@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "server/catalog.h"
+#include "server/catalog/catalog.h"
+#include "server/catalog/serving_state.h"
 #include "server/metrics/metrics.h"
-#include "server/serving_state.h"
 
 namespace mlpserve {
 

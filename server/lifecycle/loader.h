@@ -9,11 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "server/catalog.h"
+#include "server/catalog/catalog.h"
 #include "server/engine/backend.h"
+#include "server/lifecycle/served_block.h"
 #include "server/metrics/metrics.h"
 #include "server/model/repository.h"
-#include "server/served_block.h"
 
 namespace mlpserve {
 

@@ -1,4 +1,4 @@
-#include "server/readiness.h"
+#include "server/lifecycle/readiness.h"
 
 #include <string>
 

@@ -15,8 +15,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "server/model/block_config.h"
-#include "server/request.h"
 #include "server/sync/mutex.h"
+#include "server/vocabulary/request.h"
 
 namespace mlpserve {
 

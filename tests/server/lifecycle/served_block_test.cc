@@ -1,4 +1,4 @@
-#include "server/served_block.h"
+#include "server/lifecycle/served_block.h"
 
 #include <chrono>
 #include <cstring>
@@ -7,7 +7,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "server/engine/fake_backend.h"
+#include "tests/server/engine/fake_backend.h"
 
 namespace mlpserve {
 namespace {

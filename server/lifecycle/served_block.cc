@@ -1,4 +1,4 @@
-#include "server/served_block.h"
+#include "server/lifecycle/served_block.h"
 
 #include <chrono>
 #include <utility>

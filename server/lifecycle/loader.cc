@@ -1,4 +1,4 @@
-#include "server/loader.h"
+#include "server/lifecycle/loader.h"
 
 #include <spdlog/spdlog.h>
 

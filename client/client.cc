@@ -201,17 +201,17 @@ absl::StatusOr<int64_t> Client::MaxRows(const std::string& model, const std::str
   return response->config().max_batch_size();
 }
 
-absl::StatusOr<InferResult> Client::Infer(const InferCall& call, Deadline deadline) {
+absl::StatusOr<InferResult> Client::Infer(const InferQuery& query, Deadline deadline) {
   inference::ModelInferRequest request;
-  if (absl::Status status = ToMessage(call, request); !status.ok()) return status;
+  if (absl::Status status = ToMessage(query, request); !status.ok()) return status;
   auto response = connection_->Call(&Stub::ModelInfer, request, deadline);
   if (!response.ok()) return response.status();
   return FromMessage(*response);
 }
 
-void Client::InferAsync(const InferCall& call, Deadline deadline, InferDone done) {
+void Client::InferAsync(const InferQuery& query, Deadline deadline, InferDone done) {
   inference::ModelInferRequest request;
-  if (absl::Status status = ToMessage(call, request); !status.ok()) {
+  if (absl::Status status = ToMessage(query, request); !status.ok()) {
     std::move(done)(status);
     return;
   }

@@ -6,7 +6,7 @@
 // Errors: what the server answered, as absl::Status with the same code and text; UNAVAILABLE where
 // it could not be reached; DEADLINE_EXCEEDED; INTERNAL where an answer contradicts itself.
 //
-// served_block.h is the shorter way to send rows of floats to one block.
+// remote_block.h is the shorter way to send rows of floats to one block.
 #pragma once
 
 #include <chrono>
@@ -78,7 +78,7 @@ struct InputTensor {
   std::span<const std::byte> bytes;  // row-major, little-endian, as many as type and shape say
 };
 
-struct InferCall {
+struct InferQuery {
   std::string model;
   std::string version;  // empty: the server's choice
   std::vector<InputTensor> inputs;
@@ -126,13 +126,13 @@ class Client {
   absl::StatusOr<int64_t> MaxRows(const std::string& model, const std::string& version,
                                   Deadline deadline);
 
-  absl::StatusOr<InferResult> Infer(const InferCall& call, Deadline deadline);
+  absl::StatusOr<InferResult> Infer(const InferQuery& query, Deadline deadline);
 
   // Calls `done` exactly once, on a thread of the client, which serves every other call in flight
-  // too: be short there. `call` and its bytes may go when this returns. Not to be called while the
+  // too: be short there. `query` and its bytes may go when this returns. Not to be called while the
   // client is destroyed.
   using InferDone = absl::AnyInvocable<void(absl::StatusOr<InferResult>) &&>;
-  void InferAsync(const InferCall& call, Deadline deadline, InferDone done);
+  void InferAsync(const InferQuery& query, Deadline deadline, InferDone done);
 
  private:
   class Connection;

@@ -14,7 +14,7 @@ constexpr absl::Duration kProgressInterval = absl::Milliseconds(200);
 // Sends the requests of one InferAll and gathers their results.
 class Run {
  public:
-  Run(const ServedBlock& block, std::span<const float> rows, const InferAllOptions& options)
+  Run(const RemoteBlock& block, std::span<const float> rows, const InferAllOptions& options)
       : block_(block),
         rows_(rows),
         options_(options),
@@ -88,7 +88,7 @@ class Run {
     return !status_.ok();
   }
 
-  const ServedBlock& block_;
+  const RemoteBlock& block_;
   const std::span<const float> rows_;
   const InferAllOptions& options_;
   const int64_t row_count_;
@@ -102,7 +102,7 @@ class Run {
 
 }  // namespace
 
-absl::StatusOr<std::vector<float>> InferAll(const ServedBlock& block, std::span<const float> rows,
+absl::StatusOr<std::vector<float>> InferAll(const RemoteBlock& block, std::span<const float> rows,
                                             const InferAllOptions& options) {
   const auto features = static_cast<size_t>(block.input_features());
   if (rows.empty() || rows.size() % features != 0) {

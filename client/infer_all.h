@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "client/served_block.h"
+#include "client/remote_block.h"
 
 namespace mlpserve::client {
 
@@ -24,7 +24,7 @@ struct InferAllOptions {
 // Runs any number of rows, [n, input_features], in requests of rows_per_request, and returns their
 // results in order. Stops with the first error, after the requests in flight have ended; nothing is
 // retried.
-absl::StatusOr<std::vector<float>> InferAll(const ServedBlock& block, std::span<const float> rows,
+absl::StatusOr<std::vector<float>> InferAll(const RemoteBlock& block, std::span<const float> rows,
                                             const InferAllOptions& options);
 
 }  // namespace mlpserve::client

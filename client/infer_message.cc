@@ -39,17 +39,17 @@ absl::StatusOr<OutputTensor> TakeOutput(
 
 }  // namespace
 
-absl::Status ToMessage(const InferCall& call, inference::ModelInferRequest& message) {
-  message.set_model_name(call.model);
-  message.set_model_version(call.version);
-  message.set_id(call.id);
+absl::Status ToMessage(const InferQuery& query, inference::ModelInferRequest& message) {
+  message.set_model_name(query.model);
+  message.set_model_version(query.version);
+  message.set_id(query.id);
   auto& parameters = *message.mutable_parameters();
-  if (call.priority != 0) parameters["priority"].set_int64_param(call.priority);
-  if (call.queue_timeout.count() != 0) {
-    parameters["timeout"].set_int64_param(call.queue_timeout.count());
+  if (query.priority != 0) parameters["priority"].set_int64_param(query.priority);
+  if (query.queue_timeout.count() != 0) {
+    parameters["timeout"].set_int64_param(query.queue_timeout.count());
   }
   int64_t room = kMaxTensorBytes;
-  for (const InputTensor& input : call.inputs) {
+  for (const InputTensor& input : query.inputs) {
     const absl::Status checked = CheckBytes(input.type, input.shape, input.bytes.size());
     const std::string named = absl::StrCat("input '", std::string(input.name), "': ");
     if (!checked.ok()) return absl::Status(checked.code(), absl::StrCat(named, checked.message()));

@@ -14,7 +14,7 @@ namespace mlpserve::client {
 
 // INVALID_ARGUMENT: an input whose bytes are not what its type and shape say, or over 2 GiB in all,
 // which is more than a message of protobuf holds.
-absl::Status ToMessage(const InferCall& call, inference::ModelInferRequest& message);
+absl::Status ToMessage(const InferQuery& query, inference::ModelInferRequest& message);
 
 // Takes the tensors' bytes out of `message`. INTERNAL: an unknown datatype, or bytes that are not
 // what datatype and shape say.

@@ -12,7 +12,7 @@ namespace {
 absl::StatusOr<ChosenBackend> OpenGpu([[maybe_unused]] std::string kernel_cache,
                                       [[maybe_unused]] Metrics& metrics) {
 #ifdef MLPSERVE_HAS_CUDA
-  auto cuda = MakeCudaBackend({.cache_directory = std::move(kernel_cache)});
+  auto cuda = OpenCudaBackend({.cache_directory = std::move(kernel_cache)});
   if (!cuda.ok()) return cuda.status();
   ChosenBackend chosen{.backend = std::move(cuda->backend)};
   metrics.SetDegraded(Degradation::kNoCublasLt, !cuda->library.ok());

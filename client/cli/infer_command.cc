@@ -6,7 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "client/cli/progress.h"
 #include "client/infer_all.h"
-#include "client/served_block.h"
+#include "client/remote_block.h"
 #include "client/tensor/classes.h"
 
 namespace mlpserve::client {
@@ -19,7 +19,7 @@ std::string Shown(const TensorPath& path) {
 }
 
 // The input file's rows for the block: [rows, features], or [features] as one row.
-absl::StatusOr<std::vector<float>> ReadRows(const TensorPath& path, const ServedBlock& block) {
+absl::StatusOr<std::vector<float>> ReadRows(const TensorPath& path, const RemoteBlock& block) {
   const absl::StatusOr<Tensor> tensor = ReadTensor(path, block.input_name());
   if (!tensor.ok()) return tensor.status();
   const size_t rank = tensor->shape.size();
@@ -49,7 +49,7 @@ absl::StatusOr<std::vector<int64_t>> ReadLabels(const TensorPath& path, int64_t 
   return classes;
 }
 
-absl::StatusOr<std::vector<float>> RunRows(const InferCommand& command, const ServedBlock& block,
+absl::StatusOr<std::vector<float>> RunRows(const InferCommand& command, const RemoteBlock& block,
                                            std::span<const float> rows,
                                            std::chrono::milliseconds deadline,
                                            const Streams& streams) {
@@ -76,8 +76,8 @@ void PrintAccuracy(const Accuracy& accuracy, std::ostream& out) {
 
 absl::Status RunInfer(const InferCommand& command, Client& client,
                       std::chrono::milliseconds deadline, const Streams& streams) {
-  const absl::StatusOr<ServedBlock> block =
-      ServedBlock::Open(client, command.model, command.version, Deadline::In(deadline));
+  const absl::StatusOr<RemoteBlock> block =
+      RemoteBlock::Open(client, command.model, command.version, Deadline::In(deadline));
   if (!block.ok()) return block.status();
   const absl::StatusOr<std::vector<float>> rows = ReadRows(command.input, *block);
   if (!rows.ok()) return rows.status();

@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/infer_all.h"
-#include "client/served_block.h"
+#include "client/remote_block.h"
 #include "client/tensor/classes.h"
 #include "client/tensor/tensor_file.h"
 #include "deploy/demo/digit_picture.h"
@@ -24,7 +24,7 @@ using client::Accuracy;
 using client::Argmax;
 using client::Client;
 using client::Deadline;
-using client::ServedBlock;
+using client::RemoteBlock;
 
 constexpr char kModel[] = "digits";
 constexpr auto kDeadline = std::chrono::seconds(30);
@@ -109,8 +109,8 @@ absl::Status Run(const std::string& grpc_address, const std::string& http_addres
   const absl::StatusOr<TestSet> test = ReadTestSet(file);
   if (!test.ok()) return test.status();
   Client client(grpc_address);
-  const absl::StatusOr<ServedBlock> block =
-      ServedBlock::Open(client, kModel, "", Deadline::In(kDeadline));
+  const absl::StatusOr<RemoteBlock> block =
+      RemoteBlock::Open(client, kModel, "", Deadline::In(kDeadline));
   if (!block.ok()) return block.status();
 
   int64_t requests = 0;

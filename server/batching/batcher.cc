@@ -163,7 +163,7 @@ void Batcher::Drain() {
   --drain_waiters_;
 }
 
-BatcherStats Batcher::stats() const {
+QueueState Batcher::stats() const {
   MutexLock lock(mutex_);
   return {.queued_requests = policy_.queued_requests(),
           .queued_rows = policy_.queued_rows(),

@@ -56,6 +56,7 @@
 #include "server/batching/policy.h"
 #include "server/sync/mutex.h"
 #include "server/vocabulary/batch.h"
+#include "server/vocabulary/queue_state.h"
 #include "server/vocabulary/request.h"
 
 namespace mlpserve {
@@ -73,16 +74,6 @@ struct BatchBuffers {
 // Runs a batch on an idle lane. Calls `done` exactly once, inside or later; `done` may be copied.
 // Must not wait for a batch's delivery, which may wait for it to return.
 using RunBatch = std::function<void(const BatchRun& run, const BatchDone& done)>;
-
-// The state at one moment.
-struct BatcherStats {
-  int64_t queued_requests = 0;  // with rows beyond the slots
-  int64_t queued_rows = 0;      // beyond the slots: what the limit holds for
-  int64_t queued_rows_limit = 0;
-  int64_t slots_in_use = 0;
-  int64_t slots = 0;
-  int64_t copied_bytes = 0;
-};
 
 class Batcher final : public InferSink {
  public:
@@ -113,7 +104,7 @@ class Batcher final : public InferSink {
   void Drain();
 
   // Takes the lock for a moment: for a scrape, not for every request.
-  BatcherStats stats() const;
+  QueueState stats() const;
 
  private:
   struct Turn;

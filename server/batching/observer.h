@@ -5,11 +5,9 @@
 
 #include "absl/status/status.h"
 #include "server/vocabulary/batch.h"
+#include "server/vocabulary/eviction.h"
 
 namespace mlpserve {
-
-// Why a request left the queue without having run.
-enum class Eviction : uint8_t { kDeadline, kTimeout, kCancelled };
 
 // Told what happens, for metrics. Called on any thread, outside of the lock; must be thread-safe.
 class BatchObserver {

@@ -50,20 +50,6 @@ absl::StatusOr<Catalog::Entry> Choose(std::string_view name, const Versions& ver
 
 }  // namespace
 
-std::string_view Name(BlockState state) {
-  switch (state) {
-    case BlockState::kLoading:
-      return "LOADING";
-    case BlockState::kReady:
-      return "READY";
-    case BlockState::kFailed:
-      return "UNAVAILABLE";
-    case BlockState::kUnloading:
-      return "UNLOADING";
-  }
-  return "UNKNOWN";
-}
-
 std::shared_ptr<const Catalog::Blocks> Catalog::Snapshot() const {
   MutexLock lock(pointer_);
   return blocks_;

@@ -16,16 +16,12 @@
 #include "absl/status/statusor.h"
 #include "server/model/block_config.h"
 #include "server/sync/mutex.h"
+#include "server/vocabulary/block_state.h"
 #include "server/vocabulary/request.h"
 
 namespace mlpserve {
 
 class BlockMetrics;
-
-enum class BlockState : uint8_t { kLoading, kReady, kFailed, kUnloading };
-
-// The Open Inference Protocol's words: "LOADING", "READY", "UNAVAILABLE", "UNLOADING".
-std::string_view Name(BlockState state);
 
 // One version of one block.
 struct CatalogEntry {

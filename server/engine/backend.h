@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/spec/block.h"
 #include "server/vocabulary/batch.h"
+#include "server/vocabulary/kernel_variant.h"
 
 namespace mlpserve {
 
@@ -26,13 +27,6 @@ struct LoadOptions {
   int slots = 3;                 // input buffers; at least lanes + 1 lets one fill while others run
   int outputs = 6;               // output buffers; at least lanes
   std::vector<int64_t> buckets;  // ascending row counts to prepare for; empty: the backend chooses
-};
-
-// The variant that runs a layer at a bucket, for metrics and logs.
-struct KernelVariant {
-  std::string layer;
-  int64_t bucket = 0;
-  std::string variant;
 };
 
 class LoadedBlock {

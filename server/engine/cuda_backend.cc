@@ -80,10 +80,10 @@ double Seconds(std::chrono::nanoseconds duration) {
   return std::chrono::duration<double>(duration).count();
 }
 
-class GpuBackend final : public Backend {
+class CudaBackend final : public Backend {
  public:
-  GpuBackend(CudaBackendOptions options, cuda::KernelCompiler compiler, cuda::Device device,
-             std::shared_ptr<const cuda::CublasLt> library)
+  CudaBackend(CudaBackendOptions options, cuda::KernelCompiler compiler, cuda::Device device,
+              std::shared_ptr<const cuda::CublasLt> library)
       : options_(std::move(options)),
         store_(std::move(compiler), std::move(device)),
         library_(std::move(library)) {}
@@ -105,8 +105,8 @@ class GpuBackend final : public Backend {
   const std::shared_ptr<const cuda::CublasLt> library_;  // may be null
 };
 
-absl::StatusOr<std::unique_ptr<LoadedBlock>> GpuBackend::Load(const BlockSpec& block,
-                                                              const LoadOptions& options) {
+absl::StatusOr<std::unique_ptr<LoadedBlock>> CudaBackend::Load(const BlockSpec& block,
+                                                               const LoadOptions& options) {
   if (options.max_rows < 1 || options.slots < 1 || options.outputs < 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("expected at least one row, slot and output, found ", options.max_rows, ", ",
@@ -115,7 +115,7 @@ absl::StatusOr<std::unique_ptr<LoadedBlock>> GpuBackend::Load(const BlockSpec& b
   auto loaded = cuda::CudaBlock::Load(block,
                                       {.max_rows = options.max_rows,
                                        .buckets = options.buckets,
-                                       .choice = static_cast<cuda::KernelChoice>(options_.kernels),
+                                       .choice = options_.kernels,
                                        .tuning_directory = options_.cache_directory,
                                        .library = library_},
                                       store_);
@@ -143,13 +143,10 @@ absl::StatusOr<std::unique_ptr<LoadedBlock>> GpuBackend::Load(const BlockSpec& b
   return std::make_unique<CudaLoadedBlock>(*std::move(loaded), std::move(inputs),
                                            std::move(outputs));
 }
-static_assert(static_cast<int>(CudaBackendOptions::Kernels::kLibrary) ==
-                  static_cast<int>(cuda::KernelChoice::kLibrary),
-              "the backend's and the block's choices are the same, in the same order");
 
 }  // namespace
 
-absl::StatusOr<CudaBackend> MakeCudaBackend(const CudaBackendOptions& options) {
+absl::StatusOr<OpenedCudaBackend> OpenCudaBackend(const CudaBackendOptions& options) {
   const absl::StatusOr<std::vector<cuda::Device>> devices = cuda::FindDevices();
   if (!devices.ok()) return devices.status();
   const cuda::Device& device = devices->front();
@@ -168,10 +165,10 @@ absl::StatusOr<CudaBackend> MakeCudaBackend(const CudaBackendOptions& options) {
   const absl::Status use = cuda::Use(device);
   if (!use.ok()) return use;
   auto library = cuda::CublasLt::Open();
-  return CudaBackend{.backend = std::make_unique<GpuBackend>(
-                         options, cuda::KernelCompiler(*nvrtc, std::move(cache)), device,
-                         library.ok() ? *library : nullptr),
-                     .library = library.status()};
+  return OpenedCudaBackend{.backend = std::make_unique<CudaBackend>(
+                               options, cuda::KernelCompiler(*nvrtc, std::move(cache)), device,
+                               library.ok() ? *library : nullptr),
+                           .library = library.status()};
 }
 
 }  // namespace mlpserve

@@ -13,26 +13,24 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "kernels/cuda/engine/kernel_choice.h"
 #include "server/engine/backend.h"
 
 namespace mlpserve {
 
 struct CudaBackendOptions {
-  // Which kernels compute. All but the first are for tests: one kind everywhere, unmeasured.
-  enum class Kernels : uint8_t { kMeasured, kPlain, kWgmma, kLibrary };
-
   // Compiled kernels and measurements are kept here; empty: everything is made anew at each load.
   std::string cache_directory;
-  Kernels kernels = Kernels::kMeasured;
+  cuda::KernelChoice kernels = cuda::KernelChoice::kMeasured;
 };
 
-struct CudaBackend {
+struct OpenedCudaBackend {
   std::unique_ptr<Backend> backend;
   absl::Status library;  // not OK: there is no cuBLASLt, and so one candidate less for each layer
 };
 
 // Errors: UNAVAILABLE, no usable GPU or no driver; NOT_FOUND, no NVRTC for it; FAILED_PRECONDITION,
 // the cache directory cannot be used.
-absl::StatusOr<CudaBackend> MakeCudaBackend(const CudaBackendOptions& options);
+absl::StatusOr<OpenedCudaBackend> OpenCudaBackend(const CudaBackendOptions& options);
 
 }  // namespace mlpserve

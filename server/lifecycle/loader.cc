@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/model/model_reader.h"
-#include "server/text/utf8.h"
+#include "server/model/utf8.h"
 
 namespace mlpserve {
 namespace {
@@ -21,24 +21,6 @@ std::string Label(const std::string& name, int64_t version) {
 
 double Milliseconds(Duration duration) {
   return std::chrono::duration<double, std::milli>(duration).count();
-}
-
-QueueState QueueOf(const ServedBlock& served) {
-  const BatcherStats stats = served.stats();
-  return {.queued_requests = stats.queued_requests,
-          .queued_rows = stats.queued_rows,
-          .queued_rows_limit = stats.queued_rows_limit,
-          .slots_in_use = stats.slots_in_use,
-          .slots = stats.slots};
-}
-
-std::vector<VariantLabel> Labels(const std::vector<KernelVariant>& variants) {
-  std::vector<VariantLabel> labels;
-  labels.reserve(variants.size());
-  for (const KernelVariant& v : variants) {
-    labels.push_back({.layer = v.layer, .bucket = v.bucket, .variant = v.variant});
-  }
-  return labels;
 }
 
 }  // namespace
@@ -89,8 +71,8 @@ absl::Status Loader::LoadVersion(const BlockConfig& config, int64_t version) {
     metrics_.RemoveBlock(config.name, version);
     return served.status();
   }
-  metrics_.SetQueue(config.name, version, [served = *served] { return QueueOf(*served); });
-  metrics_.SetVariants(config.name, version, Labels((*served)->variants()));
+  metrics_.SetQueue(config.name, version, [served = *served] { return served->stats(); });
+  metrics_.SetVariants(config.name, version, (*served)->variants());
   const Duration took = Clock::now() - begin;
   metrics_.RecordLoad(config.name, version, took);
   catalog_.Put({.config = config,

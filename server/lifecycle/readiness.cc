@@ -22,13 +22,10 @@ absl::Status Readiness(const ServingState& state, const Catalog& catalog) {
 std::vector<ModelStatus> ModelStates(const Catalog& catalog) {
   std::vector<ModelStatus> states;
   for (const Catalog::Entry& entry : catalog.All()) {
-    states.push_back({.model = entry->config.name,
-                      .version = entry->version,
-                      .state = static_cast<ModelState>(entry->state)});
+    states.push_back(
+        {.model = entry->config.name, .version = entry->version, .state = entry->state});
   }
   return states;
 }
-static_assert(static_cast<int>(BlockState::kUnloading) == static_cast<int>(ModelState::kUnloading),
-              "the catalog's and the metrics' states are the same, in the same order");
 
 }  // namespace mlpserve

@@ -8,18 +8,6 @@
 namespace mlpserve {
 namespace {
 
-EvictionReason ReasonOf(Eviction eviction) {
-  switch (eviction) {
-    case Eviction::kDeadline:
-      return EvictionReason::kDeadline;
-    case Eviction::kTimeout:
-      return EvictionReason::kTimeout;
-    case Eviction::kCancelled:
-      break;
-  }
-  return EvictionReason::kCancelled;
-}
-
 BatchBuffers BuffersOf(LoadedBlock& block, const LoadOptions& load) {
   BatchBuffers buffers;
   for (int i = 0; i < load.slots; ++i) buffers.slots.push_back(block.input(i));
@@ -48,7 +36,7 @@ class ServedBlock::Observer final : public BatchObserver {
                            .compute_output = timing.done - timing.infer_ended});
   }
 
-  void OnEviction(Eviction reason) override { metrics_->RecordEviction(ReasonOf(reason)); }
+  void OnEviction(Eviction reason) override { metrics_->RecordEviction(reason); }
 
  private:
   const LoadedBlock& block_;

@@ -41,7 +41,7 @@ class ServedBlock {
   static std::shared_ptr<InferSink> Sink(const std::shared_ptr<ServedBlock>& served);
 
   void Drain() { batcher_->Drain(); }
-  BatcherStats stats() const { return batcher_->stats(); }
+  QueueState stats() const { return batcher_->stats(); }
   std::vector<KernelVariant> variants() const { return block_->variants(); }
 
  private:

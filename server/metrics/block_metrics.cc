@@ -161,7 +161,7 @@ void BlockMetrics::RecordBatch(const BatchSample& sample) {
   adder.Add(batch + 3, NotNegative(sample.compute_output));
 }
 
-void BlockMetrics::RecordEviction(EvictionReason reason) {
+void BlockMetrics::RecordEviction(Eviction reason) {
   Adder(shards_.get()).Add(kEvictions + static_cast<size_t>(reason), 1);
 }
 

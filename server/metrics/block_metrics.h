@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "server/vocabulary/eviction.h"
 
 namespace mlpserve {
 
@@ -47,9 +48,6 @@ struct BatchSample {
   std::chrono::nanoseconds compute_infer{};
   std::chrono::nanoseconds compute_output{};
 };
-
-// Why a request left the queue without having run.
-enum class EvictionReason : uint8_t { kDeadline, kTimeout, kCancelled };
 
 struct CountAndTime {
   uint64_t count = 0;
@@ -91,7 +89,7 @@ class BlockMetrics {
   // recorded here too, beside RecordEviction.
   void RecordFailure(absl::StatusCode code, std::chrono::nanoseconds total);
   void RecordBatch(const BatchSample& sample);
-  void RecordEviction(EvictionReason reason);
+  void RecordEviction(Eviction reason);
 
   BlockStatistics Statistics() const;
 

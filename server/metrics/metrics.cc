@@ -5,6 +5,7 @@
 #include <sstream>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "server/metrics/family_writer.h"
 #include "server/metrics/metric_table.h"
 
@@ -13,9 +14,6 @@ namespace {
 
 using Seconds = std::chrono::duration<double>;
 
-// By ModelState: the words of the Open Inference Protocol's repository index, in small letters.
-constexpr std::array<const char*, 4> kModelStates = {"loading", "ready", "unavailable",
-                                                     "unloading"};
 // By Degradation.
 constexpr std::array<const char*, 4> kDegradationReasons = {"no_gpu", "no_nvrtc", "no_cublaslt",
                                                             "no_nvml"};
@@ -87,7 +85,7 @@ void Metrics::SetQueue(const std::string& model, int64_t version,
 }
 
 void Metrics::SetVariants(const std::string& model, int64_t version,
-                          std::vector<VariantLabel> variants) {
+                          std::vector<KernelVariant> variants) {
   MutexLock lock(mutex_);
   const auto block = blocks_.find({model, version});
   if (block != blocks_.end()) block->second.variants = std::move(variants);
@@ -183,9 +181,10 @@ void Metrics::WriteModels(FamilyWriter& writer) const {
   if (model_states_) {
     for (const ModelStatus& status : model_states_()) {
       const MetricLabels labels = BlockLabels(status.model, status.version);
-      for (size_t i = 0; i < kModelStates.size(); ++i) {
-        writer.Add(MetricId::kModelState, With(labels, "state", kModelStates[i]),
-                   static_cast<size_t>(status.state) == i ? 1 : 0);
+      for (const BlockState state : kBlockStates) {
+        const std::string label = absl::AsciiStrToLower(std::string(Name(state)));
+        writer.Add(MetricId::kModelState, With(labels, "state", label),
+                   status.state == state ? 1 : 0);
       }
     }
   }
@@ -205,7 +204,7 @@ void Metrics::WriteBlocks(FamilyWriter& writer) const {
     block.metrics->Export(writer);
     const MetricLabels labels = BlockLabels(version.first, version.second);
     if (block.queue) WriteQueue(writer, labels, block.queue());
-    for (const VariantLabel& variant : block.variants) {
+    for (const KernelVariant& variant : block.variants) {
       MetricLabels of_variant = With(labels, "layer", variant.layer);
       of_variant = With(std::move(of_variant), "bucket", std::to_string(variant.bucket));
       of_variant = With(std::move(of_variant), "variant", variant.variant);

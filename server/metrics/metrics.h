@@ -33,33 +33,18 @@
 #include "server/metrics/block_metrics.h"
 #include "server/metrics/status_label.h"
 #include "server/sync/mutex.h"
+#include "server/vocabulary/block_state.h"
+#include "server/vocabulary/kernel_variant.h"
+#include "server/vocabulary/queue_state.h"
 
 namespace mlpserve {
 
 class FamilyWriter;
 
-// A block's queue at this moment.
-struct QueueState {
-  int64_t queued_requests = 0;  // waiting for a batch
-  int64_t queued_rows = 0;
-  int64_t queued_rows_limit = 0;
-  int64_t slots_in_use = 0;
-  int64_t slots = 0;
-};
-
-enum class ModelState : uint8_t { kLoading, kReady, kFailed, kUnloading };
-
 struct ModelStatus {
   std::string model;
   int64_t version = 0;  // 0: failed before a version was chosen
-  ModelState state = ModelState::kLoading;
-};
-
-// The kernel that runs a layer at a bucket.
-struct VariantLabel {
-  std::string layer;
-  int64_t bucket = 0;
-  std::string variant;
+  BlockState state = BlockState::kLoading;
 };
 
 // Something that makes the server slower or blinder than it was meant to be.
@@ -102,7 +87,7 @@ class Metrics {
   // A reload replaces them. An empty `read` ends the export: call it so, unless it was replaced,
   // before what it reads is destroyed.
   void SetQueue(const std::string& model, int64_t version, std::function<QueueState()> read);
-  void SetVariants(const std::string& model, int64_t version, std::vector<VariantLabel> variants);
+  void SetVariants(const std::string& model, int64_t version, std::vector<KernelVariant> variants);
 
   // How long the last load of a block took, files to warm, and how often loads failed or replaced
   // a version that was serving. A block whose load fails need not have been added.
@@ -130,7 +115,7 @@ class Metrics {
   struct Block {
     std::shared_ptr<BlockMetrics> metrics;
     std::function<QueueState()> queue;
-    std::vector<VariantLabel> variants;
+    std::vector<KernelVariant> variants;
   };
 
   void WriteProcess(FamilyWriter& writer) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

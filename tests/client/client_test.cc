@@ -27,7 +27,7 @@ struct DoubleCall {
 
   std::vector<float> values;
   int64_t shape[2];
-  InferCall call;
+  InferQuery call;
 };
 
 class ClientTest : public ::testing::Test {

@@ -7,11 +7,11 @@
 namespace mlpserve {
 namespace {
 
-using Kernels = CudaBackendOptions::Kernels;
+using Kernels = cuda::KernelChoice;
 
 template <Kernels kernels>
 std::unique_ptr<Backend> Make() {
-  auto backend = MakeCudaBackend(
+  auto backend = OpenCudaBackend(
       {.cache_directory = testing::TempDir() + "mlpserve-kernels", .kernels = kernels});
   if (backend.ok()) return std::move(backend->backend);
   std::fprintf(stderr, "%s\n", std::string(backend.status().message()).c_str());

@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/cuda/driver/stream.h"
 #include "kernels/cuda/engine/cublas_lt.h"
+#include "kernels/cuda/engine/kernel_choice.h"
 #include "kernels/cuda/engine/kernel_store.h"
 #include "kernels/cuda/engine/product.h"
 #include "kernels/cuda/engine/step.h"
@@ -27,15 +28,6 @@
 namespace mlpserve::cuda {
 
 inline constexpr double kLeastGain = 0.02;
-
-// What may compute a product. All but the first take the first candidate of their kind, unmeasured:
-// they are for tests, which want each kind everywhere.
-enum class KernelChoice {
-  kMeasured,
-  kPlain,    // ffma, mma and mma_rows
-  kWgmma,    // where the device has it and the format allows it, else as kPlain
-  kLibrary,  // cuBLASLt; kPlain where rows must not depend on their batch
-};
 
 struct ChosenKernel {
   PlanRow plan;

@@ -80,7 +80,7 @@ void Stress(FakeBackend::Options fake, BatchingOptions options, Served::Shape sh
   std::atomic<bool> stop{false};
   std::thread scraper([&] {
     for (bool fail = false; !stop; fail = !fail) {
-      const BatcherStats stats = served.batcher->stats();
+      const QueueState stats = served.batcher->stats();
       EXPECT_LE(stats.queued_rows, stats.queued_rows_limit);
       EXPECT_LE(stats.slots_in_use, stats.slots);
       served.backend.FailRuns(fail ? absl::InternalError("now and then") : absl::OkStatus());
@@ -99,7 +99,7 @@ void Stress(FakeBackend::Options fake, BatchingOptions options, Served::Shape sh
   EXPECT_EQ(tally.answered, tally.submitted);
   EXPECT_EQ(tally.foreign, 0);
   EXPECT_GT(tally.served, kProducers * kRequests / 10);
-  const BatcherStats stats = served.batcher->stats();
+  const QueueState stats = served.batcher->stats();
   EXPECT_EQ(stats.queued_rows, 0);
   EXPECT_EQ(stats.slots_in_use, 0);
   EXPECT_EQ(stats.copied_bytes, 0);

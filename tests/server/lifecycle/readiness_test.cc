@@ -44,7 +44,7 @@ TEST_F(ReadinessTest, StatesAreTheCatalogs) {
   const auto states = ModelStates(catalog_);
   ASSERT_EQ(states.size(), 1u);
   EXPECT_EQ(states[0].model, "broken");
-  EXPECT_EQ(states[0].state, ModelState::kFailed);
+  EXPECT_EQ(states[0].state, BlockState::kFailed);
 }
 
 }  // namespace

@@ -224,10 +224,10 @@ TEST(BlockMetrics, CountsFailuresByCode) {
 
 TEST(BlockMetrics, CountsEvictionsByReason) {
   BlockMetrics block("m", 1);
-  block.RecordEviction(EvictionReason::kDeadline);
-  block.RecordEviction(EvictionReason::kTimeout);
-  block.RecordEviction(EvictionReason::kTimeout);
-  block.RecordEviction(EvictionReason::kCancelled);
+  block.RecordEviction(Eviction::kDeadline);
+  block.RecordEviction(Eviction::kTimeout);
+  block.RecordEviction(Eviction::kTimeout);
+  block.RecordEviction(Eviction::kCancelled);
   const auto families = Exported(block);
   const auto evictions = ByLastLabel(families.at("mlpserve_evictions_total"));
   const std::map<std::string, double> expected = {

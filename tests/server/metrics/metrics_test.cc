@@ -44,7 +44,7 @@ void PlayScenario(Metrics& metrics) {
   block->RecordRequest(Sample(6));
   block->RecordBatch({7, 8, microseconds(3), microseconds(90), microseconds(4)});
   block->RecordFailure(absl::StatusCode::kDeadlineExceeded, milliseconds(5));
-  block->RecordEviction(EvictionReason::kDeadline);
+  block->RecordEviction(Eviction::kDeadline);
   metrics.SetQueue("digits", 1, [] {
     return QueueState{.queued_requests = 2,
                       .queued_rows = 9,
@@ -58,8 +58,8 @@ void PlayScenario(Metrics& metrics) {
   metrics.RecordLoadFailure("broken");
   metrics.RecordRefusal(absl::StatusCode::kNotFound);
   metrics.SetModelStates([] {
-    return std::vector<ModelStatus>{{"broken", 0, ModelState::kFailed},
-                                    {"digits", 1, ModelState::kReady}};
+    return std::vector<ModelStatus>{{"broken", 0, BlockState::kFailed},
+                                    {"digits", 1, BlockState::kReady}};
   });
   metrics.SetConnections([] { return 4; });
   metrics.SetBackend("cpu");

@@ -3,7 +3,6 @@
 #pragma once
 
 #include "kernels/cuda/device/gemm_args.cuh"
-#include "kernels/cuda/device/ptx/global_memory.cuh"
 
 namespace mlpserve::cuda {
 
@@ -52,7 +51,9 @@ __device__ __forceinline__ bool SumSplits(const GemmArgs& args, int tile,
   float* own = place(blockIdx.y);
 #pragma unroll
   for (int v = 0; v < kValues; v += 4) {
-    StoreFourToL2(own + v * kThreads, {values[v], values[v + 1], values[v + 2], values[v + 3]});
+    asm volatile("st.global.cg.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(own + v * kThreads),
+                 "f"(values[v]), "f"(values[v + 1]), "f"(values[v + 2]), "f"(values[v + 3])
+                 : "memory");
     // Sums start from zero below.
     values[v] = values[v + 1] = values[v + 2] = values[v + 3] = 0.0f;
   }
@@ -71,11 +72,15 @@ __device__ __forceinline__ bool SumSplits(const GemmArgs& args, int tile,
     const float* part = place(split);
 #pragma unroll
     for (int v = 0; v < kValues; v += 4) {
-      const float4 four = LoadFourFromL2(part + v * kThreads);
-      values[v] += four.x;
-      values[v + 1] += four.y;
-      values[v + 2] += four.z;
-      values[v + 3] += four.w;
+      float a, b, c, d;
+      asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
+                   : "=f"(a), "=f"(b), "=f"(c), "=f"(d)
+                   : "l"(part + v * kThreads)
+                   : "memory");
+      values[v] += a;
+      values[v + 1] += b;
+      values[v + 2] += c;
+      values[v + 3] += d;
     }
   }
   return true;

@@ -58,8 +58,7 @@ __device__ __forceinline__ void Consume(const GemmArgs& args, const TensorMap& y
                 rank);
     UnscaleRows(sums, args, origin.x, thread);
     if constexpr (kColumnVectors > 0) {
-      CommitCopies();
-      WaitForCopies<0>();
+      WaitCopies();
       SyncThreads(1 + consumer, kWarpgroupThreads);
     }
     between.Run(place, sums);

@@ -1,4 +1,4 @@
-#include "client/served_block.h"
+#include "client/remote_block.h"
 
 #include <algorithm>
 #include <utility>
@@ -20,7 +20,7 @@ bool IsRows(const std::vector<TensorMetadata>& tensors) {
 
 }  // namespace
 
-absl::StatusOr<ServedBlock> ServedBlock::Open(Client& client, const std::string& name,
+absl::StatusOr<RemoteBlock> RemoteBlock::Open(Client& client, const std::string& name,
                                               const std::string& version, Deadline deadline) {
   const absl::StatusOr<BlockMetadata> metadata = client.Describe(name, version, deadline);
   if (!metadata.ok()) return metadata.status();
@@ -36,7 +36,7 @@ absl::StatusOr<ServedBlock> ServedBlock::Open(Client& client, const std::string&
 
   const TensorMetadata& input = metadata->inputs[0];
   const TensorMetadata& output = metadata->outputs[0];
-  ServedBlock block;
+  RemoteBlock block;
   block.client_ = &client;
   block.name_ = name;
   block.version_ = version;
@@ -50,7 +50,7 @@ absl::StatusOr<ServedBlock> ServedBlock::Open(Client& client, const std::string&
   return block;
 }
 
-absl::Status ServedBlock::CheckRows(std::span<const float> rows) const {
+absl::Status RemoteBlock::CheckRows(std::span<const float> rows) const {
   if (!rows.empty() && rows.size() % static_cast<size_t>(input_features_) == 0) {
     return absl::OkStatus();
   }
@@ -59,9 +59,9 @@ absl::Status ServedBlock::CheckRows(std::span<const float> rows) const {
                                                  " values, found ", rows.size(), " values"));
 }
 
-// Calls send(call) with the call that carries `rows`.
+// Calls send(query) with the query that carries `rows`.
 template <class Send>
-void ServedBlock::WithCall(std::span<const float> rows, Send send) const {
+void RemoteBlock::WithQuery(std::span<const float> rows, Send send) const {
   const int64_t shape[] = {static_cast<int64_t>(rows.size()) / input_features_, input_features_};
   Tensor rounded;
   std::span<const std::byte> bytes = std::as_bytes(rows);
@@ -69,14 +69,14 @@ void ServedBlock::WithCall(std::span<const float> rows, Send send) const {
     rounded = FromFloats(rows, {}, input_type_);
     bytes = std::as_bytes(std::span(rounded.bytes.data(), rounded.bytes.size()));
   }
-  InferCall call;
-  call.model = name_;
-  call.version = version_;
-  call.inputs.push_back({input_name_, input_type_, shape, bytes});
-  send(call);
+  InferQuery query;
+  query.model = name_;
+  query.version = version_;
+  query.inputs.push_back({input_name_, input_type_, shape, bytes});
+  send(query);
 }
 
-absl::StatusOr<std::vector<float>> ServedBlock::OutputOf(const InferResult& result,
+absl::StatusOr<std::vector<float>> RemoteBlock::OutputOf(const InferResult& result,
                                                          int64_t rows) const {
   if (result.outputs.size() != 1) {
     return absl::InternalError(
@@ -92,24 +92,24 @@ absl::StatusOr<std::vector<float>> ServedBlock::OutputOf(const InferResult& resu
   return ToFloats(tensor);
 }
 
-absl::StatusOr<std::vector<float>> ServedBlock::Infer(std::span<const float> rows,
+absl::StatusOr<std::vector<float>> RemoteBlock::Infer(std::span<const float> rows,
                                                       Deadline deadline) const {
   if (absl::Status status = CheckRows(rows); !status.ok()) return status;
   absl::StatusOr<InferResult> result;
-  WithCall(rows, [&](const InferCall& call) { result = client_->Infer(call, deadline); });
+  WithQuery(rows, [&](const InferQuery& query) { result = client_->Infer(query, deadline); });
   if (!result.ok()) return result.status();
   return OutputOf(*result, static_cast<int64_t>(rows.size()) / input_features_);
 }
 
-void ServedBlock::InferAsync(std::span<const float> rows, Deadline deadline, Done done) const {
+void RemoteBlock::InferAsync(std::span<const float> rows, Deadline deadline, Done done) const {
   if (absl::Status status = CheckRows(rows); !status.ok()) {
     std::move(done)(status);
     return;
   }
   const int64_t count = static_cast<int64_t>(rows.size()) / input_features_;
-  WithCall(rows, [&](const InferCall& call) {
+  WithQuery(rows, [&](const InferQuery& query) {
     client_->InferAsync(
-        call, deadline,
+        query, deadline,
         [block = *this, count, done = std::move(done)](absl::StatusOr<InferResult> result) mutable {
           if (!result.ok()) {
             std::move(done)(result.status());

@@ -15,11 +15,11 @@
 namespace mlpserve::client {
 
 // Thread-safe; copies are cheap and need the client alive.
-class ServedBlock {
+class RemoteBlock {
  public:
   // Asks the server for the block's tensors. FAILED_PRECONDITION: not of this form, with what was
   // found; otherwise as Client::Describe. An empty version means the server's choice at each call.
-  static absl::StatusOr<ServedBlock> Open(Client& client, const std::string& name,
+  static absl::StatusOr<RemoteBlock> Open(Client& client, const std::string& name,
                                           const std::string& version, Deadline deadline);
 
   const std::string& name() const { return name_; }
@@ -40,12 +40,12 @@ class ServedBlock {
   void InferAsync(std::span<const float> rows, Deadline deadline, Done done) const;
 
  private:
-  ServedBlock() = default;
+  RemoteBlock() = default;
 
   absl::Status CheckRows(std::span<const float> rows) const;
   absl::StatusOr<std::vector<float>> OutputOf(const InferResult& result, int64_t rows) const;
   template <class Send>
-  void WithCall(std::span<const float> rows, Send send) const;
+  void WithQuery(std::span<const float> rows, Send send) const;
 
   Client* client_ = nullptr;
   std::string name_, version_, input_name_, output_name_;

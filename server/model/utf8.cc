@@ -1,4 +1,4 @@
-#include "server/text/utf8.h"
+#include "server/model/utf8.h"
 
 #include <cstddef>
 #include <cstdint>

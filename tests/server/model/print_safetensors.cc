@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "server/safetensors/reader.h"
+#include "server/model/safetensors.h"
 
 namespace mlpserve {
 namespace {

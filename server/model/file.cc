@@ -1,4 +1,4 @@
-#include "server/safetensors/file.h"
+#include "server/model/file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

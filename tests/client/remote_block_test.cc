@@ -1,4 +1,4 @@
-#include "client/served_block.h"
+#include "client/remote_block.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -17,16 +17,16 @@ using ::testing::HasSubstr;
 
 Deadline Soon() { return Deadline::In(std::chrono::seconds(20)); }
 
-class ServedBlockTest : public ::testing::Test {
+class RemoteBlockTest : public ::testing::Test {
  protected:
-  absl::StatusOr<ServedBlock> Open() { return ServedBlock::Open(client_, "double", "", Soon()); }
+  absl::StatusOr<RemoteBlock> Open() { return RemoteBlock::Open(client_, "double", "", Soon()); }
 
   FakeServer server_;
   Client client_{server_.address()};
 };
 
-TEST_F(ServedBlockTest, KnowsItsTensors) {
-  const ServedBlock block = Open().value();
+TEST_F(RemoteBlockTest, KnowsItsTensors) {
+  const RemoteBlock block = Open().value();
   EXPECT_EQ(block.input_name(), "x");
   EXPECT_EQ(block.output_name(), "y");
   EXPECT_EQ(block.input_features(), 3);
@@ -34,7 +34,7 @@ TEST_F(ServedBlockTest, KnowsItsTensors) {
   EXPECT_EQ(block.max_rows(), 4);
 }
 
-TEST_F(ServedBlockTest, RowsTravelInTheBlocksType) {
+TEST_F(RemoteBlockTest, RowsTravelInTheBlocksType) {
   const std::vector<float> rows = {1, 2, 1.0f + 0x1p-20f};
   for (const char* type : {"FP32", "FP16", "BF16"}) {
     server_.service().datatype = type;
@@ -49,7 +49,7 @@ TEST_F(ServedBlockTest, RowsTravelInTheBlocksType) {
   }
 }
 
-TEST_F(ServedBlockTest, ABlockOfAnotherFormIsRefusedWithWhatWasFound) {
+TEST_F(RemoteBlockTest, ABlockOfAnotherFormIsRefusedWithWhatWasFound) {
   server_.service().shape = {-1, 3, 3};
   EXPECT_THAT(std::string(Open().status().message()),
               HasSubstr("found x FP32 [-1,3,3] and y FP32 [-1,3,3]"));
@@ -58,8 +58,8 @@ TEST_F(ServedBlockTest, ABlockOfAnotherFormIsRefusedWithWhatWasFound) {
   EXPECT_EQ(Open().status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
-TEST_F(ServedBlockTest, RowsThatAreNotWholeAreRefused) {
-  const ServedBlock block = Open().value();
+TEST_F(RemoteBlockTest, RowsThatAreNotWholeAreRefused) {
+  const RemoteBlock block = Open().value();
   const std::vector<float> four(4);
   EXPECT_EQ(block.Infer(four, Soon()).status().message(),
             "input 'x' of block 'double': expected whole rows of 3 values, found 4 values");
@@ -69,7 +69,7 @@ TEST_F(ServedBlockTest, RowsThatAreNotWholeAreRefused) {
   EXPECT_EQ(done.get_future().get().code(), absl::StatusCode::kInvalidArgument);
 }
 
-TEST_F(ServedBlockTest, AnAnswerOfAnotherShapeIsInternal) {
+TEST_F(RemoteBlockTest, AnAnswerOfAnotherShapeIsInternal) {
   server_.service().infer = [](const auto& message, auto& response) {
     grpc::Status status = FakeService::Double(message, response);
     response.mutable_outputs(0)->set_shape(0, 3);
@@ -82,7 +82,7 @@ TEST_F(ServedBlockTest, AnAnswerOfAnotherShapeIsInternal) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("expected FP32 [1,3], found FP32 [3,1]"));
 }
 
-TEST_F(ServedBlockTest, InferAllReturnsTheRowsInOrderWhateverTheRequestSize) {
+TEST_F(RemoteBlockTest, InferAllReturnsTheRowsInOrderWhateverTheRequestSize) {
   std::vector<float> rows(99);
   std::iota(rows.begin(), rows.end(), 0.0f);
   std::vector<float> expected(rows);
@@ -96,13 +96,13 @@ TEST_F(ServedBlockTest, InferAllReturnsTheRowsInOrderWhateverTheRequestSize) {
   }
 }
 
-TEST_F(ServedBlockTest, InferAllTakesMaxRowsUnlessToldOtherwise) {
+TEST_F(RemoteBlockTest, InferAllTakesMaxRowsUnlessToldOtherwise) {
   const std::vector<float> rows(30);  // ten
   ASSERT_TRUE(InferAll(Open().value(), rows, {.deadline = std::chrono::seconds(20)}).ok());
   EXPECT_EQ(server_.service().calls, 3);  // of 4, 4 and 2 rows
 }
 
-TEST_F(ServedBlockTest, InferAllKeepsToItsRequestsInFlight) {
+TEST_F(RemoteBlockTest, InferAllKeepsToItsRequestsInFlight) {
   const std::vector<float> rows(180);  // sixty
   for (const int in_flight : {1, 3}) {
     server_.service().most_at_once = 0;
@@ -115,7 +115,7 @@ TEST_F(ServedBlockTest, InferAllKeepsToItsRequestsInFlight) {
   }
 }
 
-TEST_F(ServedBlockTest, InferAllStopsAtTheFirstErrorAndNamesTheRows) {
+TEST_F(RemoteBlockTest, InferAllStopsAtTheFirstErrorAndNamesTheRows) {
   server_.service().infer = [](const auto& message, auto& response) {
     const std::vector<float> values =
         ToFloats({ElementType::kFp32, {}, message.raw_input_contents(0)});
@@ -135,7 +135,7 @@ TEST_F(ServedBlockTest, InferAllStopsAtTheFirstErrorAndNamesTheRows) {
   EXPECT_LT(server_.service().calls, 20);
 }
 
-TEST_F(ServedBlockTest, InferAllReportsProgressWhileItWaits) {
+TEST_F(RemoteBlockTest, InferAllReportsProgressWhileItWaits) {
   std::promise<void> answer;
   const std::shared_future<void> answered = answer.get_future().share();
   server_.service().infer = [&](const auto& message, auto& response) {
@@ -158,7 +158,7 @@ TEST_F(ServedBlockTest, InferAllReportsProgressWhileItWaits) {
   EXPECT_EQ(reported.back(), 1);
 }
 
-TEST_F(ServedBlockTest, InferAllRefusesWrongOptionsAndRows) {
+TEST_F(RemoteBlockTest, InferAllRefusesWrongOptionsAndRows) {
   const std::vector<float> rows(3);
   const auto code = [&](std::span<const float> values, InferAllOptions options) {
     options.deadline = std::chrono::seconds(20);

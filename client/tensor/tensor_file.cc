@@ -9,8 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "client/tensor/csv.h"
 #include "client/tensor/npy.h"
-#include "server/model/safetensors.h"
-#include "server/model/safetensors_writer.h"
+#include "server/safetensors/reader.h"
+#include "server/safetensors/writer.h"
 
 namespace mlpserve::client {
 namespace {

@@ -4,8 +4,8 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
-#include "server/model/strict_json.h"
-#include "server/model/utf8.h"
+#include "server/text/strict_json.h"
+#include "server/text/utf8.h"
 
 namespace mlpserve {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/mlp_model.pb.h"
-#include "server/model/strict_json.h"
+#include "server/text/strict_json.h"
 
 namespace mlpserve {
 namespace {

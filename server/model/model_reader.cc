@@ -6,8 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/model/model_json.h"
-#include "server/model/safetensors.h"
-#include "server/model/strict_json.h"
+#include "server/safetensors/reader.h"
+#include "server/text/strict_json.h"
 
 namespace mlpserve {
 namespace {

@@ -12,7 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/model/model_reader.h"
-#include "server/model/utf8.h"
+#include "server/text/utf8.h"
 
 namespace mlpserve {
 namespace {

@@ -4,7 +4,7 @@
 #include <bit>
 #include <cstring>
 
-#include "server/model/utf8.h"
+#include "server/text/utf8.h"
 
 namespace mlpserve {
 namespace {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "server/model/model_reader.h"
-#include "server/model/safetensors.h"
+#include "server/safetensors/reader.h"
 #include "tests/conformance/conformance.h"
 #include "tests/source_folder.h"
 

@@ -3,7 +3,7 @@
 #include <unistd.h>
 
 #include "absl/strings/str_cat.h"
-#include "server/model/safetensors.h"
+#include "server/safetensors/reader.h"
 #include "tests/fuzz/require.h"
 
 namespace mlpserve {

@@ -35,7 +35,13 @@ OWN = {
     "kernels/cuda/bench": ["kernels/cuda/tiles/", "kernels/cuda/device/"],
     "server/sync": [],
     "server/vocabulary": [],
-    "server/model": ["kernels/spec/", "kernels/status/", "proto/mlp_model"],
+    # Leaves: text and weights are the same to server and client, which include both alike.
+    "server/text": [],
+    "server/safetensors": ["server/text/", "kernels/spec/", "kernels/status/"],
+    "server/model": [
+        "server/safetensors/", "server/text/", "kernels/spec/", "kernels/status/",
+        "proto/mlp_model",
+    ],
     "server/metrics": ["server/sync/", "server/vocabulary/"],
     "server/catalog": [
         "server/vocabulary/", "server/sync/", "server/model/", "server/metrics/", "kernels/status/",
@@ -44,17 +50,17 @@ OWN = {
     "server/engine": ["server/vocabulary/", "server/sync/", "kernels/"],
     "server/transport": [
         "server/vocabulary/", "server/catalog/", "server/version.h", "server/sync/",
-        "server/model/", "server/metrics/", "kernels/spec/datatype.h", "kernels/status/",
+        "server/text/", "server/model/", "server/metrics/", "kernels/spec/datatype.h", "kernels/status/",
         "proto/",
     ],
     "server/lifecycle": [
-        "server/vocabulary/", "server/catalog/", "server/sync/", "server/model/",
-        "server/metrics/", "server/batching/", "server/engine/", "kernels/",
+        "server/vocabulary/", "server/catalog/", "server/sync/", "server/text/",
+        "server/model/", "server/metrics/", "server/batching/", "server/engine/", "kernels/",
     ],
     "server/tools": EVERYTHING,
     "server": EVERYTHING,
-    "client": ["server/model/safetensors", "kernels/spec/", "proto/"],
-    "deploy": ["client/", "server/model/safetensors.h", "kernels/spec/"],
+    "client": ["server/safetensors/", "kernels/spec/", "kernels/status/", "proto/"],
+    "deploy": ["client/"],
     "tests": EVERYTHING,
 }
 

@@ -6,6 +6,7 @@
 #include "kernels/cuda/engine/batch_norm_step.h"
 #include "kernels/cuda/engine/elementwise_step.h"
 #include "kernels/cuda/engine/split_step.h"
+#include "kernels/cuda/engine/weight_upload.h"
 #include "kernels/cuda/tiles/wgmma_launch.h"
 #include "kernels/spec/canonical.h"
 #include "kernels/status/status_macros.h"
@@ -27,68 +28,30 @@ absl::StatusOr<Activation> LayerBuilder::AllocateActivation(int64_t features, in
   return Activation{.data = *data, .features = features, .stride = stride, .type = type};
 }
 
-absl::Status LayerBuilder::UploadWeight(const LayerSpec& layer, ComputeType compute,
-                                        const Stream& stream, Product& product) {
-  const DataType type = StorageType(compute);
-  const int64_t stride = AlignedStride(layer.inputs, type);
-  absl::StatusOr<DeviceMemory> memory =
-      DeviceMemory::Allocate(static_cast<size_t>(layer.outputs * stride) * ByteSize(type));
-  if (!memory.ok()) return memory.status();
-  product.weight = std::make_shared<const DeviceMemory>(*std::move(memory));
-  void* weight = product.weight->get();
-  product.args.w = weight;
-  product.args.w_stride = stride;
-  const size_t bytes = layer.weight.size() * sizeof(float);
-  if (type == DataType::kFp32 && stride == layer.inputs) {
-    return CopyToDevice(weight, layer.weight.data(), bytes);
+absl::Status LayerBuilder::AddWeight(const LayerSpec& layer, ComputeType compute,
+                                     const Stream& stream, Product& product) {
+  MLPSERVE_ASSIGN_OR_RETURN(DeviceMemory weight, UploadWeight(layer, compute, store_, stream));
+  product.args.w = weight.get();
+  product.args.w_stride = AlignedStride(layer.inputs, StorageType(compute));
+  product.weight = std::make_shared<const DeviceMemory>(std::move(weight));
+  if (compute != ComputeType::kFp32 || halves_->get() == nullptr || !MayBeSplit(layer)) {
+    return absl::OkStatus();
   }
-  const absl::StatusOr<DeviceMemory> as_given = DeviceMemory::Allocate(bytes);
-  if (!as_given.ok()) return as_given.status();
-  MLPSERVE_RETURN_IF_ERROR(CopyToDevice(as_given->get(), layer.weight.data(), bytes));
-  GemmArgs args;
-  args.x = as_given->get();
-  args.x_stride = layer.inputs;
-  args.y = weight;
-  args.y_stride = stride;
-  args.n = static_cast<int32_t>(layer.inputs);
-  const auto convert = ElementwiseStep::Make({}, {.y = type}, args, store_);
-  if (!convert.ok()) return convert.status();
-  MLPSERVE_RETURN_IF_ERROR((*convert)->Launch(static_cast<int32_t>(layer.outputs), stream));
-  return stream.Synchronize();
-}
-
-// What the kernels read that make FP32 products out of three of TF32: twice the memory of args.w.
-absl::Status LayerBuilder::UploadHalves(const Stream& stream, Product& product) {
-  const int64_t stride = SplitStrideOfW(product.args.k);
-  absl::StatusOr<DeviceMemory> memory =
-      DeviceMemory::Allocate(static_cast<size_t>(product.args.n * stride) * sizeof(float));
-  if (!memory.ok()) return memory.status();
-  product.weight_halves = std::make_shared<const DeviceMemory>(*std::move(memory));
-  const auto split =
-      SplitStep::Make({.from = static_cast<const float*>(product.args.w),
-                       .to = static_cast<float*>(product.weight_halves->get()),
-                       .from_stride = product.args.w_stride,
-                       .to_stride = stride,
-                       .columns = product.args.k,
-                       .half_columns = static_cast<int>(HalfColumns(product.args.k))},
-                      store_);
+  auto split = SplitWeight(*product.weight, layer.outputs, layer.inputs, store_, stream);
+  // Without room for it FP32's own products remain.
+  if (absl::IsResourceExhausted(split.status())) return absl::OkStatus();
   if (!split.ok()) return split.status();
-  MLPSERVE_RETURN_IF_ERROR((*split)->Launch(product.args.n, stream));
+  product.weight_halves = std::make_shared<const DeviceMemory>(*std::move(split));
   product.has_halves = true;
-  return stream.Synchronize();
+  return absl::OkStatus();
 }
 
-absl::StatusOr<EpilogueArgs> LayerBuilder::UploadColumns(
+absl::StatusOr<EpilogueArgs> LayerBuilder::AddColumns(
     const std::vector<std::vector<float>>& columns, int64_t outputs) {
-  const int64_t stride = RoundUp(outputs, 8);
-  std::vector<float> padded(std::max<size_t>(columns.size(), 1) * static_cast<size_t>(stride));
-  for (size_t i = 0; i < columns.size(); ++i) {
-    std::ranges::copy(columns[i], padded.begin() + static_cast<int64_t>(i) * stride);
-  }
-  const absl::StatusOr<void*> data = Allocate(padded.size() * sizeof(float));
-  if (!data.ok()) return data.status();
-  MLPSERVE_RETURN_IF_ERROR(CopyToDevice(*data, padded.data(), padded.size() * sizeof(float)));
-  return EpilogueArgs{.columns = static_cast<const float*>(*data), .columns_stride = stride};
+  MLPSERVE_ASSIGN_OR_RETURN(DeviceMemory memory, UploadColumns(columns, outputs));
+  memory_.push_back(std::move(memory));
+  return EpilogueArgs{.columns = static_cast<const float*>(memory_.back().get()),
+                      .columns_stride = ColumnsStride(outputs)};
 }
 
 absl::StatusOr<Product> LayerBuilder::MakeProduct(const LayerSpec& layer, ComputeType compute,
@@ -109,15 +72,8 @@ absl::StatusOr<Product> LayerBuilder::MakeProduct(const LayerSpec& layer, Comput
   product.args.block_input_stride = block_input.stride;
   product.args.n = static_cast<int32_t>(layer.outputs);
   product.args.k = static_cast<int32_t>(layer.inputs);
-  MLPSERVE_RETURN_IF_ERROR(UploadWeight(layer, compute, stream, product));
-  if (compute == ComputeType::kFp32 && halves_->get() != nullptr && MayBeSplit(layer)) {
-    // Without room for them FP32's own products remain.
-    const absl::Status uploaded = UploadHalves(stream, product);
-    if (!absl::IsResourceExhausted(uploaded)) MLPSERVE_RETURN_IF_ERROR(uploaded);
-  }
-  const absl::StatusOr<EpilogueArgs> columns = UploadColumns(epilogue.columns, layer.outputs);
-  if (!columns.ok()) return columns.status();
-  product.args.epilogue = *columns;
+  MLPSERVE_RETURN_IF_ERROR(AddWeight(layer, compute, stream, product));
+  MLPSERVE_ASSIGN_OR_RETURN(product.args.epilogue, AddColumns(epilogue.columns, layer.outputs));
   return product;
 }
 
@@ -125,7 +81,7 @@ absl::Status LayerBuilder::AddNorm(const EpiloguePart& part, const EpilogueSpec&
                                    const Activation& block_input, const Activation& z,
                                    const Activation& to, Product& product) {
   const GemmArgs& args = product.args;
-  const absl::StatusOr<EpilogueArgs> columns = UploadColumns(part.epilogue.columns, args.n);
+  const absl::StatusOr<EpilogueArgs> columns = AddColumns(part.epilogue.columns, args.n);
   if (!columns.ok()) return columns.status();
   BatchNormPass pass{.epilogue = part.epilogue,
                      .types = {.x = z.type, .y = to.type, .block_input = block_input.type},
@@ -147,7 +103,7 @@ absl::Status LayerBuilder::AddNorm(const EpiloguePart& part, const EpilogueSpec&
     value = static_cast<float>(operand.value);
     if (!operand.is_column()) return absl::OkStatus();
     const absl::StatusOr<EpilogueArgs> uploaded =
-        UploadColumns({whole.columns[static_cast<size_t>(operand.column)]}, args.n);
+        AddColumns({whole.columns[static_cast<size_t>(operand.column)]}, args.n);
     if (!uploaded.ok()) return uploaded.status();
     column = uploaded->columns;
     return absl::OkStatus();

@@ -56,11 +56,10 @@ class LayerBuilder {
                                 const Stream& stream);
 
  private:
-  absl::Status UploadWeight(const LayerSpec& layer, ComputeType compute, const Stream& stream,
-                            Product& product);
-  absl::Status UploadHalves(const Stream& stream, Product& product);
-  absl::StatusOr<EpilogueArgs> UploadColumns(const std::vector<std::vector<float>>& columns,
-                                             int64_t outputs);
+  absl::Status AddWeight(const LayerSpec& layer, ComputeType compute, const Stream& stream,
+                         Product& product);
+  absl::StatusOr<EpilogueArgs> AddColumns(const std::vector<std::vector<float>>& columns,
+                                          int64_t outputs);
   absl::StatusOr<Product> MakeProduct(const LayerSpec& layer, ComputeType compute,
                                       const Activation& x, const Activation& block_input,
                                       const EpilogueSpec& epilogue, const Stream& stream);

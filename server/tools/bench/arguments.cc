@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "server/model/strict_json.h"
+#include "server/text/strict_json.h"
 
 namespace mlpserve::tools {
 namespace {

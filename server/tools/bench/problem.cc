@@ -12,7 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "kernels/spec/rounding.h"
 #include "server/model/model_json.h"
-#include "server/model/strict_json.h"
+#include "server/text/strict_json.h"
 #include "server/tools/bench/parallel.h"
 
 namespace mlpserve::tools {

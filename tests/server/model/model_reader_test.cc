@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "server/model/safetensors_writer.h"
-#include "tests/server/model/temporary_folder.h"
+#include "server/safetensors/writer.h"
+#include "tests/server/temporary_folder.h"
 
 namespace mlpserve {
 namespace {

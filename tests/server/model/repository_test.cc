@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "tests/server/model/temporary_folder.h"
+#include "tests/server/temporary_folder.h"
 
 namespace mlpserve {
 namespace {

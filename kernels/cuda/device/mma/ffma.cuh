@@ -19,6 +19,7 @@
 #include "kernels/cuda/device/mma/split_k.cuh"
 #include "kernels/cuda/device/mma/tile_output.cuh"
 #include "kernels/cuda/device/ptx/async_copy.cuh"
+#include "kernels/cuda/device/ptx/shared_memory.cuh"
 
 namespace mlpserve::cuda {
 
@@ -115,10 +116,11 @@ struct Operand {
 };
 
 __device__ __forceinline__ void LoadChunk(float (&values)[kChunk], uint32_t address) {
-  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
-               : "=f"(values[0]), "=f"(values[1]), "=f"(values[2]), "=f"(values[3])
-               : "r"(address)
-               : "memory");
+  const float4 v = LoadSharedFour(address);
+  values[0] = v.x;
+  values[1] = v.y;
+  values[2] = v.z;
+  values[3] = v.w;
 }
 
 // Adds the products of a stage. `x` and `w` are the addresses in it of this thread's first chunks

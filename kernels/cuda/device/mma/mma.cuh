@@ -15,12 +15,6 @@ using Pipeline =
     MmaPipeline<Config::kIn, Config::kTileM, Config::kTileN, Config::kTileK, Config::kWarpsM,
                 Config::kWarpsN, Config::kStages, Config::kBlocksPerSm, ColumnOrder::kRuns>;
 
-__device__ __forceinline__ Pipeline::Operand RowsFrom(const void* matrix, int64_t stride, int first,
-                                                      int rows) {
-  const int64_t stride_bytes = stride * static_cast<int64_t>(sizeof(In));
-  return {static_cast<const char*>(matrix) + first * stride_bytes, stride_bytes, rows - first};
-}
-
 // The epilogue of a warp's products. Four neighbouring products hold runs of eight columns.
 __device__ __forceinline__ void FinishTile(
     const GemmArgs& args, const TileWork& work,
@@ -49,8 +43,9 @@ extern "C" __global__ void __launch_bounds__(Pipeline::kThreads, Config::kBlocks
   extern __shared__ __align__(128) unsigned char shared[];
   const TileWork work = FindWork<Config::kTileM, Config::kTileN, Config::kTileK>(args);
   float sums[Pipeline::kProductsA][Pipeline::kProductsB][4] = {};
-  Pipeline pipeline(shared, RowsFrom(args.x, args.x_stride, work.row, args.m),
-                    RowsFrom(args.w, args.w_stride, work.column, args.n), work.k_begin, work.k_end);
+  Pipeline pipeline(shared, Pipeline::Operand::From(args.x, args.x_stride, work.row, args.m),
+                    Pipeline::Operand::From(args.w, args.w_stride, work.column, args.n),
+                    work.k_begin, work.k_end);
   pipeline.Run(sums);
   constexpr int kValues = Pipeline::kProductsA * Pipeline::kProductsB * 4;
   if (SumSplits<Pipeline::kThreads>(args, work.tile, reinterpret_cast<float(&)[kValues]>(sums))) {

@@ -10,56 +10,10 @@
 
 #include "kernels/cuda/device/prelude.cuh"
 #include "kernels/cuda/device/ptx/async_copy.cuh"
+#include "kernels/cuda/device/ptx/mma_instruction.cuh"
+#include "kernels/cuda/device/ptx/shared_memory.cuh"
 
 namespace mlpserve::cuda {
-
-__device__ __forceinline__ void LoadMatrices(uint32_t (&r)[4], uint32_t address) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(address)
-               : "memory");
-}
-
-__device__ __forceinline__ void LoadMatrices(uint32_t (&r)[2], uint32_t address) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
-               : "=r"(r[0]), "=r"(r[1])
-               : "r"(address)
-               : "memory");
-}
-
-template <Type>
-__device__ __forceinline__ void Multiply(float (&d)[4], const uint32_t (&a)[4],
-                                         const uint32_t (&b)[2]);
-
-template <>
-__device__ __forceinline__ void Multiply<Type::kBf16>(float (&d)[4], const uint32_t (&a)[4],
-                                                      const uint32_t (&b)[2]) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, "
-      "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
-
-template <>
-__device__ __forceinline__ void Multiply<Type::kFp16>(float (&d)[4], const uint32_t (&a)[4],
-                                                      const uint32_t (&b)[2]) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, "
-      "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
-
-template <>
-__device__ __forceinline__ void Multiply<Type::kTf32>(float (&d)[4], const uint32_t (&a)[4],
-                                                      const uint32_t (&b)[2]) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, "
-      "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
 
 // How the rows of b map to columns of the eight-column products.
 enum class ColumnOrder {
@@ -84,6 +38,13 @@ class MmaPipeline {
     const void* first_row;
     int64_t stride_bytes;
     int rows;  // that exist, at least 1
+
+    // Of `matrix`, of `all` rows that are `stride` elements apart, from row `first` on.
+    static __device__ __forceinline__ Operand From(const void* matrix, int64_t stride, int first,
+                                                   int all) {
+      const int64_t stride_bytes = stride * static_cast<int64_t>(sizeof(Stored<type>));
+      return {static_cast<const char*>(matrix) + first * stride_bytes, stride_bytes, all - first};
+    }
   };
 
   // `shared` holds kSharedBytes at a multiple of 128. k_begin is a multiple of kTileK.

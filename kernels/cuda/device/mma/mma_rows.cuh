@@ -21,12 +21,6 @@ using Pipeline =
 // the tile, so that the eight lanes that write neighbouring rows of x use different banks.
 constexpr int kSumStride = Config::kTileN + 4;
 
-__device__ __forceinline__ Pipeline::Operand RowsFrom(const void* matrix, int64_t stride, int first,
-                                                      int rows) {
-  const int64_t stride_bytes = stride * static_cast<int64_t>(sizeof(In));
-  return {static_cast<const char*>(matrix) + first * stride_bytes, stride_bytes, rows - first};
-}
-
 __device__ __forceinline__ void TransposeSums(
     float* shared, const float (&sums)[Pipeline::kProductsA][Pipeline::kProductsB][4]) {
   const int lane = threadIdx.x % 32;
@@ -68,8 +62,9 @@ extern "C" __global__ void __launch_bounds__(Pipeline::kThreads, Config::kBlocks
   extern __shared__ __align__(128) unsigned char shared[];
   const TileWork work = FindWork<Config::kTileM, Config::kTileN, Config::kTileK>(args);
   float sums[Pipeline::kProductsA][Pipeline::kProductsB][4] = {};
-  Pipeline pipeline(shared, RowsFrom(args.w, args.w_stride, work.column, args.n),
-                    RowsFrom(args.x, args.x_stride, work.row, args.m), work.k_begin, work.k_end);
+  Pipeline pipeline(shared, Pipeline::Operand::From(args.w, args.w_stride, work.column, args.n),
+                    Pipeline::Operand::From(args.x, args.x_stride, work.row, args.m), work.k_begin,
+                    work.k_end);
   pipeline.Run(sums);
   constexpr int kValues = Pipeline::kProductsA * Pipeline::kProductsB * 4;
   if (!SumSplits<Pipeline::kThreads>(args, work.tile, reinterpret_cast<float(&)[kValues]>(sums))) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/cuda/device/gemm_args.cuh"
+#include "kernels/cuda/device/ptx/global_memory.cuh"
 
 namespace mlpserve::cuda {
 
@@ -51,9 +52,7 @@ __device__ __forceinline__ bool SumSplits(const GemmArgs& args, int tile,
   float* own = place(blockIdx.y);
 #pragma unroll
   for (int v = 0; v < kValues; v += 4) {
-    asm volatile("st.global.cg.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(own + v * kThreads),
-                 "f"(values[v]), "f"(values[v + 1]), "f"(values[v + 2]), "f"(values[v + 3])
-                 : "memory");
+    StoreFourToL2(own + v * kThreads, {values[v], values[v + 1], values[v + 2], values[v + 3]});
     // Sums start from zero below.
     values[v] = values[v + 1] = values[v + 2] = values[v + 3] = 0.0f;
   }
@@ -72,15 +71,11 @@ __device__ __forceinline__ bool SumSplits(const GemmArgs& args, int tile,
     const float* part = place(split);
 #pragma unroll
     for (int v = 0; v < kValues; v += 4) {
-      float a, b, c, d;
-      asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
-                   : "=f"(a), "=f"(b), "=f"(c), "=f"(d)
-                   : "l"(part + v * kThreads)
-                   : "memory");
-      values[v] += a;
-      values[v + 1] += b;
-      values[v + 2] += c;
-      values[v + 3] += d;
+      const float4 four = LoadFourFromL2(part + v * kThreads);
+      values[v] += four.x;
+      values[v + 1] += four.y;
+      values[v + 2] += four.z;
+      values[v + 3] += four.w;
     }
   }
   return true;

@@ -1,8 +1,9 @@
-// What every main loop does with finished sums: the epilogue over eight neighbouring values of a
-// row, and one store of them.
+// What the main loops of mma.sync and FFMA do with finished sums: the epilogue over eight
+// neighbouring values of a row, and one store of them.
 #pragma once
 
 #include "kernels/cuda/device/gemm_args.cuh"
+#include "kernels/cuda/device/ptx/global_memory.cuh"
 
 namespace mlpserve::cuda {
 
@@ -31,35 +32,17 @@ __device__ __forceinline__ bool RunsAreAligned(const void* base, int64_t stride)
   return bytes % 16 == 0;
 }
 
-struct uint4_bits {
-  uint32_t word[4];
-};
-
-__device__ __forceinline__ uint4_bits Load16Bytes(const void* p) {
-  uint4_bits v;
-  asm volatile("ld.global.v4.b32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(v.word[0]), "=r"(v.word[1]), "=r"(v.word[2]), "=r"(v.word[3])
-               : "l"(p));
-  return v;
-}
-
-__device__ __forceinline__ void Store16Bytes(void* p, const uint4_bits& v) {
-  asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(p), "r"(v.word[0]), "r"(v.word[1]),
-               "r"(v.word[2]), "r"(v.word[3])
-               : "memory");
-}
-
-__device__ __forceinline__ void Unpack(const uint4_bits& v, Bf16 (&values)[8]) {
+__device__ __forceinline__ void Unpack(const Words& v, Bf16 (&values)[8]) {
 #pragma unroll
   for (int i = 0; i < 8; ++i) values[i].bits = static_cast<uint16_t>(v.word[i / 2] >> i % 2 * 16);
 }
 
-__device__ __forceinline__ void Unpack(const uint4_bits& v, Fp16 (&values)[8]) {
+__device__ __forceinline__ void Unpack(const Words& v, Fp16 (&values)[8]) {
 #pragma unroll
   for (int i = 0; i < 8; ++i) values[i].bits = static_cast<uint16_t>(v.word[i / 2] >> i % 2 * 16);
 }
 
-__device__ __forceinline__ void Unpack(const uint4_bits& v, float (&values)[4]) {
+__device__ __forceinline__ void Unpack(const Words& v, float (&values)[4]) {
 #pragma unroll
   for (int i = 0; i < 4; ++i) values[i] = __uint_as_float(v.word[i]);
 }

@@ -16,13 +16,14 @@
 // Config: kIn (of block_input), kOut (of y), kBlockColumns (8 or 16).
 #pragma once
 
+#include "kernels/cuda/device/block_input.cuh"
 #include "kernels/cuda/device/gemm_args.cuh"
 #include "kernels/cuda/device/norm/norm_operand.cuh"
 #include "kernels/cuda/device/norm/statistics_args.cuh"
+#include "kernels/cuda/device/ptx/programmatic_launch.cuh"
 
 namespace mlpserve::cuda {
 
-using In = Stored<Config::kIn>;
 using Out = Stored<Config::kOut>;
 
 constexpr int kThreads = 256;
@@ -119,13 +120,12 @@ __device__ __forceinline__ Columns Statistics(const GemmArgs& args,
     const int column = min(place.column + i, args.n - 1);
     const float lower = rest[i] / args.m;
     const float variance = MaxNan(fmaf(-lower, rest[i], squares[i]), 0.0f) / args.m;
-    const float weight = OperandAt(statistics.weight_column, statistics.weight, column);
-    const float scale = weight / sqrtf(variance + static_cast<float>(statistics.eps));
+    const NormColumn norm = NormOf(statistics, column, mean[i], lower,
+                                   sqrtf(variance + static_cast<float>(statistics.eps)));
     columns.of[i] = Epilogue::Load(args.epilogue, column);
-    columns.of[i].c[0] = -mean[i];
-    columns.of[i].c[1] = scale;
-    columns.of[i].c[2] =
-        fmaf(-lower, scale, OperandAt(statistics.bias_column, statistics.bias, column));
+    columns.of[i].c[0] = norm.before;
+    columns.of[i].c[1] = norm.scale;
+    columns.of[i].c[2] = norm.after;
   }
   return columns;
 }
@@ -153,12 +153,7 @@ __device__ __forceinline__ void StoreRow(const GemmArgs& args, int row, const Pl
   float y[kVector];
 #pragma unroll
   for (int i = 0; i < kVector; ++i) {
-    const int column = min(place.column + i, args.n - 1);
-    float x = 0;
-    if constexpr (Epilogue::kUsesInput) {
-      x = ToFloat(static_cast<const In*>(args.block_input)[row * args.block_input_stride + column]);
-    }
-    y[i] = Epilogue::Apply(z[i], columns.of[i], x);
+    y[i] = Epilogue::Apply(z[i], columns.of[i], BlockInput<Epilogue>(args, row, place.column + i));
   }
   StoreVector(static_cast<Out*>(args.y) + row * args.y_stride + place.column, args.n - place.column,
               y);
@@ -168,9 +163,7 @@ extern "C" __global__ void __launch_bounds__(kThreads)
     mlpserve_batch_norm(const __grid_constant__ GemmArgs args,
                         const __grid_constant__ StatisticsArgs statistics) {
   extern __shared__ float4 held[];
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
+  WaitForPreviousKernel();
   const Place place;
   float sums[kVector] = {};
   LoadColumns(args, place, held, sums);

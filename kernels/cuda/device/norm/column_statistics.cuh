@@ -96,15 +96,10 @@ extern "C" __global__ void __launch_bounds__(256)
         statistics.parts + (static_cast<int64_t>(first / kBlockRows) * args.n + column) * 2;
     total = Merge(total, {static_cast<double>(min(kBlockRows, args.m - first)), part[0], part[1]});
   }
-  const float upper = static_cast<float>(total.mean);
-  const float lower = static_cast<float>(total.mean - upper);
-  const double deviation = sqrt(total.squares / args.m + statistics.eps);
-  const float scale = static_cast<float>(
-      OperandAt(statistics.weight_column, statistics.weight, column) / deviation);
-  statistics.shift0[column] = -upper;
-  statistics.scale[column] = scale;
-  statistics.shift1[column] =
-      fmaf(-lower, scale, OperandAt(statistics.bias_column, statistics.bias, column));
+  const NormColumn norm = NormOf(statistics, column, total.mean, total.squares / args.m);
+  statistics.shift0[column] = norm.before;
+  statistics.scale[column] = norm.scale;
+  statistics.shift1[column] = norm.after;
 }
 
 }  // namespace mlpserve::cuda

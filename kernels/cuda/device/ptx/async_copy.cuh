@@ -6,12 +6,8 @@
 
 namespace mlpserve::cuda {
 
-__device__ __forceinline__ uint32_t SharedAddress(const void* p) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(p));
-}
-
 // Copies the first `bytes` of 16 and zeros the rest.
-__device__ __forceinline__ void CopyChunk(uint32_t to, const void* from, int bytes) {
+__device__ __forceinline__ void CopyChunk(uint32_t to, const void* from, int bytes = 16) {
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
                "r"(bytes)
                : "memory");

@@ -1,12 +1,13 @@
 // Hopper's asynchronous machinery as functions, one PTX instruction each: barriers in shared
-// memory, tensor copies (TMA), clusters, register hand-over and programmatic launches. sm_90a only.
+// memory, tensor copies (TMA), clusters and register hand-over. sm_90a only.
 //
 // Shared memory is named by 32-bit addresses (SharedAddress): barriers, tile slots and matrix
 // descriptors are all arithmetic on them.
 #pragma once
 
 #include "kernels/cuda/device/prelude.cuh"
-#include "kernels/cuda/device/ptx/async_copy.cuh"
+#include "kernels/cuda/device/ptx/programmatic_launch.cuh"
+#include "kernels/cuda/device/ptx/shared_memory.cuh"
 
 namespace mlpserve::cuda {
 
@@ -78,15 +79,6 @@ __device__ __forceinline__ void SyncThreads(int barrier, int threads) {
 // An arrival at the same without waiting.
 __device__ __forceinline__ void ArriveThreads(int barrier, int threads) {
   asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
-}
-
-__device__ __forceinline__ float4 LoadShared(uint32_t address) {
-  float4 v;
-  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
-               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
-               : "r"(address)
-               : "memory");
-  return v;
 }
 
 // ---- clusters -----------------------------------------------------------------------------------
@@ -197,14 +189,7 @@ __device__ __forceinline__ void FenceSharedWrites() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
-// 16 bytes from global to shared memory behind this thread's back.
-__device__ __forceinline__ void CopyAsync16(uint32_t slot, const void* source) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(slot), "l"(source) : "memory");
-}
-
-__device__ __forceinline__ void WaitCopies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
-
-// ---- registers and launches ---------------------------------------------------------------------
+// ---- registers ----------------------------------------------------------------------------------
 
 template <int count>
 __device__ __forceinline__ void ShrinkRegisters() {
@@ -216,26 +201,12 @@ __device__ __forceinline__ void GrowRegisters() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(count));
 }
 
-// Lets the next kernel of the stream start (where it was launched for that); it must not read what
-// this one writes before its own WaitForPreviousKernel.
-__device__ __forceinline__ void LetNextKernelStart() {
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-}
-
-__device__ __forceinline__ void WaitForPreviousKernel() {
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-}
-
 // Four 8x8 matrices of 16-bit values: lane i gives the address of row i % 8 of matrix i / 8.
 __device__ __forceinline__ void StoreMatrices(uint32_t address, uint32_t a, uint32_t b, uint32_t c,
                                               uint32_t d) {
   asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address),
                "r"(a), "r"(b), "r"(c), "r"(d)
                : "memory");
-}
-
-__device__ __forceinline__ void StorePair(uint32_t address, uint32_t left, uint32_t right) {
-  asm volatile("st.shared.v2.b32 [%0], {%1, %2};" ::"r"(address), "r"(left), "r"(right) : "memory");
 }
 
 }  // namespace mlpserve::cuda

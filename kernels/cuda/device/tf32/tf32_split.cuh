@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernels/cuda/device/ptx/primitives.cuh"
+#include "kernels/cuda/device/ptx/programmatic_launch.cuh"
 #include "kernels/cuda/device/tf32/split_args.cuh"
 #include "kernels/cuda/device/tf32/tf32_halves.cuh"
 
@@ -53,10 +54,8 @@ __device__ __forceinline__ uint32_t LargestOf(const float* row, int columns) {
 
 extern "C" __global__ void __launch_bounds__(kSplitThreads)
     mlpserve_split_tf32(const __grid_constant__ SplitArgs args) {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
+  LetNextKernelStart();
+  WaitForPreviousKernel();
   const float* from = args.from + blockIdx.x * args.from_stride;
   float* hi = args.to + blockIdx.x * args.to_stride;
   float* lo = hi + args.half_columns;

@@ -24,6 +24,7 @@
 
 #include "kernels/cuda/device/norm/norm_operand.cuh"
 #include "kernels/cuda/device/norm/statistics_args.cuh"
+#include "kernels/cuda/device/ptx/global_memory.cuh"
 #include "kernels/cuda/device/wgmma/wgmma_block.cuh"
 
 namespace mlpserve::cuda {
@@ -43,38 +44,6 @@ struct Moments {
   double mean;
   double squares;  // of deviations from the mean, summed
 };
-
-__device__ __forceinline__ float LoadFloat(uint32_t address) {
-  float v;
-  asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(address) : "memory");
-  return v;
-}
-
-__device__ __forceinline__ void StoreFloat(uint32_t address, float v) {
-  asm volatile("st.shared.f32 [%0], %1;" ::"r"(address), "f"(v) : "memory");
-}
-
-__device__ __forceinline__ float2 LoadPair(uint32_t address) {
-  float2 v;
-  asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "r"(address) : "memory");
-  return v;
-}
-
-// From L2, where other multiprocessors write it.
-__device__ __forceinline__ Moments LoadMoments(const Moments* p) {
-  Moments v;
-  asm volatile("ld.global.cg.v2.f64 {%0, %1}, [%2];"
-               : "=d"(v.mean), "=d"(v.squares)
-               : "l"(p)
-               : "memory");
-  return v;
-}
-
-__device__ __forceinline__ uint32_t LoadAcquire(const uint32_t* p) {
-  uint32_t v;
-  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
-  return v;
-}
 
 // Sums eight values over the lanes that differ in lane / 4 alone. Each of these ends with one
 // value: the one whose index has bit 2 of lane's bit 4, bit 1 of its bit 3 and bit 0 of its bit 2.
@@ -130,7 +99,7 @@ class Normalise {
     SyncThreads(1 + 2 * kConsumers, kConsumers * kWarpgroupThreads);
   }
   // Of `most` rows from `row` on, those that y has.
-  static __device__ __forceinline__ int RowsFrom(const GemmArgs& args, int row, int most) {
+  static __device__ __forceinline__ int RowsInside(const GemmArgs& args, int row, int most) {
     return max(0, min(args.m - row, most));
   }
   static __device__ __forceinline__ Moments* PartAt(const GemmArgs& args, int part, int column) {
@@ -164,7 +133,7 @@ class Normalise {
     for (int i = 0; i < kAccumulators; i += 4) {
       float z[4] = {sums[0][i], sums[0][i + 1]};
       ApplyBefore(t, columns, z, i * 2, t.origin.x);
-      StorePair(slot + i * 8, __float_as_uint(z[0]), __float_as_uint(z[1]));
+      StoreSharedPair(slot + i * 8, __float_as_uint(z[0]), __float_as_uint(z[1]));
     }
   }
 
@@ -192,7 +161,7 @@ class Normalise {
 #pragma unroll
       for (int group = 0; group < kChunk / 8; group++) {
         const int i = (chunk * (kChunk / 8) + group) * 4;
-        const float2 pivot = LoadPair(first_row + i * 8);
+        const float2 pivot = LoadSharedPair(first_row + i * 8);
 #pragma unroll
         for (int block = 0; block < kBlocks; block++) {
           ApplyBefore(t, columns, &sums[block][i], i * 2, row + block * kBlockRows);
@@ -211,8 +180,8 @@ class Normalise {
       const int column = chunk * kChunk + value / 2 * 8 + lane % 4 * 2 + value % 2;
       const float all = SumScattered(sum, lane);
       const float all_squares = SumScattered(squares, lane);
-      StorePair(WarpSums(t, t.consumer, warp, column), __float_as_uint(all),
-                __float_as_uint(all_squares));
+      StoreSharedPair(WarpSums(t, t.consumer, warp, column), __float_as_uint(all),
+                      __float_as_uint(all_squares));
     }
   }
 
@@ -223,20 +192,20 @@ class Normalise {
     double sum = 0, squares = 0;
 #pragma unroll
     for (int warp = 0; warp < kWarps; warp++) {
-      const float2 part = LoadPair(WarpSums(t, consumer, warp, column));
+      const float2 part = LoadSharedPair(WarpSums(t, consumer, warp, column));
       sum += part.x;
       squares += part.y;
     }
     const double step = sum / rows;
-    const float first_row = LoadFloat(t.shared.Column(consumer, 0) + column * 4);
+    const float first_row = LoadShared(t.shared.Column(consumer, 0) + column * 4);
     return {first_row + step, squares - sum * step};
   }
 
   // Of the block's rows. The threads of both warpgroups share the columns.
   __device__ __forceinline__ void LeaveMoments(const WarpgroupTile& t) const {
     const int top = t.origin.x - t.consumer * kTileRows;
-    const int rows = RowsFrom(t.args, top, kTileRows);
-    const int rows_below = RowsFrom(t.args, top + kTileRows, kTileRows);
+    const int rows = RowsInside(t.args, top, kTileRows);
+    const int rows_below = RowsInside(t.args, top + kTileRows, kTileRows);
     for (int column = t.consumer * kWarpgroupThreads + t.thread; column < Config::kTileN;
          column += kConsumers * kWarpgroupThreads) {
       if (t.origin.y + column >= t.args.n) break;
@@ -275,13 +244,14 @@ class Normalise {
 #pragma unroll
         for (int i = 0; i < kPartsAtOnce; i++) {
           if ((part + i) * Config::kTileM < t.args.m) {
-            moments[i] = LoadMoments(PartAt(t.args, part + i, at));
+            const double2 pair = LoadPairFromL2(&PartAt(t.args, part + i, at)->mean);
+            moments[i] = {pair.x, pair.y};
           }
         }
         if (part == 0) first = moments[0].mean;
 #pragma unroll
         for (int i = 0; i < kPartsAtOnce; i++) {
-          const int rows = RowsFrom(t.args, (part + i) * Config::kTileM, Config::kTileM);
+          const int rows = RowsInside(t.args, (part + i) * Config::kTileM, Config::kTileM);
           if (rows == 0) break;
           const double step = moments[i].mean - first;
           steps += rows * step;
@@ -296,19 +266,13 @@ class Normalise {
 
   __device__ __forceinline__ void SetColumns(const WarpgroupTile& t, int column, double mean,
                                              double variance) const {
-    const StatisticsArgs& s = statistics_;
-    const int at = t.origin.y + column;
-    const float upper = static_cast<float>(mean);
-    const float lower = static_cast<float>(mean - upper);
-    const float scale =
-        static_cast<float>(OperandAt(s.weight_column, s.weight, at) / sqrt(variance + s.eps));
-    const float shift = fmaf(-lower, scale, OperandAt(s.bias_column, s.bias, at));
-    const float values[kNormColumns] = {-upper, scale, shift};
+    const NormColumn norm = NormOf(statistics_, t.origin.y + column, mean, variance);
+    const float values[kNormColumns] = {norm.before, norm.scale, norm.after};
 #pragma unroll
     for (int vector = 0; vector < kNormColumns; vector++) {
 #pragma unroll
       for (int consumer = 0; consumer < kConsumers; consumer++) {
-        StoreFloat(t.shared.Column(consumer, vector) + column * 4, values[vector]);
+        StoreShared(t.shared.Column(consumer, vector) + column * 4, values[vector]);
       }
     }
   }

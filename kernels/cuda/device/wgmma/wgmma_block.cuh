@@ -58,7 +58,8 @@ __device__ __forceinline__ void Consume(const GemmArgs& args, const TensorMap& y
                 rank);
     UnscaleRows(sums, args, origin.x, thread);
     if constexpr (kColumnVectors > 0) {
-      WaitCopies();
+      CommitCopies();
+      WaitForCopies<0>();
       SyncThreads(1 + consumer, kWarpgroupThreads);
     }
     between.Run(place, sums);

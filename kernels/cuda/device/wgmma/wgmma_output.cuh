@@ -2,6 +2,8 @@
 // shared memory to y.
 #pragma once
 
+#include "kernels/cuda/device/block_input.cuh"
+#include "kernels/cuda/device/ptx/async_copy.cuh"
 #include "kernels/cuda/device/wgmma/wgmma_tiles.cuh"
 
 namespace mlpserve::cuda {
@@ -12,7 +14,7 @@ __device__ __forceinline__ void FetchColumns(const float* from, int64_t stride, 
   constexpr int kPieces = Config::kTileN / 4;  // of 16 bytes in a vector
   for (int i = thread; i < count * kPieces; i += kWarpgroupThreads) {
     const int64_t column = first_column + i % kPieces * 4;
-    if (column < stride) CopyAsync16(slot + i * 16, from + i / kPieces * stride + column);
+    if (column < stride) CopyChunk(slot + i * 16, from + i / kPieces * stride + column);
   }
 }
 
@@ -23,13 +25,6 @@ __device__ __forceinline__ EpilogueArgs ColumnsFrom(Shared shared, int consumer,
       reinterpret_cast<const float*>(__cvta_shared_to_generic(shared.Column(consumer, vector)));
   columns.columns_stride = Config::kTileN;
   return columns;
-}
-
-// The block's input at (row, column), 0 outside.
-template <typename SomeEpilogue>
-__device__ __forceinline__ float BlockInput(const GemmArgs& args, int row, int column) {
-  if (!SomeEpilogue::kUsesInput || row >= args.m || column >= args.n) return 0;
-  return ToFloat(static_cast<const In*>(args.block_input)[row * args.block_input_stride + column]);
 }
 
 // Two neighbours of a row as they are stored: one word of 16-bit y, two of FP32.
@@ -89,8 +84,8 @@ __device__ __forceinline__ void Stage(uint32_t buffer, const Piece& piece, int g
     for (int i = 0; i < 4; i++) {
       const int row = warp * 16 + i % 2 * 8 + lane / 4;
       const int chunk = (group * 2 + i / 2) * 2 + lane % 4 / 2;
-      StorePair(buffer + row * kRowBytes + ((chunk ^ row % 8) << 4) + lane % 2 * 8, w[i * 2],
-                w[i * 2 + 1]);
+      StoreSharedPair(buffer + row * kRowBytes + ((chunk ^ row % 8) << 4) + lane % 2 * 8, w[i * 2],
+                      w[i * 2 + 1]);
     }
   }
 }

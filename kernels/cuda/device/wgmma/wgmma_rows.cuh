@@ -13,6 +13,7 @@
 // k.
 #pragma once
 
+#include "kernels/cuda/device/block_input.cuh"
 #include "kernels/cuda/device/gemm_args.cuh"
 #include "kernels/cuda/device/prelude.cuh"
 #include "kernels/cuda/device/ptx/hopper.cuh"
@@ -156,17 +157,13 @@ __device__ __forceinline__ void Produce(const GemmArgs& args, const TensorMap& x
   for (int i = 0; i < first_round; i++) {
     LoadX(args, x_map, shared, part, i, part.first_stage + i);
   }
-  int slot = 0;
-  uint32_t parity = 0;
+  Cursor at;
   for (int stage = part.first_stage + Config::kStages; stage < part.end_stage; stage++) {
-    Wait(shared.Empty(slot), parity);
-    ArriveExpectingBytes(shared.Full(slot), kStageBytes);
-    LoadW(args, w_map, shared, part, slot, stage);
-    LoadX(args, x_map, shared, part, slot, stage);
-    if (++slot == Config::kStages) {
-      slot = 0;
-      parity ^= 1;
-    }
+    Wait(shared.Empty(at.stage), at.parity);
+    ArriveExpectingBytes(shared.Full(at.stage), kStageBytes);
+    LoadW(args, w_map, shared, part, at.stage, stage);
+    LoadX(args, x_map, shared, part, at.stage, stage);
+    at.Advance();
   }
 }
 
@@ -252,7 +249,7 @@ __device__ __forceinline__ float4 LoadPart(uint32_t staged, const Part& part, in
                                            int vector) {
   const uint32_t at = staged + (batch * kSumsStride + vector * kVector) * sizeof(float);
   if constexpr (Config::kSplitK == 1) {
-    return LoadShared(at);
+    return LoadSharedFour(at);
   } else {
     return LoadAtRank(AddressAtRank(at, part.share + split * Config::kShare));
   }
@@ -276,11 +273,6 @@ __device__ __forceinline__ void Store(const GemmArgs& args, int row, int column,
   for (int i = 0; i < kVector; i++) {
     if (column + i < args.n) y[i] = FromFloat<T>(v[i]);
   }
-}
-
-__device__ __forceinline__ float BlockInput(const GemmArgs& args, int row, int column) {
-  if (!Epilogue::kUsesInput || column >= args.n) return 0;
-  return ToFloat(static_cast<const In*>(args.block_input)[row * args.block_input_stride + column]);
 }
 
 // The epilogue's operands of a thread's four columns, which stay its columns throughout.
@@ -335,7 +327,7 @@ __device__ __forceinline__ void Finish(const GemmArgs& args, const Columns& colu
 #pragma unroll
       for (int j = 0; j < kVector; j++) {
         if constexpr (Config::kTerms > 1) v[j] *= factor;
-        v[j] = Epilogue::Apply(v[j], columns.of[j], BlockInput(args, row, column + j));
+        v[j] = Epilogue::Apply(v[j], columns.of[j], BlockInput<Epilogue>(args, row, column + j));
       }
       Store<Out>(args, row, column, v);
     }

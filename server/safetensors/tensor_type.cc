@@ -1,4 +1,4 @@
-#include "server/model/tensor_type.h"
+#include "server/safetensors/tensor_type.h"
 
 #include <array>
 #include <cstddef>

@@ -1,4 +1,4 @@
-// Writes a safetensors file that safetensors.h and every other reader of the format reads.
+// Writes a safetensors file that reader.h and every other reader of the format reads.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "server/model/tensor_type.h"
+#include "server/safetensors/tensor_type.h"
 
 namespace mlpserve {
 

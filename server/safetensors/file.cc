@@ -1,4 +1,4 @@
-#include "server/model/file.h"
+#include "server/safetensors/file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

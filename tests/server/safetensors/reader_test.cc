@@ -1,4 +1,4 @@
-#include "server/model/safetensors.h"
+#include "server/safetensors/reader.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,8 +11,8 @@
 #include <iterator>
 #include <limits>
 
-#include "server/model/safetensors_writer.h"
-#include "tests/server/model/temporary_folder.h"
+#include "server/safetensors/writer.h"
+#include "tests/server/temporary_folder.h"
 #include "tests/source_folder.h"
 
 namespace mlpserve {
@@ -30,7 +30,7 @@ constexpr float kInf = std::numeric_limits<float>::infinity();
 
 // Written by the safetensors package from PyPI: data/write_fixtures.py.
 std::string Fixture(const std::string& name) {
-  return SourceFolder() + "/tests/server/model/data/" + name;
+  return SourceFolder() + "/tests/server/safetensors/data/" + name;
 }
 
 class PackageFile : public testing::Test {

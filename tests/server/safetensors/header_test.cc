@@ -1,4 +1,4 @@
-#include "server/model/safetensors_header.h"
+#include "server/safetensors/header.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "server/model/safetensors.h"
+#include "server/safetensors/reader.h"
 
 #include <algorithm>
 #include <bit>
@@ -9,7 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/spec/rounding.h"
-#include "server/model/strict_json.h"
+#include "server/text/strict_json.h"
 
 namespace mlpserve {
 namespace {

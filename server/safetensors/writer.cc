@@ -1,4 +1,4 @@
-#include "server/model/safetensors_writer.h"
+#include "server/safetensors/writer.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
-#include "server/model/safetensors_header.h"
+#include "server/safetensors/header.h"
 
 namespace mlpserve {
 namespace {

@@ -1,4 +1,4 @@
-#include "server/model/strict_json.h"
+#include "server/text/strict_json.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

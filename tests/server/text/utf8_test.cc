@@ -1,4 +1,4 @@
-#include "server/model/utf8.h"
+#include "server/text/utf8.h"
 
 #include <gtest/gtest.h>
 

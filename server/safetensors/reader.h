@@ -1,6 +1,6 @@
 // Reads tensors from a safetensors file (https://github.com/huggingface/safetensors, "Format").
 //
-// The header is checked to the letter at Open (safetensors_header.h states the rules), so that what
+// The header is checked to the letter at Open (header.h states the rules), so that what
 // is read later lies inside the file. Tensor data is read by pread when asked for, never mapped: a
 // file that shrinks or is replaced under the server gives an error, not a SIGBUS.
 //
@@ -18,8 +18,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "server/model/file.h"
-#include "server/model/safetensors_header.h"
+#include "server/safetensors/file.h"
+#include "server/safetensors/header.h"
 
 namespace mlpserve {
 

@@ -1,4 +1,4 @@
-#include "server/model/strict_json.h"
+#include "server/text/strict_json.h"
 
 #include <cstddef>
 #include <nlohmann/json.hpp>
@@ -7,7 +7,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "server/model/utf8.h"
+#include "server/text/utf8.h"
 
 namespace mlpserve {
 namespace {

@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "server/model/safetensors.h"
+#include "server/safetensors/reader.h"
 
 namespace mlpserve {
 namespace {

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "server/model/tensor_type.h"
+#include "server/safetensors/tensor_type.h"
 
 namespace mlpserve {
 

@@ -1,4 +1,4 @@
-#include "server/model/safetensors_header.h"
+#include "server/safetensors/header.h"
 
 #include <algorithm>
 #include <array>
@@ -9,7 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "server/model/strict_json.h"
+#include "server/text/strict_json.h"
 
 namespace mlpserve {
 namespace {

@@ -177,6 +177,18 @@ def constants_computed_by_nodes():
 
 
 @model
+def rows_read_from_the_shape():
+    """x.view(x.size(0), -1), as PyTorch exports it."""
+    b = Builder(6, 15)
+    z = b.gemm("x", 6, 8)
+    b.initializers += [numpy_helper.from_array(np.array(0, np.int64), "first"),
+                       numpy_helper.from_array(np.array([0], np.int64), "axis"),
+                       numpy_helper.from_array(np.array([-1], np.int64), "rest")]
+    rows = b.node("Unsqueeze", b.node("Gather", b.node("Shape", z), "first", axis=0), "axis")
+    return b.done(b.node("Reshape", z, b.node("Concat", rows, "rest", axis=0)), 8)
+
+
+@model
 def in_float64():
     b = Builder(6, 14, dtype=np.float64)
     return b.done(b.node("Relu", b.gemm("x", 6, 5)), 5)

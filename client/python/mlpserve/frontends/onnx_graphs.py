@@ -128,7 +128,7 @@ class _Reader:
         read = getattr(self, f"_read_{node.op_type.lower()}", None)
         if read is None:
             raise graphs.refusal(where, "it", _HINTS.get(node.op_type, ""))
-        result: graphs.Value = read(node, inputs, attributes, where)
+        result: graphs.Value | Array = read(node, inputs, attributes, where)
         return result
 
     def _constant_node(self, node: onnx.NodeProto, inputs: list[Any], where: str) -> Array:
@@ -287,6 +287,12 @@ class _Reader:
             raise graphs.refusal(where, "another shape than [rows, features]")
         value: graphs.Value = inputs[0]
         return value
+
+    def _read_shape(self, node: onnx.NodeProto, inputs: list[Any], a: dict[str, Any], where: str) -> Array:
+        """-1 stands for the rows, as in a Reshape, which is what shapes are read for."""
+        features = inputs[0].features
+        shape = np.array([-1, -1 if features is None else features], np.int64)
+        return shape[a.get("start", 0):a.get("end", 2)]
 
     def _read_reshape(self, node: onnx.NodeProto, inputs: list[Any], a: dict[str, Any], where: str) -> graphs.Value:
         value, shape = inputs

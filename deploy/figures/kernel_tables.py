@@ -2,7 +2,7 @@
 
 import json
 
-# By mlpserve-bench's names and by gemm_bench's.
+# By mlpserve-bench's names, and by the short ones of older records.
 BLOCKS = {"scale_hardtanh_gelu": "scale → hardtanh → GELU", "sigmoid_scale_residual": "z + s·sigmoid(z)",
           "scale_batchnorm_eval": "scale → batch norm"}
 SAME = {"gelu": "scale_hardtanh_gelu", "sigmoid": "sigmoid_scale_residual", "affine": "scale_batchnorm_eval"}

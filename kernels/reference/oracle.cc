@@ -211,16 +211,23 @@ std::string ToString(const WorstValue& worst) {
       worst.column, worst.expected, worst.actual, worst.bound, worst.ratio);
 }
 
-double RelativeError(const OracleResult& expected, std::span<const float> actual) {
-  double error = 0;
-  double norm = 0;
+SquaredError FindSquaredError(const OracleResult& expected, std::span<const float> actual) {
+  SquaredError sums;
   for (size_t i = 0; i < actual.size(); ++i) {
     if (!std::isfinite(expected.values[i]) || std::isinf(expected.bounds[i])) continue;
     const double difference = actual[i] - expected.values[i];
-    error += difference * difference;
-    norm += expected.values[i] * expected.values[i];
+    sums.error += difference * difference;
+    sums.reference += expected.values[i] * expected.values[i];
   }
-  return norm == 0 ? std::sqrt(error) : std::sqrt(error / norm);
+  return sums;
+}
+
+double SquaredError::Relative() const {
+  return std::sqrt(reference == 0 ? error : error / reference);
+}
+
+double RelativeError(const OracleResult& expected, std::span<const float> actual) {
+  return FindSquaredError(expected, actual).Relative();
 }
 
 }  // namespace mlpserve

@@ -61,7 +61,21 @@ struct WorstValue {
 WorstValue FindWorst(const OracleResult& expected, std::span<const float> actual);
 std::string ToString(const WorstValue& worst);
 
-// |actual - expected| / |expected| in the 2-norm, over the values that are finite in float64.
+// Sums of squares over the values that are finite in float64; those of parts add up.
+struct SquaredError {
+  double error = 0;      // of actual - expected
+  double reference = 0;  // of expected
+
+  SquaredError& operator+=(const SquaredError& other) {
+    error += other.error;
+    reference += other.reference;
+    return *this;
+  }
+  // |actual - expected| / |expected| in the 2-norm; |actual - expected| where all is zero.
+  double Relative() const;
+};
+SquaredError FindSquaredError(const OracleResult& expected, std::span<const float> actual);
+
 double RelativeError(const OracleResult& expected, std::span<const float> actual);
 
 }  // namespace mlpserve

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "server/tools/bench/arguments.h"
@@ -51,7 +52,18 @@ std::string Today() {
   return text;
 }
 
+int List(const std::vector<Step>& steps) {
+  size_t count = 0;
+  for (const Step& step : steps) {
+    for (const Problem& problem : step.problems) std::cout << Describe(problem) << "\n";
+    count += step.problems.size();
+  }
+  std::cout << count << " problems\n";
+  return 0;
+}
+
 int Run(const Arguments& arguments) {
+  if (arguments.list_only) return List(arguments.steps);
   const auto bench = MakeBench(arguments);
   if (!bench.ok()) return Fail(bench.status(), kWrongUsage);
   std::ofstream records;
@@ -64,15 +76,14 @@ int Run(const Arguments& arguments) {
           kWrongUsage);
     }
   }
-  const auto result = RunKernelBench(
-      arguments.problems,
-      {.variants = arguments.variants, .time = arguments.time, .commit = kCommit, .date = Today()},
-      **bench, std::cout, records.is_open() ? &records : nullptr);
+  const auto result = RunKernelBench(arguments.steps, {.commit = kCommit, .date = Today()}, **bench,
+                                     std::cout, records.is_open() ? &records : nullptr);
   if (!result.ok()) return Fail(result.status(), IsUsage(result.status()) ? kWrongUsage : 1);
   if (records.is_open() && !records.flush()) {
     return Fail(absl::UnavailableError(absl::StrCat("cannot write ", arguments.records_file)), 1);
   }
-  std::cout << result->records << " figures, " << result->wrong << " wrong outputs\n";
+  std::cout << result->records << " figures, " << result->checked << " right outputs, "
+            << result->wrong << " wrong outputs\n";
   return result->wrong > 0 ? 1 : 0;
 }
 

@@ -1,5 +1,5 @@
 """deploy/measure-4090 without a card: what it says is missing, and, with stand-ins for the card, the
-compiler and the benchmark, the page that it makes."""
+compiler, the packages and the benchmark, the page that it makes."""
 
 import json
 import os
@@ -12,8 +12,8 @@ import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-TOOLS = ("awk basename bash cat chmod cp cut date dirname env g++ git grep gzip head kill mkdir mktemp paste realpath rm sed "
-         "seq sleep sort stdbuf tail tar timeout tr").split()
+TOOLS = ("awk basename bash cat chmod cp cut date dirname env git grep gzip head kill mkdir mktemp paste realpath rm sed "
+         "seq sleep sort tail tar tr").split()
 
 # As nvidia-smi answers each question that the scripts ask.
 SMI = """#!/bin/bash
@@ -27,31 +27,41 @@ case "$*" in
 esac
 """
 COMPILER = """#!/bin/bash
-if [ "$1" = --version ]; then echo "Cuda compilation tools, release {version}, V{version}.1"; exit; fi
-while [ $# -gt 1 ]; do
-  [ "$1" = -o ] && {{ cp {bench} "$2"; chmod +x "$2"; }}
-  shift
-done
+echo "Cuda compilation tools, release {version}, V{version}.1"
+"""
+# Of each package that it is asked for, that it is installed.
+PACKAGES = """#!/bin/bash
+for package in "$@"; do echo -n " installed:$package "; done
+"""
+# Configures nothing, and builds a program that is there.
+BUILDER = """#!/bin/bash
+if [ "$1" = --build ]; then mkdir -p "$2/bin"; cp {bench} "$2/bin/mlpserve-bench"; chmod +x "$2/bin/mlpserve-bench"; fi
 """
 BENCH = """#!/bin/bash
-[ "$3" = --compile ] && {{ echo "1 kernels of 1 compiled for $4"; exit; }}
-case $2 in
-  *check*) echo "ok    bf16 gelu 1x520x264 mma m: relative 1e-3" ;;
-  *) cat {records} >"$3" ;;
+[ "$1 $2" = "kernels --plan" ] && [ -f "$3" ] || exit 2
+[ "$4" = --list ] && {{ echo "bf16 gelu"; echo "7 problems"; exit; }}
+[ "$4" = --kernel-cache ] && [ "$6" = --json ] || exit 2
+case $3 in
+  *check*) echo "ok    bf16 scale_hardtanh_gelu 1 x 520 x 264 mma.m: relative error 1e-3"; : >"$7" ;;
+  *) cat {records} >"$7" ;;
 esac
 sleep 0.3
 exit {status}
 """
 
 RECORDS = [
+    {"op": "machine", "gpu": "as the benchmark sees it"},
     {"op": "read", "gbps": 950.0},
     {"op": "gemm_only", "m": 16, "n": 8192, "k": 8192, "dtype": "bf16", "variant": "cublaslt plain", "burst_ms": 0.160,
      "ms": 0.150},
-    {"op": "gelu", "m": 16, "n": 8192, "k": 8192, "dtype": "bf16", "variant": "slow", "burst_ms": 0.2, "ms": 0.2,
-     "tflops": 1, "gbps": 1, "relerr": 1e-3, "regs": 1, "blocks_per_sm": 1},
-    {"op": "gelu", "m": 16, "n": 8192, "k": 8192, "dtype": "bf16", "variant": "mma_rows fast", "burst_ms": 0.150,
-     "ms": 0.145, "tflops": 15.3, "gbps": 961, "relerr": 1.6e-3, "regs": 64, "blocks_per_sm": 2},
+    {"op": "scale_hardtanh_gelu", "m": 16, "n": 8192, "k": 8192, "dtype": "bf16", "variant": "slow", "burst_ms": 0.2, "ms": 0.2,
+     "tflops": 1, "gbps": 1, "relerr": 1e-3, "regs": 1},
+    {"op": "scale_hardtanh_gelu", "m": 16, "n": 8192, "k": 8192, "dtype": "bf16", "variant": "mma_rows fast", "burst_ms": 0.150,
+     "ms": 0.145, "tflops": 15.3, "gbps": 961, "relerr": 1.6e-3, "regs": 64},
 ]
+
+
+SYSTEM_NVCC = pathlib.Path("/usr/local/cuda/bin/nvcc").exists()
 
 
 class Measure4090Test(unittest.TestCase):
@@ -74,16 +84,32 @@ class Measure4090Test(unittest.TestCase):
     def add_card(self, name="NVIDIA GeForce RTX 4090"):
         self.add("nvidia-smi", SMI.format(name=name))
 
-    def add_compiler(self, version="13.0", status=0):
+    def add_bench(self, status=0):
         records = self.folder / "records"
-        records.write_text("".join(json.dumps(record) + "\n" for record in RECORDS))
+        records.write_text("".join(json.dumps(record, separators=(",", ":")) + "\n" for record in RECORDS))
         bench = self.folder / "bench"
         bench.write_text(BENCH.format(records=records, status=status))
-        self.add("nvcc", COMPILER.format(version=version, bench=bench))
+        bench.chmod(0o755)
+        return bench
+
+    def add_compiler(self, version="13.0", status=0):
+        self.add("nvcc", COMPILER.format(version=version))
+        self.add("dpkg-query", PACKAGES)
+        self.add("cmake", BUILDER.format(bench=self.add_bench(status)))
+
+    def pack(self, *names):
+        (self.folder / "packed/bin").mkdir(parents=True)
+        (self.folder / "packed/commit").write_text("abcdef\n")
+        for name in names:
+            shutil.copy(self.add_bench(), self.folder / "packed" / name)
+        archive = self.folder / "gpu.tgz"
+        subprocess.run(["tar", "-czf", archive, "-C", self.folder / "packed", "."], check=True)
+        return archive
 
     def measure(self, *arguments):
         return subprocess.run([ROOT / "deploy/measure-4090", *arguments, self.folder / "out"], capture_output=True, text=True,
-                              env={"PATH": str(self.bin), "HOME": os.environ.get("HOME", "/"), "TMPDIR": str(self.folder)},
+                              env={"PATH": str(self.bin), "HOME": os.environ.get("HOME", "/"), "TMPDIR": str(self.folder),
+                                   "MEASURE_BUILD_DIRECTORY": str(self.folder / "build")},
                               cwd=self.folder, check=False)
 
     def assert_missing(self, run, *words):
@@ -126,11 +152,12 @@ class Measure4090Test(unittest.TestCase):
         self.assertIn("driver 580.1, CUDA 13.0; power limit 450 W, at most 400 W drawn", page)
         # The sheet has 133.7 µs for the roofline.
         self.assertIn("| BF16 | 16 | scale → hardtanh → GELU | mma_rows fast | 150.0 / 145.0 | 1.07 / 1.03 | 0.92 | 15.3 | 961 | "
-                      "1.6e-03 | 64 | 2 |\n", page)
+                      "1.6e-03 | 64 |\n", page)
         self.assertNotIn("slow", page)
         records = [json.loads(line) for line in (self.folder / "out/records.jsonl").read_text().splitlines()]
         self.assertEqual(records[0]["op"], "machine")
-        self.assertEqual(records[1:], RECORDS)
+        self.assertEqual(records[0]["gpu"], "NVIDIA GeForce RTX 4090")
+        self.assertEqual(records[1:], RECORDS[1:])
 
     def test_another_card_is_measured_without_a_roofline(self):
         self.add_card("NVIDIA H200")
@@ -151,27 +178,31 @@ class Measure4090Test(unittest.TestCase):
         self.add_compiler()
         run = self.measure("--build-only")
         self.assertEqual(run.returncode, 0, run.stderr)
-        self.assertEqual(run.stdout.count("1 kernels of 1 compiled for sm_89"), 2)
+        self.assertEqual(run.stdout.count("7 problems"), 2)
 
+    def test_where_it_cannot_build_it_says_how_to_go_on(self):
+        self.add_card()
+        self.add_compiler()
+        self.add("dpkg-query", "#!/bin/bash\n")  # nothing is installed,
+        (self.bin / "apt-get").unlink(missing_ok=True)  # and nothing can be
+        self.add("sh", "#!/bin/bash\nexit 1\n")
+        self.add("sudo", "#!/bin/bash\nexit 1\n")
+        run = self.measure()
+        self.assertEqual(run.returncode, 2, run.stdout)
+        self.assertIn("cannot build here: pack mlpserve-bench on Debian 12 (tests/gpu/pack)", run.stderr)
 
-NVCC = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
+    def test_what_was_packed_needs_no_compiler_and_no_packages(self):
+        self.add_card()
+        run = self.measure("--packed", self.pack("bin/mlpserve-bench"))
+        self.assertEqual(run.returncode, 0, run.stderr + run.stdout)
+        self.assertIn("commit abcdef, driver 580.1; power limit" if not SYSTEM_NVCC else "commit abcdef, driver 580.1", run.stdout)
 
-
-@unittest.skipIf(NVCC is None, "no nvcc")
-class BenchmarkTest(unittest.TestCase):
-    def test_the_benchmark_builds_and_compiles_each_main_loop_for_the_card(self):
-        with tempfile.TemporaryDirectory() as folder:
-            path = f"{os.environ['PATH']}:{pathlib.Path(NVCC).parent}"
-            program, plan = f"{folder}/gemm_bench", pathlib.Path(folder) / "a.plan"
-            subprocess.run([ROOT / "kernels/cuda/bench/build.sh", program, "89"], check=True, env={**os.environ, "PATH": path})
-            plan.write_text("check m=1 n=520 k=264 type=bf16 m:128x128x32.w2x4.s3.b2.k4 n:64x16x64.w4.s4.b2\n"
-                            "check m=1 n=520 k=264 type=fp32 f:64x128x16.t8x16x1.s2.b3\n")
-            run = subprocess.run([program, ".", plan, "--compile", "sm_89"], cwd=ROOT, capture_output=True, text=True, check=False)
-            self.assertEqual(run.stdout, "3 kernels of 3 compiled for sm_89\n", run.stderr)
-            plan.write_text("check m=1 n=520 k=264 m:128x128x32.w2x4.s3\n")
-            run = subprocess.run([program, ".", plan, "--compile", "sm_89"], cwd=ROOT, capture_output=True, text=True, check=False)
-            self.assertEqual(run.returncode, 1)
-            self.assertIn("expected a name such as 128x128x32.w2x4.s3.b1", run.stderr)
+    def test_a_packed_file_without_the_program_is_refused(self):
+        self.add_card()
+        self.assert_missing(self.measure("--packed", "no/such/file"), "expected a file that tests/gpu/pack has written")
+        run = self.measure("--packed", self.pack())
+        self.assertEqual(run.returncode, 2)
+        self.assertIn("expected bin/mlpserve-bench in", run.stderr)
 
 
 if __name__ == "__main__":

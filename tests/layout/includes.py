@@ -32,7 +32,6 @@ OWN = {
         "kernels/cuda/device/", "kernels/spec/", "kernels/status/",
     ],
     "kernels/cuda/sheet": ["kernels/cuda/jit/", "kernels/cuda/tiles/", "kernels/spec/", "kernels/status/"],
-    "kernels/cuda/bench": ["kernels/cuda/tiles/", "kernels/cuda/device/"],
     "server/sync": [],
     "server/vocabulary": [],
     # Leaves: text and weights are the same to server and client, which include both alike.
@@ -71,7 +70,7 @@ OTHERS = {
     "prometheus": ["server/metrics", "tests"],
     "civetweb": ["server/metrics"],
     "Civet": ["server/metrics"],
-    "cuda": ["kernels/cuda/driver", "kernels/cuda/engine", "kernels/cuda/jit", "kernels/cuda/bench", "kernels/cuda/device", "server/engine", "tests"],
+    "cuda": ["kernels/cuda/driver", "kernels/cuda/engine", "kernels/cuda/jit", "kernels/cuda/device", "server/engine", "server/tools/bench", "tests"],
     "cublas": ["kernels/cuda", "tests"],
     "nvrtc": ["kernels/cuda", "tests"],
     "dnnl": ["kernels/cpu", "tests"],

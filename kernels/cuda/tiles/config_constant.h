@@ -1,4 +1,4 @@
-// A line of a kernel's struct Config. Without dependencies: gemm_bench is built by nvcc alone.
+// A line of a kernel's struct Config.
 #pragma once
 
 #include <string>

@@ -1,153 +1,52 @@
 #include "server/tools/bench/arguments.h"
 
 #include <CLI/CLI.hpp>
-#include <array>
-#include <cmath>
+#include <fstream>
+#include <sstream>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
+#include "kernels/status/status_macros.h"
 #include "server/text/strict_json.h"
+#include "server/tools/bench/flags.h"
 
 namespace mlpserve::tools {
 namespace {
 
-constexpr std::array kComputes = {ComputeType::kBf16, ComputeType::kFp16, ComputeType::kTf32,
-                                  ComputeType::kFp32};
-
 // As they are typed.
-struct Flags {
-  std::string m = "1,16,64,256,1024", n = "8192", k = "8192";
-  std::string dtype = "bf16", epilogue = "gelu,sigmoid,batch_norm", ops;
-  std::string variants = "chosen", layers = "1";
-  std::string seconds = "1", backend = "cuda", cpu_threads = "0";
+struct CommandLine {
+  Flags step;
+  std::string plan, backend = "cuda", cpu_threads = "0";
 };
 
-absl::Status Error(const std::string& flag, const std::string& expected, const std::string& found) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(flag, ": expected ", expected, ", found ", Quoted(found)));
+absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (file && !text.str().empty()) return text.str();
+  return FlagError("--plan", "a file with steps", path);
 }
 
-std::vector<std::string> Split(const std::string& text) { return absl::StrSplit(text, ','); }
-
-absl::StatusOr<std::vector<int64_t>> ParseNumbers(const std::string& flag, const std::string& text,
-                                                  int64_t least, int64_t most) {
-  std::vector<int64_t> numbers;
-  for (const std::string& part : Split(text)) {
-    int64_t number = 0;
-    if (!absl::SimpleAtoi(part, &number) || number < least || number > most) {
-      return Error(
-          flag,
-          absl::StrCat("whole numbers from ", least, " to ", most, ", with commas between them"),
-          text);
-    }
-    numbers.push_back(number);
+absl::Status Read(const CommandLine& line, Arguments& arguments) {
+  MLPSERVE_ASSIGN_OR_RETURN(Step step, MakeStep(line.step));
+  if (line.plan.empty()) {
+    arguments.steps.push_back(std::move(step));
+  } else {
+    MLPSERVE_ASSIGN_OR_RETURN(const std::string text, ReadFile(line.plan));
+    MLPSERVE_ASSIGN_OR_RETURN(arguments.steps, ParsePlan(text, line.plan, line.step));
   }
-  return numbers;
-}
-
-absl::StatusOr<int> ParseNumber(const std::string& flag, const std::string& text, int64_t least,
-                                int64_t most) {
-  int64_t number = 0;
-  if (!absl::SimpleAtoi(text, &number) || number < least || number > most) {
-    return Error(flag, absl::StrCat("a whole number from ", least, " to ", most), text);
+  MLPSERVE_ASSIGN_OR_RETURN(arguments.cpu_threads,
+                            ParseNumber("--cpu-threads", line.cpu_threads, 0, 1024));
+  if (line.backend != "cuda" && line.backend != "cpu") {
+    return FlagError("--backend", "cuda or cpu", line.backend);
   }
-  return static_cast<int>(number);
-}
-
-absl::StatusOr<std::vector<ComputeType>> ParseTypes(const std::string& text) {
-  std::vector<ComputeType> types;
-  std::vector<std::string> names;
-  for (const ComputeType type : kComputes) names.push_back(DtypeName(type));
-  for (const std::string& part : Split(text)) {
-    const auto found = std::ranges::find(names, part);
-    if (found == names.end()) return Error("--dtype", absl::StrJoin(names, ", "), part);
-    types.push_back(kComputes[static_cast<size_t>(found - names.begin())]);
-  }
-  return types;
-}
-
-absl::StatusOr<std::vector<Epilogue>> ParseEpilogues(const Flags& flags) {
-  std::vector<Epilogue> epilogues;
-  if (!flags.ops.empty()) {
-    absl::StatusOr<Epilogue> ops = ParseOps(flags.ops);
-    if (!ops.ok()) return ops.status();
-    epilogues.push_back(*std::move(ops));
-    return epilogues;
-  }
-  for (const std::string& name : Split(flags.epilogue)) {
-    absl::StatusOr<Epilogue> epilogue = NamedEpilogue(name);
-    if (!epilogue.ok()) return epilogue.status();
-    epilogues.push_back(*std::move(epilogue));
-  }
-  return epilogues;
-}
-
-absl::StatusOr<Variants> ParseVariants(const std::string& text) {
-  if (text == "chosen") return Variants{};
-  if (text == "all") return Variants{.kind = Variants::Kind::kAll, .names = {}};
-  Variants variants{.kind = Variants::Kind::kNamed, .names = Split(text)};
-  for (const std::string& name : variants.names) {
-    if (name.empty()) return Error("--variants", "chosen, all or names of variants", text);
-  }
-  return variants;
-}
-
-absl::StatusOr<std::vector<Problem>> MakeProblems(const Flags& flags) {
-  const auto types = ParseTypes(flags.dtype);
-  if (!types.ok()) return types.status();
-  const auto epilogues = ParseEpilogues(flags);
-  if (!epilogues.ok()) return epilogues.status();
-  const auto m = ParseNumbers("--m", flags.m, 1, kMostRows);
-  if (!m.ok()) return m.status();
-  const auto n = ParseNumbers("--n", flags.n, 1, kMaxBlockFeatures);
-  if (!n.ok()) return n.status();
-  const auto k = ParseNumbers("--k", flags.k, 1, kMaxBlockFeatures);
-  if (!k.ok()) return k.status();
-  const auto layers = ParseNumber("--layers", flags.layers, 1, kMostLayers);
-  if (!layers.ok()) return layers.status();
-  std::vector<Problem> problems;
-  for (const ComputeType type : *types)
-    for (const int64_t outputs : *n)
-      for (const int64_t inputs : *k)
-        for (const int64_t rows : *m)
-          for (const Epilogue& epilogue : *epilogues) {
-            problems.push_back({.m = rows,
-                                .n = outputs,
-                                .k = inputs,
-                                .compute = type,
-                                .epilogue = epilogue,
-                                .layers = *layers});
-            absl::Status valid = Validate(problems.back());
-            if (!valid.ok()) return valid;
-          }
-  return problems;
-}
-
-absl::Status Read(const Flags& flags, Arguments& arguments) {
-  auto problems = MakeProblems(flags);
-  if (!problems.ok()) return problems.status();
-  arguments.problems = *std::move(problems);
-  auto variants = ParseVariants(flags.variants);
-  if (!variants.ok()) return variants.status();
-  arguments.variants = *std::move(variants);
-  double& seconds = arguments.time.seconds;
-  if (!absl::SimpleAtod(flags.seconds, &seconds) || !(seconds > 0 && seconds <= 60)) {
-    return Error("--seconds", "a number above 0, at most 60", flags.seconds);
-  }
-  const auto threads = ParseNumber("--cpu-threads", flags.cpu_threads, 0, 1024);
-  if (!threads.ok()) return threads.status();
-  arguments.cpu_threads = *threads;
-  if (flags.backend != "cuda" && flags.backend != "cpu") {
-    return Error("--backend", "cuda or cpu", flags.backend);
-  }
-  arguments.backend = flags.backend == "cpu" ? BenchBackend::kCpu : BenchBackend::kCuda;
+  arguments.backend = line.backend == "cpu" ? BenchBackend::kCpu : BenchBackend::kCuda;
   return absl::OkStatus();
 }
 
-void AddOptions(CLI::App& app, Flags& flags, Arguments& arguments) {
+void AddOptions(CLI::App& app, CommandLine& line, Arguments& arguments) {
+  Flags& flags = line.step;
   const auto add = [&app](const char* name, std::string& value, const char* type,
                           const std::string& help) {
     return app.add_option(name, value, help)->type_name(type)->capture_default_str();
@@ -161,11 +60,21 @@ void AddOptions(CLI::App& app, Flags& flags, Arguments& arguments) {
   add("--ops", flags.ops, "JSON", "One epilogue instead, a list of ops as in model.json")
       ->excludes(epilogue);
   add("--variants", flags.variants, "chosen|all|NAME,...",
-      "Kernels: the one that the service would choose, all that it could, or these");
+      "Kernels: the one that the service would choose, all that it could, or these, as records "
+      "name them; those that it would never choose, too");
   add("--layers", flags.layers, "N", "Over 1: also a chain of so many layers, in a graph");
+  add("--padding", flags.padding, "N", "Elements between rows; -1: as few as the service leaves");
+  add("--mode", flags.mode, "time|check|profile",
+      "Check times nothing, and also that rows have the same bits among fewer rows; profile "
+      "launches each kernel once, for a profiler that waits for cudaProfilerStart");
+  app.add_option("--plan", line.plan,
+                 "File of steps to run instead, one a line: a mode, then flags as in m=16 "
+                 "(kernels/plans); flags given here are what its lines leave out")
+      ->type_name("FILE");
   add("--seconds", flags.seconds, "S", "How long each is timed under load, in each of two turns");
-  add("--backend", flags.backend, "cuda|cpu", "What computes");
-  add("--cpu-threads", flags.cpu_threads, "N", "Of the CPU; 0: one for each core");
+  add("--backend", line.backend, "cuda|cpu", "What computes");
+  add("--cpu-threads", line.cpu_threads, "N", "Of the CPU; 0: one for each core");
+  app.add_flag("--list", arguments.list_only, "Prints the problems, and measures nothing");
   app.add_option("--json", arguments.records_file, "File to write a record of each figure to")
       ->type_name("FILE");
   app.add_option("--kernel-cache", arguments.kernel_cache,
@@ -176,7 +85,7 @@ void AddOptions(CLI::App& app, Flags& flags, Arguments& arguments) {
 }  // namespace
 
 std::variant<Arguments, Exit> ParseArguments(int argc, const char* const* argv) {
-  Flags flags;
+  CommandLine line;
   Arguments arguments;
   CLI::App app("Measures kernels of mlpserve.", "mlpserve-bench");
   CLI::App* kernels = app.add_subcommand(
@@ -184,7 +93,7 @@ std::variant<Arguments, Exit> ParseArguments(int argc, const char* const* argv) 
       "Layers y = epilogue(x W^T + bias), as the service computes them. Every output is held "
       "against float64 before it is timed.\nExit code 0: measured; 1: an output was wrong, or the "
       "device failed; 2: wrong arguments, or nothing to measure them on");
-  AddOptions(*kernels, flags, arguments);
+  AddOptions(*kernels, line, arguments);
   app.require_subcommand(1);
   try {
     app.parse(argc, argv);
@@ -198,7 +107,7 @@ std::variant<Arguments, Exit> ParseArguments(int argc, const char* const* argv) 
     }
     return Exit{kWrongUsage, absl::StrCat("mlpserve-bench: ", error.what(), "\n")};
   }
-  const absl::Status status = Read(flags, arguments);
+  const absl::Status status = Read(line, arguments);
   if (status.ok()) return arguments;
   return Exit{kWrongUsage, absl::StrCat("mlpserve-bench: ", std::string(status.message()), "\n")};
 }

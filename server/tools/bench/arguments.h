@@ -5,8 +5,7 @@
 #include <variant>
 #include <vector>
 
-#include "server/tools/bench/kernel_bench.h"
-#include "server/tools/bench/problem.h"
+#include "server/tools/bench/run.h"
 
 namespace mlpserve::tools {
 
@@ -15,10 +14,9 @@ inline constexpr int kWrongUsage = 2;  // exit code
 enum class BenchBackend : uint8_t { kCuda, kCpu };
 
 struct Arguments {
-  std::vector<Problem> problems;  // by format, n, k, m and epilogue; each has passed Validate
-  Variants variants;
-  TimeOptions time;
+  std::vector<Step> steps;
   BenchBackend backend = BenchBackend::kCuda;
+  bool list_only = false;    // say what would be measured, and need nothing for it
   int cpu_threads = 0;       // 0: one for each core
   std::string records_file;  // empty: none
   std::string kernel_cache;  // empty: a temporary one

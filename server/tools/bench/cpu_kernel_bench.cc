@@ -1,7 +1,5 @@
 #include "server/tools/bench/cpu_kernel_bench.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <functional>
@@ -11,13 +9,17 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/cpu/cpu_block.h"
 #include "kernels/cpu/worker_team.h"
-#include "kernels/cuda/bench/in_turn.h"
 #include "kernels/spec/rounding.h"
+#include "server/tools/bench/in_turn.h"
+#include "server/tools/bench/memory_need.h"
 
 namespace mlpserve::tools {
 namespace {
 
 using Bytes = std::vector<std::byte>;
+
+constexpr std::byte kPoison{0xFF};  // NaN in every format
+constexpr size_t kGuardBytes = 4096;
 
 Bytes Encode(std::span<const float> values, DataType type) {
   Bytes bytes(values.size() * ByteSize(type));
@@ -48,40 +50,42 @@ class CpuKernelBench final : public KernelBench {
   absl::StatusOr<std::vector<Candidate>> Prepare(const Problem& problem, const LayerSpec& layer,
                                                  std::span<const float> x,
                                                  const Variants& variants) override;
-  absl::StatusOr<ProductSums> Multiply(ComputeType rounded_to) override {
+  absl::StatusOr<ProductSums> Multiply(ComputeType rounded_to, Columns columns) override {
     const Problem& p = problem_;
-    return MultiplyOnHost(x_, layer_->weight, p.m, p.n, p.k, rounded_to);
+    return MultiplyOnHost(x_, layer_->weight, p.m, p.k, columns, rounded_to);
   }
-  absl::StatusOr<std::vector<float>> Compute(size_t) override;
+  absl::StatusOr<Output> Compute(size_t candidate, Columns columns) override;
+  absl::StatusOr<bool> RowsStandAlone(size_t candidate) override;
   absl::StatusOr<bool> ChainHolds(size_t) override;
   absl::StatusOr<std::vector<Times>> Time(const std::vector<size_t>& candidates,
                                           const TimeOptions& options) override;
+  absl::Status Profile(const std::vector<size_t>&) override {
+    return absl::InvalidArgumentError("--mode: expected a GPU to profile on, found --backend cpu");
+  }
 
  private:
   std::unique_ptr<cpu::CpuBlock> Load(int layers);
+
+  size_t OutputBytes() const {
+    return static_cast<size_t>(problem_.m * problem_.n) * ByteSize(problem_.stored());
+  }
 
   cpu::WorkerTeam team_;
   Problem problem_;
   const LayerSpec* layer_ = nullptr;  // the caller's, until the next Prepare
   std::span<const float> x_;          // likewise
-  Bytes input_, output_;
+  Bytes input_;
+  Bytes output_;  // with a guard behind it, which nothing may write
   std::vector<std::unique_ptr<cpu::CpuBlock>> copies_;
   std::unique_ptr<cpu::CpuBlock> chain_;  // null: none
 };
 
 absl::Status CpuKernelBench::CheckFits(const Problem& p) const {
-  // The weights as they are made, packed copies of them, and the oracle's float64 matrices.
+  // Packed copies of the weights, a chain's and its spares, and the float64 rows of the oracle.
   const double weight = static_cast<double>(p.n) * static_cast<double>(p.k) * sizeof(float);
-  const double copies =
-      bench::ColdCopies(static_cast<size_t>(weight)) + (p.layers > 1 ? 2 * p.layers : 0);
+  const double copies = ColdCopies(static_cast<size_t>(weight)) + (p.layers > 1 ? 2 * p.layers : 0);
   const double rows = static_cast<double>(p.m) * static_cast<double>(p.n + p.k);
-  const double need = weight * (copies + 2) + rows * 12 * sizeof(double);
-  const double have =
-      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
-  if (need <= have) return absl::OkStatus();
-  return absl::ResourceExhaustedError(
-      absl::StrCat(Describe(p), ": expected what fits into ", static_cast<int64_t>(have) >> 20,
-                   " MiB of memory, found ", static_cast<int64_t>(need / (1 << 20)), " MiB"));
+  return CheckHostFits(p, weight * copies + rows * (sizeof(double) + 4 * sizeof(float)));
 }
 
 std::unique_ptr<cpu::CpuBlock> CpuKernelBench::Load(int layers) {
@@ -103,9 +107,8 @@ absl::StatusOr<std::vector<Candidate>> CpuKernelBench::Prepare(const Problem& pr
   layer_ = &layer;
   x_ = x;
   input_ = Encode(x, problem.stored());
-  output_.assign(static_cast<size_t>(problem.m * problem.n) * ByteSize(problem.stored()),
-                 std::byte{0xFF});
-  const int copies = bench::ColdCopies(static_cast<size_t>(problem.weight_bytes()));
+  output_.assign(OutputBytes() + kGuardBytes, kPoison);
+  const int copies = ColdCopies(static_cast<size_t>(problem.weight_bytes()));
   for (int i = 0; i < copies; ++i) copies_.push_back(Load(1));
   if (problem.layers > 1) chain_ = Load(problem.layers);
   const std::string variant = copies_.front()->Variant(0);
@@ -118,13 +121,32 @@ absl::StatusOr<std::vector<Candidate>> CpuKernelBench::Prepare(const Problem& pr
   return std::vector<Candidate>{{.variant = variant, .resources = {}}};
 }
 
-absl::StatusOr<std::vector<float>> CpuKernelBench::Compute(size_t) {
-  std::ranges::fill(output_, std::byte{0xFF});
+absl::StatusOr<Output> CpuKernelBench::Compute(size_t, Columns columns) {
+  std::ranges::fill(output_, kPoison);
   copies_.front()->Run(input_.data(), output_.data(), problem_.m);
   const size_t size = ByteSize(problem_.stored());
-  std::vector<float> y(output_.size() / size);
-  for (size_t i = 0; i < y.size(); ++i) y[i] = ReadElement(problem_.stored(), &output_[i * size]);
-  return y;
+  Output output;
+  output.values.reserve(static_cast<size_t>(problem_.m * columns.count));
+  for (int64_t row = 0; row < problem_.m; ++row) {
+    for (int64_t i = 0; i < columns.count; ++i) {
+      const auto at = static_cast<size_t>(row * problem_.n + columns.first + i) * size;
+      output.values.push_back(ReadElement(problem_.stored(), &output_[at]));
+    }
+  }
+  const auto guard = output_.begin() + static_cast<std::ptrdiff_t>(OutputBytes());
+  output.trespasses = std::count_if(guard, output_.end(), [](std::byte b) { return b != kPoison; });
+  return output;
+}
+
+absl::StatusOr<bool> CpuKernelBench::RowsStandAlone(size_t) {
+  copies_.front()->Run(input_.data(), output_.data(), problem_.m);
+  const Bytes all = output_;
+  const int64_t fewer = (problem_.m + 2) / 3;
+  std::ranges::fill(output_, kPoison);
+  copies_.front()->Run(input_.data(), output_.data(), fewer);
+  const auto used = static_cast<std::ptrdiff_t>(OutputBytes() / static_cast<size_t>(problem_.m) *
+                                                static_cast<size_t>(fewer));
+  return std::equal(all.begin(), all.begin() + used, output_.begin());
 }
 
 absl::StatusOr<bool> CpuKernelBench::ChainHolds(size_t) {
@@ -134,9 +156,10 @@ absl::StatusOr<bool> CpuKernelBench::ChainHolds(size_t) {
     copies_.front()->Run(from.data(), to.data(), problem_.m);
     std::swap(from, to);
   }
-  std::ranges::fill(output_, std::byte{0xFF});
+  std::ranges::fill(output_, kPoison);
   chain_->Run(input_.data(), output_.data(), problem_.m);
-  return output_ == from;
+  return std::equal(output_.begin(), output_.begin() + static_cast<std::ptrdiff_t>(OutputBytes()),
+                    from.begin());
 }
 
 absl::StatusOr<std::vector<Times>> CpuKernelBench::Time(const std::vector<size_t>&,
@@ -146,9 +169,9 @@ absl::StatusOr<std::vector<Times>> CpuKernelBench::Time(const std::vector<size_t
                                                              problem_.m);
   };
   Times times;
-  times.burst_ms = bench::MediansInTurn(
-      {[&](int turn) { return MillisecondsOf([&] { run(turn); }); }}, options.burst_rounds)[0];
-  std::vector<bench::RunMany> many = {[&](int count) {
+  times.burst_ms = MediansInTurn({[&](int turn) { return MillisecondsOf([&] { run(turn); }); }},
+                                 options.burst_rounds)[0];
+  std::vector<RunMany> many = {[&](int count) {
     return MillisecondsOf([&] {
       for (int i = 0; i < count; ++i) run(i);
     });
@@ -160,7 +183,7 @@ absl::StatusOr<std::vector<Times>> CpuKernelBench::Time(const std::vector<size_t
       });
     });
   }
-  const std::vector<double> means = bench::MeansInTurn(many, options.seconds, options.rounds);
+  const std::vector<double> means = MeansInTurn(many, options.seconds, options.rounds);
   times.ms = means[0];
   if (chain_ != nullptr) times.chain_ms = means[1] / problem_.layers;
   return std::vector<Times>{times};

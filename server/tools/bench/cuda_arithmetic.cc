@@ -1,15 +1,16 @@
 #include "server/tools/bench/cuda_arithmetic.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "kernels/cuda/bench/device.h"
-#include "kernels/cuda/bench/float64_args.cuh"
-#include "kernels/cuda/bench/timing.h"
+#include "kernels/cuda/device/bench/float64_args.cuh"
 #include "kernels/cuda/driver/memory.h"
 #include "kernels/cuda/jit/device_sources.h"
 #include "kernels/status/status_macros.h"
+#include "server/tools/bench/cuda_device.h"
+#include "server/tools/bench/cuda_timing.h"
 
 namespace mlpserve::tools {
 namespace {
@@ -41,56 +42,58 @@ const char* TypeText(ComputeType type) {
 
 std::string Float64Source(ComputeType stored) {
   cuda::SourceJoiner source;
-  source.Add("kernels/cuda/bench/float64_args.cuh");
+  source.Add("kernels/cuda/device/bench/float64_args.cuh");
   source.Add("kernels/cuda/device/ptx/primitives.cuh");
   source.AddText(absl::StrCat("namespace mlpserve::cuda {\nstruct Config {\n",
                               "  static constexpr Type kIn = Type::", TypeText(stored),
                               ";\n};\n}  // namespace mlpserve::cuda\n"));
-  source.Add("kernels/cuda/bench/float64_product.cuh");
+  source.Add("kernels/cuda/device/bench/float64_product.cuh");
   return std::move(source).Take();
 }
 
 std::string ReadSource() {
   cuda::SourceJoiner source;
-  source.Add("kernels/cuda/bench/read_memory.cuh");
+  source.Add("kernels/cuda/device/bench/read_memory.cuh");
   return std::move(source).Take();
 }
 
 absl::StatusOr<ProductSums> MultiplyOnDevice(const cuda::Product& product, int64_t m,
-                                             ComputeType rounded_to, cuda::KernelStore& store,
-                                             const cuda::Stream& stream) {
+                                             Columns columns, ComputeType rounded_to,
+                                             cuda::KernelStore& store, const cuda::Stream& stream) {
   const cuda::GemmArgs& gemm = product.args;
-  const size_t count = static_cast<size_t>(m) * static_cast<size_t>(gemm.n);
-  const auto sums = DeviceMemory::Allocate(count * sizeof(double));
-  if (!sums.ok()) return sums.status();
-  const auto magnitudes = DeviceMemory::Allocate(count * sizeof(double));
-  if (!magnitudes.ok()) return magnitudes.status();
-  const auto kernel = store.Get(Float64Source(rounded_to), kFloat64Kernel, 0);
-  if (!kernel.ok()) return kernel.status();
+  const size_t count = static_cast<size_t>(m) * static_cast<size_t>(columns.count);
+  MLPSERVE_ASSIGN_OR_RETURN(const DeviceMemory sums,
+                            DeviceMemory::Allocate(count * sizeof(double)));
+  MLPSERVE_ASSIGN_OR_RETURN(const DeviceMemory magnitudes,
+                            DeviceMemory::Allocate(count * sizeof(double)));
+  MLPSERVE_ASSIGN_OR_RETURN(const auto kernel,
+                            store.Get(Float64Source(rounded_to), kFloat64Kernel, 0));
+  const auto row_bytes =
+      gemm.w_stride * static_cast<int64_t>(ByteSize(StorageType(product.compute)));
   cuda::Float64Args args{.x = gemm.x,
-                         .w = gemm.w,
-                         .sums = static_cast<double*>(sums->get()),
-                         .magnitudes = static_cast<double*>(magnitudes->get()),
+                         .w = static_cast<const std::byte*>(gemm.w) + columns.first * row_bytes,
+                         .sums = static_cast<double*>(sums.get()),
+                         .magnitudes = static_cast<double*>(magnitudes.get()),
                          .x_stride = gemm.x_stride,
                          .w_stride = gemm.w_stride,
                          .m = m,
-                         .n = gemm.n,
+                         .n = columns.count,
                          .k = gemm.k};
   void* arguments[] = {&args};
-  MLPSERVE_RETURN_IF_ERROR((*kernel)->Launch(
-      {.grid_x = Blocks(gemm.n), .grid_y = Blocks(m), .threads = cuda::kFloat64Threads}, arguments,
-      stream));
+  MLPSERVE_RETURN_IF_ERROR(kernel->Launch(
+      {.grid_x = Blocks(columns.count), .grid_y = Blocks(m), .threads = cuda::kFloat64Threads},
+      arguments, stream));
   MLPSERVE_RETURN_IF_ERROR(stream.Synchronize());
   ProductSums products;
   products.sums.resize(count);
   products.magnitudes.resize(count);
-  bench::CopyToHost(products.sums.data(), sums->get(), count * sizeof(double));
-  bench::CopyToHost(products.magnitudes.data(), magnitudes->get(), count * sizeof(double));
+  CopyToHost(products.sums.data(), sums.get(), count * sizeof(double));
+  CopyToHost(products.magnitudes.data(), magnitudes.get(), count * sizeof(double));
   return products;
 }
 
 absl::StatusOr<double> MeasureReading(cuda::KernelStore& store, const cuda::Stream& stream) {
-  const size_t bytes = std::min(kReadBytes, bench::FreeBytes() / 4);
+  const size_t bytes = std::min(kReadBytes, FreeBytes() / 4);
   const auto memory = DeviceMemory::Allocate(bytes);
   if (!memory.ok()) return memory.status();
   const auto sink = DeviceMemory::Allocate(sizeof(unsigned));
@@ -98,7 +101,7 @@ absl::StatusOr<double> MeasureReading(cuda::KernelStore& store, const cuda::Stre
   const auto kernel = store.Get(ReadSource(), kReadKernel, 0);
   if (!kernel.ok()) return kernel.status();
   absl::Status status = (*kernel)->PreferL1();  // where what is under way from memory will land
-  const bench::Launch read = [&](int, cudaStream_t) {
+  const Launch read = [&](int, cudaStream_t) {
     const void* data = memory->get();
     size_t count = bytes / 16;
     void* written = sink->get();
@@ -108,7 +111,7 @@ absl::StatusOr<double> MeasureReading(cuda::KernelStore& store, const cuda::Stre
          .threads = kReadThreads},
         arguments, stream));
   };
-  const double ms = bench::BurstMs({read}, kReadRounds, stream.get())[0];
+  const double ms = BurstMs({read}, kReadRounds, stream.get())[0];
   if (!status.ok()) return status;
   return 1e-6 * static_cast<double>(bytes) / ms;
 }

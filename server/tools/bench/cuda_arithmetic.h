@@ -8,14 +8,15 @@
 #include "kernels/cuda/engine/product.h"
 #include "kernels/reference/oracle.h"
 #include "kernels/spec/datatype.h"
+#include "server/tools/bench/expected.h"
 
 namespace mlpserve::tools {
 
-// Of x and w as the product finds them on the device, m rows; kTf32: rounded to TF32, else as they
-// are. Waits.
+// Of x and of some rows of w as the product finds them on the device, m rows; kTf32: rounded to
+// TF32, else as they are. Waits.
 absl::StatusOr<ProductSums> MultiplyOnDevice(const cuda::Product& product, int64_t m,
-                                             ComputeType rounded_to, cuda::KernelStore& store,
-                                             const cuda::Stream& stream);
+                                             Columns columns, ComputeType rounded_to,
+                                             cuda::KernelStore& store, const cuda::Stream& stream);
 
 // Gigabytes per second over a stretch far larger than L2.
 absl::StatusOr<double> MeasureReading(cuda::KernelStore& store, const cuda::Stream& stream);

@@ -1,5 +1,7 @@
 #include "server/tools/bench/cuda_kernel_bench.h"
 
+#include <cuda_profiler_api.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -10,17 +12,20 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "kernels/cuda/bench/card_monitor.h"
-#include "kernels/cuda/bench/device.h"
-#include "kernels/cuda/bench/in_turn.h"
-#include "kernels/cuda/bench/timing.h"
 #include "kernels/cuda/driver/device.h"
 #include "kernels/cuda/jit/kernel_cache.h"
 #include "kernels/cuda/jit/nvrtc.h"
 #include "kernels/spec/rounding.h"
 #include "kernels/status/status_macros.h"
+#include "server/tools/bench/card_monitor.h"
 #include "server/tools/bench/cuda_arithmetic.h"
+#include "server/tools/bench/cuda_check.h"
+#include "server/tools/bench/cuda_device.h"
+#include "server/tools/bench/cuda_timing.h"
+#include "server/tools/bench/in_turn.h"
 #include "server/tools/bench/layer_ways.h"
+#include "server/tools/bench/memory_need.h"
+#include "server/tools/bench/parallel.h"
 #include "server/tools/bench/prepared_layer.h"
 
 namespace mlpserve::tools {
@@ -73,7 +78,7 @@ class CudaKernelBench final : public KernelBench {
         library_(library.ok() ? *library : nullptr) {
     if (!library.ok()) warnings_.emplace_back(library.status().message());
     std::string error;
-    monitor_ = bench::CardMonitor::Open(bench::PciBusId(store_.device().ordinal), error);
+    monitor_ = CardMonitor::Open(PciBusId(store_.device().ordinal), error);
     if (monitor_ == nullptr) warnings_.push_back("clocks and power are not logged: " + error);
   }
   ~CudaKernelBench() override { (void)stream_.Synchronize(); }
@@ -92,17 +97,19 @@ class CudaKernelBench final : public KernelBench {
   absl::StatusOr<std::vector<Candidate>> Prepare(const Problem& problem, const LayerSpec& layer,
                                                  std::span<const float> x,
                                                  const Variants& variants) override;
-  absl::StatusOr<ProductSums> Multiply(ComputeType rounded_to) override {
-    return MultiplyOnDevice(prepared_->copies().front(), prepared_->problem().m, rounded_to, store_,
-                            stream_);
+  absl::StatusOr<ProductSums> Multiply(ComputeType rounded_to, Columns columns) override {
+    return MultiplyOnDevice(prepared_->copies().front(), prepared_->problem().m, columns,
+                            rounded_to, store_, stream_);
   }
-  absl::StatusOr<std::vector<float>> Compute(size_t candidate) override;
+  absl::StatusOr<Output> Compute(size_t candidate, Columns columns) override;
+  absl::StatusOr<bool> RowsStandAlone(size_t candidate) override;
   absl::StatusOr<bool> ChainHolds(size_t candidate) override;
   absl::StatusOr<std::vector<Times>> Time(const std::vector<size_t>& candidates,
                                           const TimeOptions& options) override;
+  absl::Status Profile(const std::vector<size_t>& candidates) override;
   CardFigures TakeCardFigures() override {
     if (monitor_ == nullptr) return {};
-    const bench::CardState state = monitor_->Take();
+    const CardState state = monitor_->Take();
     return {.sm_mhz = state.sm_mhz, .power_w = state.power_w};
   }
 
@@ -122,31 +129,34 @@ class CudaKernelBench final : public KernelBench {
   absl::Status LaunchChainLayer(const Entry& entry, size_t layer) const {
     return prepared_->Launch(*entry.chain[layer]);
   }
-  bench::Launch CopyLauncher(const Entry& entry, absl::Status& failed) const;
-  bench::Launch ChainLauncher(const Entry& entry, absl::Status& failed) const;
+  Launch CopyLauncher(const Entry& entry, absl::Status& failed) const;
+  Launch ChainLauncher(const Entry& entry, absl::Status& failed) const;
 
   const TemporaryDirectory temporary_;  // of compiled kernels, where no other was named
   cuda::KernelStore store_;
   const cuda::Stream stream_;
   const std::shared_ptr<const cuda::CublasLt> library_;  // may be null
-  std::unique_ptr<bench::CardMonitor> monitor_;          // may be null
+  std::unique_ptr<CardMonitor> monitor_;                 // may be null
   std::vector<std::string> warnings_;
   std::unique_ptr<PreparedLayer> prepared_;
   std::vector<Entry> entries_;  // ways to compute it
 };
 
 absl::Status CudaKernelBench::CheckFits(const Problem& p) const {
+  MLPSERVE_RETURN_IF_ERROR(CheckHostFits(p, 0));
   const double weight = static_cast<double>(p.weight_bytes());
   const double copies =
-      bench::ColdCopies(static_cast<size_t>(p.weight_bytes())) + (p.layers > 1 ? p.layers : 0);
+      ColdCopies(static_cast<size_t>(p.weight_bytes())) + (p.layers > 1 ? p.layers : 0);
   const double outputs = static_cast<double>(p.m) * static_cast<double>(p.n);
   const double inputs = static_cast<double>(p.m) * static_cast<double>(p.k);
-  // Weights, with one in FP32 while it is converted; rows; results in the stored format, in FP32
-  // and twice in float64.
-  const double need = weight * copies + static_cast<double>(p.n * p.k) * sizeof(float) +
-                      (inputs + 3 * outputs) * static_cast<double>(ByteSize(p.stored())) +
-                      outputs * (sizeof(float) + 2 * sizeof(double)) + kSpareBytes;
-  const double have = static_cast<double>(bench::FreeBytes());
+  const double held = std::min(outputs, static_cast<double>(std::max(p.m, kMostHeldValues)));
+  // Weights, with one in FP32 while it is converted; rows; results in the stored format, a chain's
+  // too, and in FP32; what of them is held in float64, twice.
+  const double need =
+      weight * copies + static_cast<double>(p.n * p.k) * sizeof(float) +
+      (inputs + (p.layers > 1 ? 3 : 1) * outputs) * static_cast<double>(ByteSize(p.stored())) +
+      outputs * sizeof(float) + held * 2 * sizeof(double) + kSpareBytes;
+  const double have = static_cast<double>(FreeBytes());
   if (need <= have) return absl::OkStatus();
   return absl::ResourceExhaustedError(absl::StrCat(
       Describe(p), ": expected what fits into ", static_cast<int64_t>(have) >> 20,
@@ -205,9 +215,9 @@ absl::Status CudaKernelBench::AddFastest(const std::vector<Way>& ways) {
   std::vector<Entry>& entries = *made;
   if (entries.empty()) return absl::OkStatus();
   absl::Status failed;
-  std::vector<bench::Launch> launches;
+  std::vector<Launch> launches;
   for (const Entry& entry : entries) launches.push_back(CopyLauncher(entry, failed));
-  const std::vector<double> ms = bench::BurstMs(launches, kPickRounds, stream_.get());
+  const std::vector<double> ms = BurstMs(launches, kPickRounds, stream_.get());
   MLPSERVE_RETURN_IF_ERROR(failed);
   const auto fastest = static_cast<size_t>(std::ranges::min_element(ms) - ms.begin());
   Entry& entry = entries[fastest];
@@ -256,34 +266,62 @@ absl::StatusOr<std::vector<Candidate>> CudaKernelBench::Prepare(const Problem& p
 }
 
 // They launch on stream_, which is the one that they are timed on.
-bench::Launch CudaKernelBench::CopyLauncher(const Entry& entry, absl::Status& failed) const {
+Launch CudaKernelBench::CopyLauncher(const Entry& entry, absl::Status& failed) const {
   return [this, &entry, &failed](int turn, cudaStream_t) {
     failed.Update(LaunchCopy(entry, static_cast<size_t>(turn) % entry.copies.size()));
   };
 }
 
-bench::Launch CudaKernelBench::ChainLauncher(const Entry& entry, absl::Status& failed) const {
+Launch CudaKernelBench::ChainLauncher(const Entry& entry, absl::Status& failed) const {
   return [this, &entry, &failed](int turn, cudaStream_t) {
     failed.Update(LaunchChainLayer(entry, static_cast<size_t>(turn) % entry.chain.size()));
   };
 }
 
-absl::StatusOr<std::vector<float>> CudaKernelBench::Compute(size_t candidate) {
+absl::StatusOr<Output> CudaKernelBench::Compute(size_t candidate, Columns columns) {
   const PreparedLayer& now = *prepared_;
   const Problem& p = now.problem();
-  const size_t size = ByteSize(now.y().type);
-  bench::Poison(now.y().data, static_cast<size_t>(p.m * now.y().stride) * size);
+  now.PoisonY();
   MLPSERVE_RETURN_IF_ERROR(LaunchCopy(entries_[candidate], 0));
   MLPSERVE_RETURN_IF_ERROR(stream_.Synchronize());
-  const std::vector<std::byte> bytes = prepared_->Download(now.y());
-  std::vector<float> y(static_cast<size_t>(p.m * p.n));
-  for (int64_t row = 0; row < p.m; ++row) {
-    for (int64_t i = 0; i < p.n; ++i) {
-      y[static_cast<size_t>(row * p.n + i)] =
-          ReadElement(now.y().type, &bytes[static_cast<size_t>(row * now.y().stride + i) * size]);
+  const std::vector<std::byte> bytes = now.Download(now.y(), p.m, columns.first, columns.count);
+  const size_t size = ByteSize(now.y().type);
+  Output output;
+  output.values.resize(bytes.size() / size);
+  InParallel(static_cast<int64_t>(output.values.size()), [&](int64_t begin, int64_t end) {
+    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
+      output.values[i] = ReadElement(now.y().type, &bytes[i * size]);
     }
+  });
+  if (columns.first == 0) output.trespasses = now.CountTrespasses();
+  return output;
+}
+
+absl::StatusOr<bool> CudaKernelBench::RowsStandAlone(size_t candidate) {
+  const PreparedLayer& now = *prepared_;
+  const cuda::Step& step = *entries_[candidate].copies.front();
+  const int64_t fewer = (now.problem().m + 2) / 3;
+  // Some columns stand for all: a tile's bits do not depend on its place.
+  const int64_t width = std::min(now.problem().n, std::max<int64_t>(1, kMostHeldValues / fewer));
+  MLPSERVE_RETURN_IF_ERROR(now.Launch(step));
+  MLPSERVE_RETURN_IF_ERROR(stream_.Synchronize());
+  const std::vector<std::byte> among_all = now.Download(now.y(), fewer, 0, width);
+  now.PoisonY();
+  MLPSERVE_RETURN_IF_ERROR(now.Launch(step, fewer));
+  MLPSERVE_RETURN_IF_ERROR(stream_.Synchronize());
+  return now.Download(now.y(), fewer, 0, width) == among_all;
+}
+
+absl::Status CudaKernelBench::Profile(const std::vector<size_t>& candidates) {
+  BENCH_CHECK(cudaProfilerStart());
+  for (const size_t i : candidates) {
+    const Entry& entry = entries_[i];
+    // Of weights that the launch before it did not read.
+    MLPSERVE_RETURN_IF_ERROR(LaunchCopy(entry, 1 % entry.copies.size()));
   }
-  return y;
+  MLPSERVE_RETURN_IF_ERROR(stream_.Synchronize());
+  BENCH_CHECK(cudaProfilerStop());
+  return absl::OkStatus();
 }
 
 absl::StatusOr<bool> CudaKernelBench::ChainHolds(size_t candidate) {
@@ -295,36 +333,27 @@ absl::StatusOr<bool> CudaKernelBench::ChainHolds(size_t candidate) {
   }
   const std::vector<std::byte> one_by_one = prepared_->Download(last);
   for (const cuda::Activation& buffer : prepared_->between()) {
-    bench::Poison(buffer.data, one_by_one.size());
+    Poison(buffer.data,
+           static_cast<size_t>(prepared_->problem().m * buffer.stride) * ByteSize(buffer.type));
   }
-  const auto graph = cuda::Graph::Capture(stream_, [&] {
-    for (size_t i = 0; i < entry.chain.size(); ++i) {
-      MLPSERVE_RETURN_IF_ERROR(LaunchChainLayer(entry, i));
-    }
-    return absl::OkStatus();
-  });
-  if (!graph.ok()) return graph.status();
-  MLPSERVE_RETURN_IF_ERROR(graph->Launch(stream_));
+  MLPSERVE_ASSIGN_OR_RETURN(const cuda::Graph graph, cuda::Graph::Capture(stream_, [&] {
+                              for (size_t i = 0; i < entry.chain.size(); ++i) {
+                                MLPSERVE_RETURN_IF_ERROR(LaunchChainLayer(entry, i));
+                              }
+                              return absl::OkStatus();
+                            }));
+  MLPSERVE_RETURN_IF_ERROR(graph.Launch(stream_));
   MLPSERVE_RETURN_IF_ERROR(stream_.Synchronize());
-  // Padding between rows is nobody's.
-  const std::vector<std::byte> chained = prepared_->Download(last);
-  const size_t stride = static_cast<size_t>(last.stride) * ByteSize(last.type);
-  const size_t used = static_cast<size_t>(last.features) * ByteSize(last.type);
-  for (size_t row = 0; row < chained.size(); row += stride) {
-    const auto begin = chained.begin() + static_cast<std::ptrdiff_t>(row);
-    const auto expected = one_by_one.begin() + static_cast<std::ptrdiff_t>(row);
-    if (!std::equal(begin, begin + static_cast<std::ptrdiff_t>(used), expected)) return false;
-  }
-  return true;
+  return prepared_->Download(last) == one_by_one;
 }
 
 absl::StatusOr<std::vector<Times>> CudaKernelBench::Time(const std::vector<size_t>& candidates,
                                                          const TimeOptions& options) {
   const PreparedLayer& now = *prepared_;
   absl::Status failed;
-  std::vector<bench::Launch> launches;
+  std::vector<Launch> launches;
   for (const size_t i : candidates) launches.push_back(CopyLauncher(entries_[i], failed));
-  const std::vector<double> burst = bench::BurstMs(launches, options.burst_rounds, stream_.get());
+  const std::vector<double> burst = BurstMs(launches, options.burst_rounds, stream_.get());
   // Chains take their turns among the others.
   std::vector<std::pair<size_t, size_t>> chains;  // index into candidates, into launches
   for (size_t i = 0; i < candidates.size(); ++i) {
@@ -336,7 +365,7 @@ absl::StatusOr<std::vector<Times>> CudaKernelBench::Time(const std::vector<size_
   const int whole = std::lcm(static_cast<int>(now.copies().size()), now.problem().layers);
   const int count = whole * std::max(1, kGraphLaunches / whole);
   const std::vector<double> sustained =
-      bench::SustainedMs(launches, count, options.seconds, options.rounds, stream_.get());
+      SustainedMs(launches, count, options.seconds, options.rounds, stream_.get());
   MLPSERVE_RETURN_IF_ERROR(failed);
   std::vector<Times> times;
   for (size_t i = 0; i < candidates.size(); ++i) {

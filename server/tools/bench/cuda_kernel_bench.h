@@ -3,7 +3,7 @@
 // bare product, and the passes of batch statistics.
 //
 // Weights lie in several copies that are taken in turn, so that each launch reads them from memory.
-// Calls of the runtime that fail while it times end the program (kernels/cuda/bench/check.h).
+// Calls of the runtime that fail while it times end the program (server/tools/bench/cuda_check.h).
 #pragma once
 
 #include <memory>

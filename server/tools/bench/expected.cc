@@ -37,26 +37,27 @@ LayerSpec Slice(const LayerSpec& layer, int64_t begin, int64_t end) {
   return slice;
 }
 
-// FinishOracle by columns, on all processors.
-OracleResult Finish(const Problem& p, const LayerSpec& layer, ComputeType compute,
+// FinishOracle of some columns, shared among all processors.
+OracleResult Finish(const Problem& p, const LayerSpec& layer, ComputeType compute, Columns columns,
                     const ProductSums& sums, std::span<const float> x) {
-  OracleResult whole{.rows = p.m, .columns = p.n, .values = {}, .bounds = {}};
-  whole.values.resize(static_cast<size_t>(p.m * p.n));
+  OracleResult whole{.rows = p.m, .columns = columns.count, .values = {}, .bounds = {}};
+  whole.values.resize(static_cast<size_t>(p.m * columns.count));
   whole.bounds.resize(whole.values.size());
   const bool adds_input = UsesInput(layer.epilogue);
-  InParallel(p.n, [&](int64_t begin, int64_t end) {
-    const ProductSums part{.sums = Slice<double>(sums.sums, p.n, begin, end),
-                           .magnitudes = Slice<double>(sums.magnitudes, p.n, begin, end)};
+  InParallel(columns.count, [&](int64_t begin, int64_t end) {
+    const ProductSums part{.sums = Slice<double>(sums.sums, columns.count, begin, end),
+                           .magnitudes = Slice<double>(sums.magnitudes, columns.count, begin, end)};
     const std::vector<float> input =
-        adds_input ? Slice<float>(x, p.n, begin, end) : std::vector<float>{};
-    const OracleResult done =
-        FinishOracle(Slice(layer, begin, end), compute, p.stored(), part, input, p.m);
+        adds_input ? Slice<float>(x, p.n, columns.first + begin, columns.first + end)
+                   : std::vector<float>{};
+    const OracleResult done = FinishOracle(Slice(layer, columns.first + begin, columns.first + end),
+                                           compute, p.stored(), part, input, p.m);
     const int64_t width = end - begin;
     for (int64_t row = 0; row < p.m; ++row) {
       std::copy_n(done.values.begin() + row * width, width,
-                  whole.values.begin() + row * p.n + begin);
+                  whole.values.begin() + row * columns.count + begin);
       std::copy_n(done.bounds.begin() + row * width, width,
-                  whole.bounds.begin() + row * p.n + begin);
+                  whole.bounds.begin() + row * columns.count + begin);
     }
   });
   return whole;
@@ -64,19 +65,28 @@ OracleResult Finish(const Problem& p, const LayerSpec& layer, ComputeType comput
 
 }  // namespace
 
+std::vector<Columns> ColumnsAtATime(const Problem& p, int64_t most_values) {
+  const int64_t width = std::max<int64_t>(1, most_values / p.m);
+  std::vector<Columns> all;
+  for (int64_t first = 0; first < p.n; first += width) {
+    all.push_back({.first = first, .count = std::min(width, p.n - first)});
+  }
+  return all;
+}
+
 ProductSums MultiplyOnHost(std::span<const float> x, std::span<const float> weight, int64_t m,
-                           int64_t n, int64_t k, ComputeType rounded_to) {
+                           int64_t k, Columns columns, ComputeType rounded_to) {
   std::vector<double> rows(x.size());
   std::ranges::transform(x, rows.begin(), [&](float v) { return RoundTo(rounded_to, v); });
   ProductSums products;
-  products.sums.resize(static_cast<size_t>(m * n));
+  products.sums.resize(static_cast<size_t>(m * columns.count));
   products.magnitudes.resize(products.sums.size());
-  InParallel(n, [&](int64_t begin, int64_t end) {
+  InParallel(columns.count, [&](int64_t begin, int64_t end) {
     std::vector<double> w(static_cast<size_t>(k));
     for (int64_t column = begin; column < end; ++column) {
       for (int64_t i = 0; i < k; ++i) {
         w[static_cast<size_t>(i)] =
-            RoundTo(rounded_to, weight[static_cast<size_t>(column * k + i)]);
+            RoundTo(rounded_to, weight[static_cast<size_t>((columns.first + column) * k + i)]);
       }
       for (int64_t row = 0; row < m; ++row) {
         const double* values = &rows[static_cast<size_t>(row * k)];
@@ -87,25 +97,26 @@ ProductSums MultiplyOnHost(std::span<const float> x, std::span<const float> weig
           sum += term;
           magnitude += std::fabs(term);
         }
-        products.sums[static_cast<size_t>(row * n + column)] = sum;
-        products.magnitudes[static_cast<size_t>(row * n + column)] = magnitude;
+        products.sums[static_cast<size_t>(row * columns.count + column)] = sum;
+        products.magnitudes[static_cast<size_t>(row * columns.count + column)] = magnitude;
       }
     }
   });
   return products;
 }
 
-Expected Expect(const Problem& p, const LayerSpec& layer, std::span<const float> x,
+Expected Expect(const Problem& p, const LayerSpec& layer, std::span<const float> x, Columns columns,
                 const Products& products) {
-  Expected expected{.values = Finish(p, layer, p.compute, products.rounded, x), .stored = {}};
+  Expected expected{.values = Finish(p, layer, p.compute, columns, products.rounded, x),
+                    .stored = {}};
   if (products.stored) {
-    expected.stored = Finish(p, layer, ComputeType::kFp32, *products.stored, x);
+    expected.stored = Finish(p, layer, ComputeType::kFp32, columns, *products.stored, x);
   }
   return expected;
 }
 
-Expected ExpectPlain(const Problem& p, const Products& products) {
-  return Expect(p, {.name = "plain", .inputs = p.k, .outputs = p.n}, {}, products);
+Expected ExpectPlain(const Problem& p, Columns columns, const Products& products) {
+  return Expect(p, {.name = "plain", .inputs = p.k, .outputs = p.n}, {}, columns, products);
 }
 
 double MostRelativeError(const Problem& p) {
@@ -121,19 +132,23 @@ double MostRelativeError(const Problem& p) {
   return most * (1 + 2 / std::sqrt(static_cast<double>(p.m) * static_cast<double>(p.n)));
 }
 
-Verdict Judge(const Problem& p, const Expected& expected, std::span<const float> y,
-              bool bounds_error) {
-  const WorstValue worst = FindWorst(expected.values, y);
-  if (!worst.ok()) return {.relative_error = worst.ratio, .reason = ToString(worst)};
+void Judge::Add(Columns columns, const Expected& expected, std::span<const float> y) {
+  WorstValue worst = FindWorst(expected.values, y);
+  if (!worst.ok()) {
+    worst.column += columns.first;
+    Refuse(ToString(worst));
+    return;
+  }
+  squares_ += FindSquaredError(expected.stored ? *expected.stored : expected.values, y);
+}
+
+Verdict Judge::Finish() const {
   Verdict verdict{
-      .is_right = true,
-      .relative_error = RelativeError(expected.stored ? *expected.stored : expected.values, y),
-      .reason = {}};
-  const double most = MostRelativeError(p);
-  if (bounds_error && !(verdict.relative_error <= most)) {
+      .is_right = is_right_so_far(), .relative_error = squares_.Relative(), .reason = reason_};
+  if (verdict.is_right && bounds_error_ && !(verdict.relative_error <= most_error_)) {
     verdict.is_right = false;
-    verdict.reason = absl::StrFormat("expected a relative error of at most %.2g, found %.2g", most,
-                                     verdict.relative_error);
+    verdict.reason = absl::StrFormat("expected a relative error of at most %.2g, found %.2g",
+                                     most_error_, verdict.relative_error);
   }
   return verdict;
 }

@@ -1,13 +1,17 @@
-// What a layer must give, in float64, and whether an output is that.
+// What a layer must give, in float64, and whether an output is that. Some columns of y at a time,
+// so that what the host holds is bounded: they are independent of one another, as rows are not
+// where the batch's statistics are taken.
 //
 // Two gates. Every value lies within the oracle's bound for it (kernels/reference/oracle.h), and,
 // for the epilogues with a name, the 2-norm of the error is one that rounding explains: a kernel
-// that truncates TF32 operands passes the first and not the second.
+// that truncates TF32 operands passes the first and not the second. The second is for
+// kLeastForNorm values and more: of a single one near zero, rounding explains any relative error.
 #pragma once
 
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/reference/oracle.h"
@@ -16,6 +20,20 @@
 
 namespace mlpserve::tools {
 
+// Columns of y, and so rows of W: [first, first + count).
+struct Columns {
+  int64_t first = 0;
+  int64_t count = 0;
+
+  bool operator==(const Columns&) const = default;
+};
+
+// The most values of y that are held at a time, some 130 bytes each with all that they are judged
+// by.
+inline constexpr int64_t kMostHeldValues = int64_t{1} << 25;
+// All columns of the problem, so many at a time (at least one).
+std::vector<Columns> ColumnsAtATime(const Problem& problem, int64_t most_values = kMostHeldValues);
+
 // Products in float64. `stored`: of the operands as they are stored, where a kernel rounds what it
 // reads (TF32); nothing: `rounded` are these.
 struct Products {
@@ -23,31 +41,53 @@ struct Products {
   std::optional<ProductSums> stored;
 };
 
-// Of x [m, k] and weight [n, k], rounded to `rounded_to`, by plain loops on all processors.
+// Of x [m, k] and rows of the weight [n, k], rounded to `rounded_to`, by plain loops on all
+// processors: [m, columns.count].
 ProductSums MultiplyOnHost(std::span<const float> x, std::span<const float> weight, int64_t m,
-                           int64_t n, int64_t k, ComputeType rounded_to);
+                           int64_t k, Columns columns, ComputeType rounded_to);
 
 struct Expected {
   OracleResult values;                 // with the bound of each
   std::optional<OracleResult> stored;  // as in Products: what the error's 2-norm is taken against
 };
 
-// Of the layer, or (plain) of its bare product.
+// Of the layer, or (plain) of its bare product: the columns that `products` are of. x is all of it.
 Expected Expect(const Problem& problem, const LayerSpec& layer, std::span<const float> x,
-                const Products& products);
-Expected ExpectPlain(const Problem& problem, const Products& products);
+                Columns columns, const Products& products);
+Expected ExpectPlain(const Problem& problem, Columns columns, const Products& products);
 
 // The 2-norm of the error over that of the values, which rounding alone explains: measured on
 // kernels that round to nearest, with room.
 double MostRelativeError(const Problem& problem);
+
+inline constexpr int64_t kLeastForNorm = 256;
 
 struct Verdict {
   bool is_right = false;
   double relative_error = 0;
   std::string reason;  // where it is wrong
 };
-// `y` is [m, n]. `bounds_error`: the second gate applies.
-Verdict Judge(const Problem& problem, const Expected& expected, std::span<const float> y,
-              bool bounds_error);
+
+// Judges one output of a problem, some of its columns after the others.
+class Judge {
+ public:
+  // `bounds_error`: the second gate applies.
+  Judge(const Problem& problem, bool bounds_error)
+      : most_error_(MostRelativeError(problem)),
+        bounds_error_(bounds_error && problem.m * problem.n >= kLeastForNorm) {}
+
+  // `y` is [m, columns.count].
+  void Add(Columns columns, const Expected& expected, std::span<const float> y);
+  // Nothing more needs to be added.
+  void Refuse(std::string reason) { reason_ = std::move(reason); }
+  bool is_right_so_far() const { return reason_.empty(); }
+  Verdict Finish() const;
+
+ private:
+  double most_error_;
+  bool bounds_error_;
+  SquaredError squares_;
+  std::string reason_;
+};
 
 }  // namespace mlpserve::tools

@@ -55,6 +55,11 @@ struct MachineFigures {
   double power_limit_w = 0;  // 0: not known
 };
 
+struct Output {
+  std::vector<float> values;  // [m, columns.count]
+  int64_t trespasses = 0;     // bytes that were written beside y, or between its rows
+};
+
 struct CardFigures {  // means; 0: not known
   double sm_mhz = 0;
   double power_w = 0;
@@ -77,15 +82,20 @@ class KernelBench {
                                                          std::span<const float> x,
                                                          const Variants& variants) = 0;
   // The prepared problem's product in float64.
-  virtual absl::StatusOr<ProductSums> Multiply(ComputeType rounded_to) = 0;
-  // y [m, n], as the candidate computes it.
-  virtual absl::StatusOr<std::vector<float>> Compute(size_t candidate) = 0;
+  virtual absl::StatusOr<ProductSums> Multiply(ComputeType rounded_to, Columns columns) = 0;
+  // The candidate computes all of y, on memory that was poisoned: some of its columns.
+  virtual absl::StatusOr<Output> Compute(size_t candidate, Columns columns) = 0;
+  // Whether a row has the same bits among fewer rows. Not of a plain product, nor where the batch's
+  // statistics are taken.
+  virtual absl::StatusOr<bool> RowsStandAlone(size_t candidate) = 0;
   // Of a problem with a chain: whether its result, run as it is timed, has the bits of layers that
   // are run one by one. A plain product has no chain.
   virtual absl::StatusOr<bool> ChainHolds(size_t candidate) = 0;
   // In turn; results in the order of `candidates`.
   virtual absl::StatusOr<std::vector<Times>> Time(const std::vector<size_t>& candidates,
                                                   const TimeOptions& options) = 0;
+  // One launch of each between the start and the stop that a profiler waits for.
+  virtual absl::Status Profile(const std::vector<size_t>& candidates) = 0;
   // Of the card since the last call.
   virtual CardFigures TakeCardFigures() { return {}; }
 };

@@ -11,6 +11,9 @@
 #include "kernels/cuda/engine/layer_chooser.h"
 #include "kernels/cuda/engine/library_gemm.h"
 #include "kernels/cuda/tiles/choose.h"
+#include "kernels/cuda/tiles/parse_config.h"
+#include "kernels/cuda/tiles/tuning_space.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::tools {
 namespace {
@@ -69,18 +72,59 @@ void CompileAhead(const std::vector<Way>& ways, const cuda::Product& product,
   tools.store.CompileAhead(requests);
 }
 
+// A kernel that the service would not choose, but that may exist. Whether it fits and compiles is
+// seen when it is made.
+absl::StatusOr<Way> Outside(const std::string& name, const cuda::Product& product,
+                            const GpuTools& tools) {
+  MLPSERVE_ASSIGN_OR_RETURN(cuda::KernelConfig config,
+                            cuda::ParseConfig(name, product.compute, product.output));
+  const cuda::DeviceLimits& limits = tools.store.device().limits;
+  if (cuda::IsWgmma(config.tile) && !limits.has_wgmma()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected a kernel for ", limits.arch, ", found ", name));
+  }
+  if (cuda::Normalises(config.tile)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "expected a kernel that normalises to be one that the service could choose, found ", name));
+  }
+  if (cuda::ReadsHalves(config.tile) && !product.has_halves) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected a kernel that reads w whole, found ", name));
+  }
+  if (auto* wgmma = std::get_if<cuda::WgmmaConfig>(&config.tile);
+      wgmma != nullptr && !product.y_aligned()) {
+    wgmma->store_by_tma = 0;
+  }
+  const int shared_bytes = cuda::ResourcesOf(config.tile, config.compute, config.output,
+                                             static_cast<int>(product.epilogue.columns.size()))
+                               .shared_bytes;
+  if (shared_bytes > limits.sm.shared_per_block) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected a kernel of at most ", limits.sm.shared_per_block,
+                     " bytes of shared memory, found ", name, " with ", shared_bytes));
+  }
+  return Way{.variant = Name(config), .config = config};
+}
+
+// Those of `all`, and kernels outside of it.
 absl::StatusOr<std::vector<Way>> Named(const std::vector<std::string>& names,
-                                       const std::vector<Way>& all) {
+                                       const std::vector<Way>& all, const cuda::Product& product,
+                                       const GpuTools& tools) {
   std::vector<Way> ways;
   for (const std::string& name : names) {
     const auto found = std::ranges::find(all, name, &Way::variant);
-    if (found == all.end()) {
-      const auto variant = [](std::string* out, const Way& way) { out->append(way.variant); };
-      return absl::InvalidArgumentError(absl::StrCat("--variants: expected chosen, all or of ",
-                                                     absl::StrJoin(all, ", ", variant), ", found ",
-                                                     name));
+    if (found != all.end()) {
+      ways.push_back(*found);
+      continue;
     }
-    ways.push_back(*found);
+    absl::StatusOr<Way> outside = Outside(name, product, tools);
+    if (!outside.ok()) {
+      const auto variant = [](std::string* out, const Way& way) { out->append(way.variant); };
+      return absl::InvalidArgumentError(
+          absl::StrCat("--variants: ", std::string(outside.status().message()),
+                       "; the service could choose ", absl::StrJoin(all, ", ", variant)));
+    }
+    ways.push_back(*std::move(outside));
   }
   return ways;
 }
@@ -118,7 +162,7 @@ absl::StatusOr<Ways> FindWays(const cuda::Product& product, const cuda::Product&
       names = {*std::move(chosen)};
     }
     ours.insert(ours.end(), library->begin(), library->end());
-    absl::StatusOr<std::vector<Way>> named = Named(names, ours);
+    absl::StatusOr<std::vector<Way>> named = Named(names, ours, product, tools);
     if (!named.ok()) return named.status();
     ways.ours = *std::move(named);
   }

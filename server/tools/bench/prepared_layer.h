@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "kernels/cuda/driver/memory.h"
 #include "kernels/cuda/driver/stream.h"
 #include "kernels/cuda/engine/kernel_store.h"
 #include "kernels/cuda/engine/layer_builder.h"
@@ -38,10 +39,24 @@ class PreparedLayer {
   absl::Status Launch(const cuda::Step& layer) const {
     return layer.Launch(static_cast<int32_t>(problem_.m), stream_);
   }
-  // Rows with what lies between them. Everything launched is complete.
-  std::vector<std::byte> Download(const cuda::Activation& from) const;
+  absl::Status Launch(const cuda::Step& layer, int64_t rows) const {
+    return layer.Launch(static_cast<int32_t>(rows), stream_);
+  }
+  // Poison in y, around it and between its rows: NaN in every format.
+  void PoisonY() const;
+  // What is asked of y or of a buffer of the chain is of launches that are complete. Columns
+  // [first, first + count) of the first `rows` rows, without what lies between them.
+  std::vector<std::byte> Download(const cuda::Activation& from, int64_t rows, int64_t first,
+                                  int64_t count) const;
+  std::vector<std::byte> Download(const cuda::Activation& from) const {
+    return Download(from, problem_.m, 0, from.features);
+  }
+  // Bytes beside y, or between its rows, that no longer hold the poison. A tensor store writes
+  // whole 16 bytes: the rest of a row's last 16 may change.
+  int64_t CountTrespasses() const;
 
  private:
+  absl::Status AllocateY();
   absl::Status UploadRows(std::span<const float> x);
   absl::Status BuildChain(const LayerSpec& layer);
 
@@ -49,6 +64,7 @@ class PreparedLayer {
   const cuda::Stream& stream_;
   cuda::LayerBuilder builder_;
   cuda::Activation x_, y_;
+  cuda::DeviceMemory y_memory_;  // y_ with a guard before and behind it, which nothing may write
   std::array<cuda::Activation, 2> between_;
   std::vector<cuda::Product> copies_, chain_;
 };

@@ -131,7 +131,8 @@ absl::StatusOr<Epilogue> ParseOps(std::string_view json) {
 std::string DtypeName(ComputeType type) { return absl::AsciiStrToLower(std::string(Name(type))); }
 
 std::string Describe(const Problem& p) {
-  return absl::StrCat(DtypeName(p.compute), " ", p.epilogue.op, " ", p.m, " x ", p.n, " x ", p.k);
+  return absl::StrCat(DtypeName(p.compute), " ", p.epilogue.op, " ", p.m, " x ", p.n, " x ", p.k,
+                      p.padding < 0 ? "" : absl::StrCat(" + ", p.padding));
 }
 
 absl::Status Validate(const Problem& p) {

@@ -36,6 +36,9 @@ struct Problem {
   ComputeType compute = ComputeType::kBf16;
   Epilogue epilogue;
   int layers = 1;  // of the chain; over 1: timed as a chain, too
+  // Elements between the rows of y, and at least as many between those of x; -1: as few as the
+  // service leaves.
+  int64_t padding = -1;
 
   DataType stored() const { return StorageType(compute); }  // x, w and y
   int64_t weight_bytes() const { return n * k * static_cast<int64_t>(ByteSize(stored())); }
@@ -43,6 +46,7 @@ struct Problem {
 
 inline constexpr int64_t kMostRows = int64_t{1} << 20;
 inline constexpr int64_t kMostLayers = 256;
+inline constexpr int64_t kMostPadding = 4096;
 
 // Whether the layer exists: sizes in range, equal where a chain or AddInput asks for it, rows
 // enough for batch statistics, and what kernels/spec/block.h's Validate demands.
@@ -50,7 +54,7 @@ absl::Status Validate(const Problem& problem);
 
 // "bf16".
 std::string DtypeName(ComputeType type);
-// "bf16 scale_hardtanh_gelu 16 x 8192 x 8192".
+// "bf16 scale_hardtanh_gelu 16 x 8192 x 8192", with " + 8" for padded rows.
 std::string Describe(const Problem& problem);
 
 // `count` numbers of N(0, scale²), on all processors; equal seeds give equal numbers.

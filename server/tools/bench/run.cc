@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "kernels/status/status_macros.h"
 #include "server/tools/bench/expected.h"
 #include "server/tools/bench/record.h"
 
@@ -19,17 +20,23 @@ class Runner {
   Runner(const RunOptions& options, KernelBench& bench, std::ostream& table, std::ostream* records)
       : options_(options), bench_(bench), table_(table), records_(records) {}
 
-  void Begin();
-  absl::Status Run(const Problem& problem);
+  void Begin(bool is_timed);
+  absl::Status Run(const Step& step, const Problem& problem);
   const RunResult& result() const { return result_; }
 
  private:
   LayerSpec TakeLayer(const Problem& problem);
-  absl::Status MultiplyIfNew(const Problem& problem);
-  absl::StatusOr<std::vector<size_t>> Check(const Problem& problem, const LayerSpec& layer,
+  absl::Status MultiplyIfNew(const Problem& problem, Columns columns);
+  absl::Status JudgeColumns(const Problem& problem, const LayerSpec& layer, Columns columns,
+                            const std::vector<Candidate>& candidates, std::vector<Judge>& judges);
+  absl::StatusOr<std::string> FindWrongBits(const Step& step, const Problem& problem,
+                                            const std::vector<Candidate>& candidates,
+                                            size_t candidate);
+  absl::StatusOr<std::vector<size_t>> Check(const Step& step, const Problem& problem,
+                                            const LayerSpec& layer,
                                             const std::vector<Candidate>& candidates);
-  absl::StatusOr<std::string> WhatIsWrong(const Problem& problem, size_t candidate, bool is_plain,
-                                          const Expected& expected);
+  absl::Status Time(const Step& step, const Problem& problem,
+                    const std::vector<Candidate>& candidates, const std::vector<size_t>& right);
   void Report(const Problem& problem, const std::vector<Candidate>& candidates,
               const std::vector<size_t>& right, const std::vector<Times>& times);
   void Write(const std::string& line) {
@@ -48,10 +55,11 @@ class Runner {
   std::pair<int64_t, int64_t> weight_of_;  // n, k
   std::optional<Products> products_;
   std::tuple<int64_t, int64_t, int64_t, ComputeType> products_of_;
+  Columns products_columns_;
   std::vector<double> errors_;  // of the candidates
 };
 
-void Runner::Begin() {
+void Runner::Begin(bool is_timed) {
   const MachineFigures machine = bench_.Machine();
   table_ << machine.name << "\n";
   nlohmann::ordered_json json = {
@@ -61,6 +69,7 @@ void Runner::Begin() {
   json["commit"] = options_.commit;
   Write(json.dump());
   for (const std::string& warning : bench_.Warnings()) table_ << "warning: " << warning << "\n";
+  if (!is_timed) return;
   read_gbps_ = bench_.MeasureReading();
   if (read_gbps_ > 0) {
     table_ << absl::StrFormat("memory is read at %.0f GB/s\n", read_gbps_);
@@ -77,60 +86,88 @@ LayerSpec Runner::TakeLayer(const Problem& p) {
   return MakeLayer(p, std::move(weight_));
 }
 
-absl::Status Runner::MultiplyIfNew(const Problem& p) {
+absl::Status Runner::MultiplyIfNew(const Problem& p, Columns columns) {
   const auto of = std::tuple(p.m, p.n, p.k, p.compute);
-  if (products_ && products_of_ == of) return absl::OkStatus();
+  if (products_ && products_of_ == of && products_columns_ == columns) return absl::OkStatus();
   products_.reset();
-  absl::StatusOr<ProductSums> rounded = bench_.Multiply(p.compute);
-  if (!rounded.ok()) return rounded.status();
-  Products products{.rounded = *std::move(rounded), .stored = {}};
+  Products products;
+  MLPSERVE_ASSIGN_OR_RETURN(products.rounded, bench_.Multiply(p.compute, columns));
   if (p.compute == ComputeType::kTf32) {
-    absl::StatusOr<ProductSums> stored = bench_.Multiply(ComputeType::kFp32);
-    if (!stored.ok()) return stored.status();
-    products.stored = *std::move(stored);
+    MLPSERVE_ASSIGN_OR_RETURN(products.stored, bench_.Multiply(ComputeType::kFp32, columns));
   }
   products_ = std::move(products);
   products_of_ = of;
+  products_columns_ = columns;
   return absl::OkStatus();
 }
 
-// Empty: the candidate is right, and may be timed.
-absl::StatusOr<std::string> Runner::WhatIsWrong(const Problem& p, size_t candidate, bool is_plain,
-                                                const Expected& expected) {
-  const absl::StatusOr<std::vector<float>> y = bench_.Compute(candidate);
-  if (!y.ok()) return y.status();
-  const Verdict verdict = Judge(p, expected, *y, is_plain || p.epilogue.is_named);
-  errors_[candidate] = verdict.relative_error;
-  if (!verdict.is_right) return verdict.reason;
-  if (p.layers < 2 || is_plain) return std::string();
-  const absl::StatusOr<bool> holds = bench_.ChainHolds(candidate);
-  if (!holds.ok()) return holds.status();
-  if (*holds) return std::string();
-  return std::string("a chain's bits are not those of its layers one by one");
+// Of every candidate that was right so far.
+absl::Status Runner::JudgeColumns(const Problem& p, const LayerSpec& layer, Columns columns,
+                                  const std::vector<Candidate>& candidates,
+                                  std::vector<Judge>& judges) {
+  MLPSERVE_RETURN_IF_ERROR(MultiplyIfNew(p, columns));
+  const Expected expected = Expect(p, layer, x_, columns, *products_);
+  const bool has_plain = std::ranges::any_of(candidates, &Candidate::is_plain);
+  const Expected plain = has_plain ? ExpectPlain(p, columns, *products_) : Expected{};
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    if (!judges[i].is_right_so_far()) continue;
+    MLPSERVE_ASSIGN_OR_RETURN(const Output output, bench_.Compute(i, columns));
+    judges[i].Add(columns, candidates[i].is_plain ? plain : expected, output.values);
+    if (output.trespasses > 0) {
+      judges[i].Refuse(absl::StrCat("expected nothing beside y to be written, found ",
+                                    output.trespasses, " bytes"));
+    }
+  }
+  return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<size_t>> Runner::Check(const Problem& p, const LayerSpec& layer,
+// Of a candidate whose values are right; empty: its bits are, too.
+absl::StatusOr<std::string> Runner::FindWrongBits(const Step& step, const Problem& p,
+                                                  const std::vector<Candidate>& candidates,
+                                                  size_t candidate) {
+  if (candidates[candidate].is_plain) return std::string();
+  if (p.layers > 1) {
+    MLPSERVE_ASSIGN_OR_RETURN(const bool holds, bench_.ChainHolds(candidate));
+    if (!holds) return std::string("a chain's bits are not those of its layers one by one");
+  }
+  const bool stands_alone = !UsesBatchStatistics(p.epilogue.layer.epilogue);
+  if (step.mode == Mode::kCheck && stands_alone) {
+    MLPSERVE_ASSIGN_OR_RETURN(const bool stands, bench_.RowsStandAlone(candidate));
+    if (!stands) return std::string("a row has other bits among fewer rows");
+  }
+  return std::string();
+}
+
+absl::StatusOr<std::vector<size_t>> Runner::Check(const Step& step, const Problem& p,
+                                                  const LayerSpec& layer,
                                                   const std::vector<Candidate>& candidates) {
-  absl::Status multiplied = MultiplyIfNew(p);
-  if (!multiplied.ok()) return multiplied;
-  const Expected expected = Expect(p, layer, x_, *products_);
-  const bool has_plain = std::ranges::any_of(candidates, &Candidate::is_plain);
-  const Expected plain = has_plain ? ExpectPlain(p, *products_) : Expected{};
+  std::vector<Judge> judges;
+  for (const Candidate& candidate : candidates) {
+    judges.emplace_back(p, candidate.is_plain || p.epilogue.is_named);
+  }
+  for (const Columns columns : ColumnsAtATime(p, options_.most_held_values)) {
+    MLPSERVE_RETURN_IF_ERROR(JudgeColumns(p, layer, columns, candidates, judges));
+  }
   errors_.assign(candidates.size(), 0);
   std::vector<size_t> right;
   for (size_t i = 0; i < candidates.size(); ++i) {
-    const bool is_plain = candidates[i].is_plain;
-    const absl::StatusOr<std::string> wrong =
-        WhatIsWrong(p, i, is_plain, is_plain ? plain : expected);
-    if (!wrong.ok()) return wrong.status();
-    if (wrong->empty()) {
-      right.push_back(i);
-      continue;
+    const Verdict verdict = judges[i].Finish();
+    errors_[i] = verdict.relative_error;
+    std::string wrong = verdict.reason;
+    if (wrong.empty()) {
+      MLPSERVE_ASSIGN_OR_RETURN(wrong, FindWrongBits(step, p, candidates, i));
     }
-    ++result_.wrong;
-    table_ << "WRONG " << Describe(p) << " " << candidates[i].variant << ": " << *wrong
-           << std::endl;
+    if (wrong.empty()) right.push_back(i);
+    const std::string what = absl::StrCat(Describe(p), " ", candidates[i].variant);
+    if (!wrong.empty()) {
+      table_ << "WRONG " << what << ": " << wrong << std::endl;
+    } else if (step.mode != Mode::kTime) {
+      table_ << "ok    " << what << absl::StrFormat(": relative error %.2g", errors_[i])
+             << std::endl;
+    }
   }
+  result_.checked += static_cast<int>(right.size());
+  result_.wrong += static_cast<int>(candidates.size() - right.size());
   return right;
 }
 
@@ -167,37 +204,45 @@ void Runner::Report(const Problem& p, const std::vector<Candidate>& candidates,
   table_ << std::flush;
 }
 
-absl::Status Runner::Run(const Problem& p) {
+absl::Status Runner::Time(const Step& step, const Problem& p,
+                          const std::vector<Candidate>& candidates,
+                          const std::vector<size_t>& right) {
+  (void)bench_.TakeCardFigures();
+  MLPSERVE_ASSIGN_OR_RETURN(const std::vector<Times> times, bench_.Time(right, step.time));
+  Report(p, candidates, right, times);
+  return absl::OkStatus();
+}
+
+absl::Status Runner::Run(const Step& step, const Problem& p) {
   x_ = MakeRows(p);
   LayerSpec layer = TakeLayer(p);
   const absl::StatusOr<std::vector<Candidate>> candidates =
-      bench_.Prepare(p, layer, x_, options_.variants);
+      bench_.Prepare(p, layer, x_, step.variants);
   if (!candidates.ok()) return candidates.status();
-  const absl::StatusOr<std::vector<size_t>> right = Check(p, layer, *candidates);
+  const absl::StatusOr<std::vector<size_t>> right = Check(step, p, layer, *candidates);
   weight_ = std::move(layer.weight);
   if (!right.ok()) return right.status();
-  if (right->empty()) return absl::OkStatus();
-  (void)bench_.TakeCardFigures();
-  const absl::StatusOr<std::vector<Times>> times = bench_.Time(*right, options_.time);
-  if (!times.ok()) return times.status();
-  Report(p, *candidates, *right, *times);
-  return absl::OkStatus();
+  if (right->empty() || step.mode == Mode::kCheck) return absl::OkStatus();
+  if (step.mode == Mode::kProfile) return bench_.Profile(*right);
+  return Time(step, p, *candidates, *right);
 }
 
 }  // namespace
 
-absl::StatusOr<RunResult> RunKernelBench(const std::vector<Problem>& problems,
-                                         const RunOptions& options, KernelBench& bench,
-                                         std::ostream& table, std::ostream* records) {
-  for (const Problem& problem : problems) {
-    absl::Status fits = bench.CheckFits(problem);
-    if (!fits.ok()) return fits;
+absl::StatusOr<RunResult> RunKernelBench(const std::vector<Step>& steps, const RunOptions& options,
+                                         KernelBench& bench, std::ostream& table,
+                                         std::ostream* records) {
+  for (const Step& step : steps) {
+    for (const Problem& problem : step.problems) {
+      MLPSERVE_RETURN_IF_ERROR(bench.CheckFits(problem));
+    }
   }
   Runner runner(options, bench, table, records);
-  runner.Begin();
-  for (const Problem& problem : problems) {
-    const absl::Status status = runner.Run(problem);
-    if (!status.ok()) {
+  runner.Begin(std::ranges::any_of(steps, [](const Step& s) { return s.mode == Mode::kTime; }));
+  for (const Step& step : steps) {
+    for (const Problem& problem : step.problems) {
+      const absl::Status status = runner.Run(step, problem);
+      if (status.ok()) continue;
       return absl::Status(status.code(),
                           absl::StrCat(Describe(problem), ": ", std::string(status.message())));
     }

@@ -1,8 +1,10 @@
-// Measures a list of problems: for each, every output is held against float64 first, what is right
-// is timed in turn, and figures are printed and recorded as they come.
+// Measures steps, each a list of problems: every output is held against float64 first, what is
+// right is timed in turn (or only checked, or profiled), and figures are printed and recorded as
+// they come.
 #pragma once
 
 #include <ostream>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -11,22 +13,35 @@
 
 namespace mlpserve::tools {
 
-struct RunOptions {
+enum class Mode : uint8_t {
+  kTime,
+  kCheck,    // no clock; rows must also have the same bits among fewer rows
+  kProfile,  // one launch of each for a profiler that starts when it is told to
+};
+
+struct Step {
+  Mode mode = Mode::kTime;
   Variants variants;
   TimeOptions time;
+  std::vector<Problem> problems;  // each has passed Validate
+};
+
+struct RunOptions {
   std::string commit;  // for the machine's record
   std::string date;    // likewise, "2026-11-21"
+  int64_t most_held_values = kMostHeldValues;
 };
 
 struct RunResult {
   int records = 0;
-  int wrong = 0;  // candidates that are not timed because their output is wrong
+  int checked = 0;  // outputs that are right
+  int wrong = 0;    // and those that are not, and are not timed
 };
 
-// `problems` have passed Validate; neighbours of one shape share data and oracle. Everything is
-// checked to fit before anything is measured. `records` may be null.
-absl::StatusOr<RunResult> RunKernelBench(const std::vector<Problem>& problems,
-                                         const RunOptions& options, KernelBench& bench,
-                                         std::ostream& table, std::ostream* records);
+// Neighbours of one shape share data and oracle. Everything is checked to fit before anything is
+// measured. `records` may be null.
+absl::StatusOr<RunResult> RunKernelBench(const std::vector<Step>& steps, const RunOptions& options,
+                                         KernelBench& bench, std::ostream& table,
+                                         std::ostream* records);
 
 }  // namespace mlpserve::tools

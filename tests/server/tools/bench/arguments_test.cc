@@ -38,30 +38,33 @@ std::string Refusal(const std::vector<std::string>& words) {
 
 TEST(BenchArgumentsTest, DefaultsMeasureTheThreeBlocksInBf16OnTheGpu) {
   const Arguments arguments = ParseGood({"kernels"});
-  ASSERT_EQ(arguments.problems.size(), 15u);
-  EXPECT_EQ(Describe(arguments.problems[0]), "bf16 scale_hardtanh_gelu 1 x 8192 x 8192");
-  EXPECT_EQ(Describe(arguments.problems[14]), "bf16 scale_batchnorm_eval 1024 x 8192 x 8192");
+  ASSERT_EQ(arguments.steps.front().problems.size(), 15u);
+  EXPECT_EQ(Describe(arguments.steps.front().problems[0]),
+            "bf16 scale_hardtanh_gelu 1 x 8192 x 8192");
+  EXPECT_EQ(Describe(arguments.steps.front().problems[14]),
+            "bf16 scale_batchnorm_eval 1024 x 8192 x 8192");
   EXPECT_EQ(arguments.backend, BenchBackend::kCuda);
-  EXPECT_EQ(arguments.variants.kind, Variants::Kind::kChosen);
+  EXPECT_EQ(arguments.steps.front().variants.kind, Variants::Kind::kChosen);
 }
 
 TEST(BenchArgumentsTest, ListsAreProductsWithOneShapesEpiloguesTogether) {
   const Arguments arguments =
       ParseGood({"kernels", "--m", "1,16", "--n", "32", "--k", "48", "--dtype", "tf32,fp16",
                  "--epilogue", "linear,sigmoid", "--variants", "all", "--backend", "cpu"});
-  ASSERT_EQ(arguments.problems.size(), 8u);
-  EXPECT_EQ(Describe(arguments.problems[1]), "tf32 sigmoid_scale_residual 1 x 32 x 48");
-  EXPECT_EQ(Describe(arguments.problems[2]), "tf32 linear 16 x 32 x 48");
-  EXPECT_EQ(Describe(arguments.problems[4]), "fp16 linear 1 x 32 x 48");
-  EXPECT_EQ(arguments.variants.kind, Variants::Kind::kAll);
+  ASSERT_EQ(arguments.steps.front().problems.size(), 8u);
+  EXPECT_EQ(Describe(arguments.steps.front().problems[1]),
+            "tf32 sigmoid_scale_residual 1 x 32 x 48");
+  EXPECT_EQ(Describe(arguments.steps.front().problems[2]), "tf32 linear 16 x 32 x 48");
+  EXPECT_EQ(Describe(arguments.steps.front().problems[4]), "fp16 linear 1 x 32 x 48");
+  EXPECT_EQ(arguments.steps.front().variants.kind, Variants::Kind::kAll);
 }
 
 TEST(BenchArgumentsTest, OpsAreThoseOfModelJson) {
   const Arguments arguments =
       ParseGood({"kernels", "--m", "2", "--ops",
                  R"([{"scale": {"tensor": "s"}}, {"gate": {"ops": [{"sigmoid": {}}]}}])"});
-  ASSERT_EQ(arguments.problems.size(), 1u);
-  const Epilogue& epilogue = arguments.problems[0].epilogue;
+  ASSERT_EQ(arguments.steps.front().problems.size(), 1u);
+  const Epilogue& epilogue = arguments.steps.front().problems[0].epilogue;
   EXPECT_EQ(epilogue.op, "custom");
   EXPECT_EQ(epilogue.layer.epilogue.ops.size(), 2u);
   EXPECT_EQ(epilogue.layer.columns.size(), 1u);
@@ -69,8 +72,8 @@ TEST(BenchArgumentsTest, OpsAreThoseOfModelJson) {
 
 TEST(BenchArgumentsTest, VariantsMayBeNamed) {
   const Arguments arguments = ParseGood({"kernels", "--variants", "mma.a,cublaslt.0"});
-  EXPECT_EQ(arguments.variants.kind, Variants::Kind::kNamed);
-  EXPECT_THAT(arguments.variants.names, testing::ElementsAre("mma.a", "cublaslt.0"));
+  EXPECT_EQ(arguments.steps.front().variants.kind, Variants::Kind::kNamed);
+  EXPECT_THAT(arguments.steps.front().variants.names, testing::ElementsAre("mma.a", "cublaslt.0"));
 }
 
 TEST(BenchArgumentsTest, SizesThatAreNoSizesAreRefused) {
@@ -93,6 +96,11 @@ TEST(BenchArgumentsTest, UnknownNamesAreRefusedWithTheKnownOnes) {
                         "batch_norm_train, found \"selu\""));
   EXPECT_THAT(Refusal({"kernels", "--backend", "tpu"}),
               HasSubstr("--backend: expected cuda or cpu, found \"tpu\""));
+  EXPECT_THAT(Refusal({"kernels", "--mode", "sweep"}),
+              HasSubstr("--mode: expected time, check or profile, found \"sweep\""));
+  EXPECT_THAT(Refusal({"kernels", "--padding", "-2"}), HasSubstr("--padding: expected a whole"));
+  EXPECT_THAT(Refusal({"kernels", "--plan", "no/such.plan"}),
+              HasSubstr("--plan: expected a file with steps, found \"no/such.plan\""));
   EXPECT_THAT(Refusal({"kernels", "--variants", "a,,b"}), HasSubstr("--variants: expected chosen"));
   EXPECT_THAT(Refusal({"kernels", "--seconds", "0"}), HasSubstr("--seconds: expected a number"));
   EXPECT_THAT(Refusal({"kernels", "--seconds", "nan"}), HasSubstr("--seconds: expected a number"));
@@ -134,7 +142,8 @@ TEST(BenchArgumentsTest, HelpNamesEveryFlagAndEndsWell) {
   ASSERT_NE(exit, nullptr);
   EXPECT_EQ(exit->code, 0);
   for (const char* flag : {"--m", "--n", "--k", "--dtype", "--epilogue", "--ops", "--variants",
-                           "--layers", "--seconds", "--backend", "--json", "--kernel-cache"}) {
+                           "--layers", "--seconds", "--backend", "--json", "--kernel-cache",
+                           "--mode", "--plan", "--list", "--padding"}) {
     EXPECT_THAT(exit->text, HasSubstr(flag));
   }
 }

@@ -39,20 +39,32 @@ class FakeBench final : public KernelBench {
                                   {.variant = "wrong"},
                                   {.variant = "bare", .is_plain = true}};
   }
-  absl::StatusOr<ProductSums> Multiply(ComputeType rounded_to) override {
+  absl::StatusOr<ProductSums> Multiply(ComputeType rounded_to, Columns columns) override {
     ++multiplied;
-    return MultiplyOnHost(x_, layer_.weight, problem_.m, problem_.n, problem_.k, rounded_to);
+    return MultiplyOnHost(x_, layer_.weight, problem_.m, problem_.k, columns, rounded_to);
   }
-  absl::StatusOr<std::vector<float>> Compute(size_t candidate) override {
+  absl::StatusOr<Output> Compute(size_t candidate, Columns columns) override {
+    ++computed;
     const ProductSums sums =
-        MultiplyOnHost(x_, layer_.weight, problem_.m, problem_.n, problem_.k, problem_.compute);
-    std::vector<float> y;
+        MultiplyOnHost(x_, layer_.weight, problem_.m, problem_.k, columns, problem_.compute);
+    Output output;
     for (size_t i = 0; i < sums.sums.size(); ++i) {
-      const double bias = layer_.bias[i % layer_.bias.size()];
-      y.push_back(static_cast<float>(sums.sums[i] + (candidate == 2 ? 0 : bias)));
+      const auto column = static_cast<int64_t>(i) % columns.count + columns.first;
+      const double bias = layer_.bias[static_cast<size_t>(column)];
+      output.values.push_back(static_cast<float>(sums.sums[i] + (candidate == 2 ? 0 : bias)));
+      if (candidate == 1 && column == 3 && static_cast<int64_t>(i) < columns.count)
+        output.values.back() += 1;
     }
-    if (candidate == 1) y[3] += 1;
-    return y;
+    if (candidate == 0) output.trespasses = trespasses;
+    return output;
+  }
+  absl::StatusOr<bool> RowsStandAlone(size_t) override {
+    ++stood_alone;
+    return rows_stand_alone;
+  }
+  absl::Status Profile(const std::vector<size_t>& candidates) override {
+    profiled = candidates;
+    return absl::OkStatus();
   }
   absl::StatusOr<bool> ChainHolds(size_t) override { return chain_holds; }
   absl::StatusOr<std::vector<Times>> Time(const std::vector<size_t>& candidates,
@@ -62,9 +74,10 @@ class FakeBench final : public KernelBench {
   }
   CardFigures TakeCardFigures() override { return {.sm_mhz = 1500, .power_w = 600}; }
 
-  int prepared = 0, multiplied = 0;
-  bool chain_holds = true;
-  std::vector<size_t> timed;
+  int prepared = 0, multiplied = 0, computed = 0, stood_alone = 0;
+  int64_t trespasses = 0;
+  bool chain_holds = true, rows_stand_alone = true;
+  std::vector<size_t> timed, profiled;
 
  private:
   Problem problem_;
@@ -77,6 +90,15 @@ Problem Linear(int64_t m, int64_t n, int64_t k) {
       .m = m, .n = n, .k = k, .compute = ComputeType::kFp32, .epilogue = *NamedEpilogue("linear")};
 }
 
+std::vector<Step> Timed(std::vector<Problem> problems) {
+  return {
+      {.time = {.burst_rounds = 1, .seconds = 1e-5, .rounds = 1}, .problems = std::move(problems)}};
+}
+
+std::vector<Step> Checked(std::vector<Problem> problems) {
+  return {{.mode = Mode::kCheck, .problems = std::move(problems)}};
+}
+
 std::vector<nlohmann::json> Parse(const std::string& records) {
   std::vector<nlohmann::json> parsed;
   std::istringstream lines(records);
@@ -87,8 +109,8 @@ std::vector<nlohmann::json> Parse(const std::string& records) {
 TEST(RunKernelBenchTest, OnlyWhatIsRightIsTimedAndRecorded) {
   FakeBench bench;
   std::ostringstream table, records;
-  const auto result = RunKernelBench({Linear(3, 8, 8)}, {.commit = "abc", .date = "2026-11-21"},
-                                     bench, table, &records);
+  const auto result = RunKernelBench(
+      Timed({Linear(3, 8, 8)}), {.commit = "abc", .date = "2026-11-21"}, bench, table, &records);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->records, 2);
   EXPECT_EQ(result->wrong, 1);
@@ -117,7 +139,7 @@ TEST(RunKernelBenchTest, OneShapesEpiloguesShareTheOraclesProduct) {
   Problem other = Linear(3, 8, 8);
   other.epilogue = *ParseOps("[]");
   const auto result =
-      RunKernelBench({Linear(3, 8, 8), other, Linear(4, 8, 8)}, {}, bench, table, nullptr);
+      RunKernelBench(Timed({Linear(3, 8, 8), other, Linear(4, 8, 8)}), {}, bench, table, nullptr);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(bench.prepared, 3);
   EXPECT_EQ(bench.multiplied, 2);
@@ -127,7 +149,7 @@ TEST(RunKernelBenchTest, AProblemThatDoesNotFitEndsTheRunBeforeItBegins) {
   FakeBench bench;
   std::ostringstream table;
   const auto result =
-      RunKernelBench({Linear(3, 8, 8), Linear(3, 65, 8)}, {}, bench, table, nullptr);
+      RunKernelBench(Timed({Linear(3, 8, 8), Linear(3, 65, 8)}), {}, bench, table, nullptr);
   EXPECT_EQ(result.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(bench.prepared, 0);
 }
@@ -138,11 +160,79 @@ TEST(RunKernelBenchTest, AChainWithOtherBitsIsNotTimed) {
   std::ostringstream table;
   Problem chain = Linear(3, 8, 8);
   chain.layers = 4;
-  const auto result = RunKernelBench({chain}, {}, bench, table, nullptr);
+  const auto result = RunKernelBench(Timed({chain}), {}, bench, table, nullptr);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->wrong, 2);
   EXPECT_THAT(bench.timed, ElementsAre(2));
   EXPECT_THAT(table.str(), HasSubstr("right: a chain's bits are not those"));
+}
+
+TEST(RunKernelBenchTest, ALargeOutputIsHeldSomeColumnsAtATime) {
+  FakeBench bench;
+  std::ostringstream table;
+  const auto result =
+      RunKernelBench(Checked({Linear(3, 8, 8)}), {.most_held_values = 9}, bench, table, nullptr);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->wrong, 1);
+  EXPECT_EQ(bench.multiplied, 3);        // 3, 3 and 2 columns
+  EXPECT_EQ(bench.computed, 3 + 2 + 3);  // one is wrong in the second part, and not looked at again
+  EXPECT_THAT(table.str(), HasSubstr("worst at row 0, column 3"));
+}
+
+TEST(RunKernelBenchTest, WhatIsOnlyCheckedIsNotTimed) {
+  FakeBench bench;
+  std::ostringstream table, records;
+  const auto result = RunKernelBench(Checked({Linear(3, 8, 8)}), {}, bench, table, &records);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->checked, 2);
+  EXPECT_EQ(result->wrong, 1);
+  EXPECT_EQ(result->records, 0);
+  EXPECT_TRUE(bench.timed.empty());
+  EXPECT_EQ(bench.stood_alone, 1);  // the plain product is the library's
+  EXPECT_THAT(table.str(), HasSubstr("ok    fp32 linear 3 x 8 x 8 right: relative error "));
+  EXPECT_EQ(Parse(records.str()).size(), 1u);  // the machine's
+}
+
+TEST(RunKernelBenchTest, ARowWithOtherBitsAmongFewerRowsIsWrong) {
+  FakeBench bench;
+  bench.rows_stand_alone = false;
+  std::ostringstream table;
+  const auto result = RunKernelBench(Checked({Linear(3, 8, 8)}), {}, bench, table, nullptr);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->wrong, 2);
+  EXPECT_THAT(table.str(), HasSubstr("right: a row has other bits among fewer rows"));
+}
+
+TEST(RunKernelBenchTest, WhatWritesBesideItsOutputIsWrong) {
+  FakeBench bench;
+  bench.trespasses = 5;
+  std::ostringstream table;
+  const auto result = RunKernelBench(Timed({Linear(3, 8, 8)}), {}, bench, table, nullptr);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->wrong, 2);
+  EXPECT_THAT(bench.timed, ElementsAre(2));
+  EXPECT_THAT(table.str(), HasSubstr("expected nothing beside y to be written, found 5 bytes"));
+}
+
+TEST(RunKernelBenchTest, WhatIsProfiledIsRightFirst) {
+  FakeBench bench;
+  std::ostringstream table;
+  const auto result = RunKernelBench({{.mode = Mode::kProfile, .problems = {Linear(3, 8, 8)}}}, {},
+                                     bench, table, nullptr);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_THAT(bench.profiled, ElementsAre(0, 2));
+}
+
+TEST(CpuKernelBenchTest, ChecksRowsAloneAndProfilesNothing) {
+  const std::unique_ptr<KernelBench> bench = MakeCpuKernelBench(1);
+  std::ostringstream table;
+  const auto checked = RunKernelBench(Checked({Linear(7, 33, 5), Linear(1, 1, 65)}),
+                                      {.most_held_values = 20}, *bench, table, nullptr);
+  ASSERT_TRUE(checked.ok()) << checked.status();
+  EXPECT_EQ(checked->checked, 2) << table.str();
+  const auto profiled = RunKernelBench({{.mode = Mode::kProfile, .problems = {Linear(1, 1, 1)}}},
+                                       {}, *bench, table, nullptr);
+  EXPECT_EQ(profiled.status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(CpuKernelBenchTest, MeasuresEveryNamedEpilogueInEveryFormat) {
@@ -160,9 +250,9 @@ TEST(CpuKernelBenchTest, MeasuresEveryNamedEpilogueInEveryFormat) {
     }
   }
   std::ostringstream table, records;
-  const auto result =
-      RunKernelBench(problems, {.time = {.burst_rounds = 2, .seconds = 1e-4, .rounds = 1}}, *bench,
-                     table, &records);
+  const auto result = RunKernelBench(
+      {{.time = {.burst_rounds = 2, .seconds = 1e-4, .rounds = 1}, .problems = problems}}, {},
+      *bench, table, &records);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->wrong, 0) << table.str();
   EXPECT_EQ(result->records, static_cast<int>(problems.size()));
@@ -178,9 +268,7 @@ TEST(CpuKernelBenchTest, OddSizesAndOneRow) {
   const std::unique_ptr<KernelBench> bench = MakeCpuKernelBench(1);
   std::ostringstream table;
   std::vector<Problem> problems = {Linear(1, 1, 1), Linear(7, 33, 5), Linear(1, 3, 1000)};
-  const auto result =
-      RunKernelBench(problems, {.time = {.burst_rounds = 1, .seconds = 1e-5, .rounds = 1}}, *bench,
-                     table, nullptr);
+  const auto result = RunKernelBench(Timed(problems), {}, *bench, table, nullptr);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->wrong, 0) << table.str();
 }
@@ -189,10 +277,9 @@ TEST(CpuKernelBenchTest, AVariantThatThereIsNotIsRefusedWithTheOneThatThereIs) {
   const std::unique_ptr<KernelBench> bench = MakeCpuKernelBench(1);
   std::ostringstream table;
   const auto result =
-      RunKernelBench({Linear(2, 4, 4)},
-                     {.variants = {.kind = Variants::Kind::kNamed, .names = {"wgmma"}},
-                      .time = {.burst_rounds = 1, .seconds = 1e-5, .rounds = 1}},
-                     *bench, table, nullptr);
+      RunKernelBench({{.variants = {.kind = Variants::Kind::kNamed, .names = {"wgmma"}},
+                       .problems = {Linear(2, 4, 4)}}},
+                     {}, *bench, table, nullptr);
   EXPECT_EQ(result.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(result.status().message()), HasSubstr("expected chosen, all or fp32"));
 }

@@ -1,0 +1,19 @@
+// Ends the program where a call fails: a benchmark has nothing better to do.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace mlpserve::tools {
+
+inline void CheckCuda(cudaError_t error, const char* file, int line) {
+  if (error == cudaSuccess) return;
+  std::fprintf(stderr, "%s:%d: %s\n", file, line, cudaGetErrorString(error));
+  std::exit(1);
+}
+
+}  // namespace mlpserve::tools
+
+#define BENCH_CHECK(call) ::mlpserve::tools::CheckCuda((call), __FILE__, __LINE__)

@@ -1,6 +1,7 @@
 """A real Prometheus (Debian's package prometheus) scrapes a server and answers questions about it."""
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import urllib.request
 
 import pytest
 
-from conftest import DIGITS, digits, infer
+from conftest import DIGITS, ROOT, digits, infer
 
 CONFIG = """
 global: {{scrape_interval: 1s}}
@@ -46,6 +47,10 @@ class Prometheus:
         url = f"http://{self.address}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         with urllib.request.urlopen(url, timeout=10) as reply:
             return json.load(reply)["data"]
+
+    def has_answer(self, query):
+        """Whether a query returns anything."""
+        return bool(self.ask("query", query=query)["result"])
 
     def value(self, query):
         """The query's one value; None while there is none, or Prometheus is still starting."""
@@ -121,3 +126,20 @@ def test_answers_quantiles_and_counts_over_what_it_scraped(server, prometheus):
                            lambda value: value == 1, seconds=10)
     target, = prometheus.ask("targets")["activeTargets"]
     assert target["lastError"] == ""
+
+
+def example_queries():
+    """Those of docs/metrics.md, without the metrics that only a GPU brings."""
+    rows = [line for line in (ROOT / "docs/metrics.md").read_text().splitlines()
+            if re.match(r"\| `(mlpserve|nv)_(?!device|gpu)", line)]
+    return [line.rstrip("| ").rsplit("`", 2)[1] for line in rows]
+
+
+def test_every_example_query_of_the_documentation_returns_data(server, prometheus):
+    queries = example_queries()
+    assert len(queries) > 30
+    rows = digits()["x"][:3]
+    with server.client() as client:
+        prometheus.await_value('sum(rate(mlpserve_requests_total{model="digits"}[1m]))', lambda rate: rate > 0,
+                               meanwhile=lambda: infer(client, "digits", rows))
+    assert [query for query in queries if not prometheus.has_answer(query)] == []

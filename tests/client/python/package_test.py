@@ -54,7 +54,7 @@ def test_an_sdist_brings_the_protos(clone, tmp_path):
         sdist, cwd=tmp_path)
     wheel, = (tmp_path / "wheels").iterdir()
     listed = run(sys.executable, "-m", "zipfile", "-l", wheel)
-    for name in ("mlpserve/messages.binpb", "mlpserve/py.typed", "mlpserve/frontends/torch_modules.py"):
+    for name in ("mlpserve/messages.binpb", "mlpserve/py.typed", "mlpserve/frontends/torch_graphs.py"):
         assert name in listed
 
 

@@ -39,8 +39,8 @@ def lower(model: Any, *, batch_statistics: bool = False, probabilities: bool = F
         from mlpserve.frontends import onnx_graphs
         return onnx_graphs.lower(model)
     if "torch" in roots:
-        from mlpserve.frontends import torch_modules
-        return torch_modules.lower(model, batch_statistics=batch_statistics)
+        from mlpserve.frontends import torch_graphs
+        return torch_graphs.lower(model, batch_statistics=batch_statistics)
     if "sklearn" in roots:
         from mlpserve.frontends import sklearn_models
         return sklearn_models.lower(model, probabilities=probabilities)

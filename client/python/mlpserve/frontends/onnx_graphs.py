@@ -1,7 +1,6 @@
 """Reads an ONNX graph: products with constant matrices become layers, elementwise nodes become ops.
 
-Nodes whose inputs are all constant are computed here, by ONNX's own reference implementation, which
-also runs the whole graph, in float64, where the original is asked for.
+Nodes whose inputs are all constant are computed here, by ONNX's own reference implementation.
 """
 
 from __future__ import annotations
@@ -15,16 +14,15 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
-from onnx.reference.op_run import OpRun
 
 from mlpserve import graph as graphs
 from mlpserve import ops as made
 from mlpserve.block import Array, Function, Hardtanh, Ops
 from mlpserve.errors import ExportError
 from mlpserve.frontends.lowered import Lowered
+from mlpserve.frontends.onnx_original import FLOATS, original
 
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
-_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE)
 _HINTS = {
     "Softmax": "leave it out (argmax stays the same) and apply it to the answer: it spans the columns of a row",
     "LogSoftmax": "leave it out and apply it to the answer: it spans the columns of a row",
@@ -92,7 +90,7 @@ class _Reader:
         if len(inputs) != 1:
             raise ExportError(f"expected a graph of one input, found {len(inputs)}: {', '.join(i.name for i in inputs)}")
         kind = inputs[0].type.tensor_type
-        if kind.elem_type not in _FLOATS:
+        if kind.elem_type not in FLOATS:
             raise ExportError(f"input '{inputs[0].name}': expected floats, found "
                               f"{helper.tensor_dtype_to_string(kind.elem_type)}")
         features = None
@@ -329,66 +327,6 @@ def _attribute(attribute: onnx.AttributeProto) -> Any:
     return value.decode() if isinstance(value, bytes) else value
 
 
-# What onnx's reference implementation computes in float32 or not at all.
-class Gelu(OpRun):  # type: ignore[misc,unused-ignore]
-    op_domain = ""
-
-    def _run(self, x: Any, approximate: str | None = None) -> Any:
-        from mlpserve.functions import evaluate
-        name = "gelu_tanh" if (approximate or "none") == "tanh" else "gelu"
-        return (evaluate(Function(name), np.asarray(x)),)
-
-
-class Erf(OpRun):  # type: ignore[misc,unused-ignore]
-    op_domain = ""
-
-    def _run(self, x: Any) -> Any:
-        from mlpserve.functions import erf
-        return (erf(np.asarray(x, np.float64)),)
-
-
-def _original(model: onnx.ModelProto) -> Callable[[Array], Array]:
-    doubled = _in_float64(model)
-    replaced: Any = [Gelu, Erf]
-    evaluator = ReferenceEvaluator(doubled, new_ops=replaced)
-    names: set[str] = {i.name for i in doubled.graph.initializer}
-    name: str = next(i.name for i in doubled.graph.input if i.name not in names)
-
-    def run(x: Array) -> Array:
-        with np.errstate(all="ignore"):
-            answer: Any = list(evaluator.run(None, {name: x.astype(np.float64)}))[0]
-        return np.asarray(answer, np.float64).reshape(x.shape[0], -1)
-
-    return run
-
-
-def _in_float64(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph with every float constant in float64."""
-    doubled = onnx.ModelProto()
-    doubled.CopyFrom(model)
-    for tensor in doubled.graph.initializer:
-        if tensor.data_type in _FLOATS:
-            tensor.CopyFrom(numpy_helper.from_array(_float64(tensor), tensor.name))
-    for node in doubled.graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.TENSOR and attribute.t.data_type in _FLOATS:
-                attribute.t.CopyFrom(numpy_helper.from_array(_float64(attribute.t)))
-            if node.op_type == "Cast" and attribute.name == "to" and attribute.i in _FLOATS:
-                attribute.i = onnx.TensorProto.DOUBLE
-            if node.op_type == "Constant" and attribute.name in ("value_float", "value_floats"):
-                values = attribute.floats if attribute.name == "value_floats" else attribute.f
-                tensor = numpy_helper.from_array(np.asarray(values, np.float64))
-                attribute.CopyFrom(helper.make_attribute("value", tensor))
-    for value in [*doubled.graph.input, *doubled.graph.output, *doubled.graph.value_info]:
-        if value.type.tensor_type.elem_type in _FLOATS:
-            value.type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
-    return doubled
-
-
-def _float64(tensor: onnx.TensorProto) -> Array:
-    return numpy_helper.to_array(tensor).astype(np.float64)
-
-
 def lower(model: Any) -> Lowered:
     if isinstance(model, (str, os.PathLike)):
         path = pathlib.Path(model)
@@ -402,4 +340,4 @@ def lower(model: Any) -> Lowered:
         raise ExportError(f"expected an onnx.ModelProto, found {type(model).__name__}")
     if not model.graph.node:
         raise ExportError("expected a graph with nodes, found none")
-    return Lowered(_Reader(model).read(), _original(model))
+    return Lowered(_Reader(model).read(), original(model))

@@ -118,9 +118,12 @@ bool Bf16Product::IsFaster() {
   static const bool is_faster = [] {
     constexpr int64_t kWidth = 256;
     LayerSpec layer{.name = "trial", .inputs = kWidth, .outputs = kWidth};
-    layer.weight.assign(kWidth * kWidth, 0.5f);
-    const Panels fp32(layer, ComputeType::kBf16, WeightFormat::kFp32);
-    const Panels bf16(layer, ComputeType::kBf16, WeightFormat::kBf16);
+    layer.weight = std::vector<float>(kWidth * kWidth, 0.5f);
+    const auto pack = [&](WeightFormat format) {  // from memory, which cannot fail
+      return *Panels::Pack(layer, ComputeType::kBf16, format, 1);
+    };
+    const Panels fp32 = pack(WeightFormat::kFp32);
+    const Panels bf16 = pack(WeightFormat::kBf16);
     const std::unique_ptr<Bf16Product> product = Create(bf16, kWidth, 1);
     if (product == nullptr) return false;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
@@ -10,6 +11,7 @@
 #include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/packed_block.h"
 #include "kernels/cpu/step_runner.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::cpu {
 namespace {
@@ -25,7 +27,7 @@ int Threads(const WorkerTeam* team) { return team == nullptr ? 1 : team->threads
 
 class CpuBlock::State {
  public:
-  State(const BlockSpec& block, const CpuBlockOptions& options);
+  State(PackedBlock packed, const CpuBlockOptions& options);
 
   void Run(const Batch& batch);
   const PackedBlock& packed() const { return packed_; }
@@ -45,9 +47,8 @@ class CpuBlock::State {
   std::optional<StepRunner> steps_;    // none where one thread goes by chunks
 };
 
-CpuBlock::State::State(const BlockSpec& block, const CpuBlockOptions& options)
-    : team_(options.team),
-      packed_(block, UsesBf16Instructions(block, options.bf16), Threads(options.team)) {
+CpuBlock::State::State(PackedBlock packed, const CpuBlockOptions& options)
+    : team_(options.team), packed_(std::move(packed)) {
   const BlockShape& shape = packed_.shape();
   const int threads = Threads(team_);
   if (shape.batch_statistics) {
@@ -70,9 +71,16 @@ void CpuBlock::State::Run(const Batch& batch) {
   }
 }
 
-CpuBlock::CpuBlock(const BlockSpec& block, const CpuBlockOptions& options)
-    : state_(std::make_unique<State>(block, options)) {}
+absl::StatusOr<std::unique_ptr<CpuBlock>> CpuBlock::Create(const BlockSpec& block,
+                                                           const CpuBlockOptions& options) {
+  MLPSERVE_ASSIGN_OR_RETURN(
+      PackedBlock packed,
+      PackedBlock::Create(block, UsesBf16Instructions(block, options.bf16), Threads(options.team)));
+  return std::unique_ptr<CpuBlock>(
+      new CpuBlock(std::make_unique<State>(std::move(packed), options)));
+}
 
+CpuBlock::CpuBlock(std::unique_ptr<State> state) : state_(std::move(state)) {}
 CpuBlock::~CpuBlock() = default;
 
 void CpuBlock::Run(const std::byte* input, std::byte* output, int64_t rows) {

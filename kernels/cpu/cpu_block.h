@@ -26,6 +26,7 @@
 #include <string>
 #include <string_view>
 
+#include "absl/status/statusor.h"
 #include "kernels/cpu/worker_team.h"
 #include "kernels/spec/block.h"
 
@@ -45,8 +46,10 @@ struct CpuBlockOptions {
 
 class CpuBlock {
  public:
-  // `block` has passed Validate; nothing of it is kept.
-  CpuBlock(const BlockSpec& block, const CpuBlockOptions& options);
+  // `block` has passed Validate; nothing of it is kept. Weights are read and packed on the team's
+  // number of threads. Errors: a weight cannot be read (Tensor::Read). Throws std::bad_alloc.
+  static absl::StatusOr<std::unique_ptr<CpuBlock>> Create(const BlockSpec& block,
+                                                          const CpuBlockOptions& options);
   ~CpuBlock();
   CpuBlock(const CpuBlock&) = delete;
   CpuBlock& operator=(const CpuBlock&) = delete;
@@ -60,6 +63,8 @@ class CpuBlock {
 
  private:
   class State;
+  explicit CpuBlock(std::unique_ptr<State> state);
+
   std::unique_ptr<State> state_;
 };
 

@@ -1,12 +1,14 @@
 #include "kernels/cpu/packed_block.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "kernels/cpu/convert.h"
 #include "kernels/cpu/epilogue.h"
 #include "kernels/cpu/product.h"
 #include "kernels/cpu/statistics.h"
 #include "kernels/spec/canonical.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::cpu {
 namespace {
@@ -17,39 +19,55 @@ int64_t Bytes(int64_t elements, DataType type) {
 
 }  // namespace
 
-PackedBlock::PackedBlock(const BlockSpec& block, bool bf16_instructions, int threads)
+PackedBlock::PackedBlock(const BlockSpec& block)
     : input_type_(block.input_type),
       output_type_(block.output_type),
       compute_(block.compute),
-      features_(block.input_features()) {
-  const WeightFormat format = bf16_instructions ? WeightFormat::kBf16 : WeightFormat::kFp32;
-  bool uses_input = false;
-  int levels = 1;
-  shape_ = {.widest = features_, .batch_statistics = UsesBatchStatistics(block)};
-  for (const LayerSpec& layer : block.layers) {
-    const EpilogueSpec canonical = Canonicalize(layer);
-    uses_input |= UsesInput(canonical);
-    layers_.push_back({.weights = Panels(layer, compute_, format),
-                       .epilogue = LayerEpilogue(canonical, layer.outputs),
-                       .bf16_product = nullptr});
-    shape_.widest = std::max(shape_.widest, layer.outputs);
-    shape_.weights += layer.inputs * layer.outputs;
-    shape_.weight_bytes += layers_.back().weights.bytes();
-    for (const EpilogueProgram& program : layers_.back().epilogue.programs()) {
-      levels = std::max(levels, program.levels);
-    }
-  }
-  for (Layer& layer : layers_) {
-    if (!bf16_instructions) break;
-    layer.bf16_product =
-        Bf16Product::Create(layer.weights, Workspace::Stride(shape_.widest), threads);
-  }
-  for (int i = 0; i < threads; ++i) scratch_.emplace_back(levels * kEpilogueScratchPerLevel);
-
+      features_(block.input_features()),
+      shape_{.widest = features_, .batch_statistics = UsesBatchStatistics(block)} {
   const bool rounds = compute_ == ComputeType::kFp16 || compute_ == ComputeType::kBf16;
   const bool tf32 = compute_ == ComputeType::kTf32;
   copies_first_ = tf32;
-  copies_stored_ = rounds || uses_input || (!tf32 && input_type_ != DataType::kFp32);
+  copies_stored_ = rounds || (!tf32 && input_type_ != DataType::kFp32);
+}
+
+absl::StatusOr<PackedBlock> PackedBlock::Create(const BlockSpec& block, bool bf16_instructions,
+                                                int threads) {
+  const WeightFormat format = bf16_instructions ? WeightFormat::kBf16 : WeightFormat::kFp32;
+  PackedBlock packed(block);
+  for (const LayerSpec& layer : block.layers) {
+    MLPSERVE_RETURN_IF_ERROR(packed.AddLayer(layer, format, threads));
+  }
+  for (Layer& layer : packed.layers_) {
+    if (!bf16_instructions) break;
+    layer.bf16_product =
+        Bf16Product::Create(layer.weights, Workspace::Stride(packed.shape_.widest), threads);
+  }
+  packed.AddScratch(threads);
+  return packed;
+}
+
+absl::Status PackedBlock::AddLayer(const LayerSpec& layer, WeightFormat format, int threads) {
+  MLPSERVE_ASSIGN_OR_RETURN(Panels weights, Panels::Pack(layer, compute_, format, threads));
+  const EpilogueSpec canonical = Canonicalize(layer);
+  copies_stored_ |= UsesInput(canonical);
+  shape_.widest = std::max(shape_.widest, layer.outputs);
+  shape_.weights += layer.inputs * layer.outputs;
+  shape_.weight_bytes += weights.bytes();
+  layers_.push_back({.weights = std::move(weights),
+                     .epilogue = LayerEpilogue(canonical, layer.outputs),
+                     .bf16_product = nullptr});
+  return absl::OkStatus();
+}
+
+void PackedBlock::AddScratch(int threads) {
+  int levels = 1;
+  for (const Layer& layer : layers_) {
+    for (const EpilogueProgram& program : layer.epilogue.programs()) {
+      levels = std::max(levels, program.levels);
+    }
+  }
+  for (int i = 0; i < threads; ++i) scratch_.emplace_back(levels * kEpilogueScratchPerLevel);
 }
 
 void PackedBlock::ReadInput(const Batch& batch, const RowRange& rows, Workspace& workspace) const {

@@ -12,6 +12,7 @@
 #include <span>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "kernels/cpu/aligned_buffer.h"
 #include "kernels/cpu/bf16_product.h"
 #include "kernels/cpu/cpu_plan.h"
@@ -47,8 +48,10 @@ struct LayerTile {
 
 class PackedBlock {
  public:
-  // `bf16_instructions`: where the processor has them. `threads` may run tiles at once.
-  PackedBlock(const BlockSpec& block, bool bf16_instructions, int threads);
+  // `bf16_instructions`: where the processor has them. `threads` may run tiles at once. Errors: a
+  // weight cannot be read (Tensor::Read).
+  static absl::StatusOr<PackedBlock> Create(const BlockSpec& block, bool bf16_instructions,
+                                            int threads);
 
   const BlockShape& shape() const { return shape_; }
   int layers() const { return static_cast<int>(layers_.size()); }
@@ -78,6 +81,10 @@ class PackedBlock {
     std::unique_ptr<Bf16Product> bf16_product;  // null: `weights` are multiplied by Product alone
   };
 
+  explicit PackedBlock(const BlockSpec& block);
+
+  absl::Status AddLayer(const LayerSpec& layer, WeightFormat format, int threads);
+  void AddScratch(int threads);
   Rows Stored(const Batch& batch, const RowRange& rows, Workspace& workspace) const;
   Rows LayerInput(const Batch& batch, const LayerTile& tile, Workspace& workspace) const;
   void RunProgram(const Batch& batch, const LayerTile& tile, int64_t panel, int program,

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <span>
 
+#include "absl/status/statusor.h"
 #include "kernels/cpu/aligned_buffer.h"
 #include "kernels/spec/block.h"
 
@@ -22,8 +23,10 @@ enum class WeightFormat : uint8_t { kFp32, kBf16 };
 
 class Panels {
  public:
-  // Rounds the weights to `compute` first; kBf16 is for ComputeType::kBf16 alone.
-  Panels(const LayerSpec& layer, ComputeType compute, WeightFormat format);
+  // Reads the layer's weight and rounds it to `compute` on up to `threads` threads, each of which
+  // holds one panel as it was given; kBf16 is for ComputeType::kBf16 alone. Errors: Tensor::Read's.
+  static absl::StatusOr<Panels> Pack(const LayerSpec& layer, ComputeType compute,
+                                     WeightFormat format, int threads);
 
   WeightFormat format() const { return format_; }
   int64_t inputs() const { return inputs_; }
@@ -35,6 +38,10 @@ class Panels {
   int64_t bytes() const { return data_.size(); }
 
  private:
+  class Packer;
+
+  Panels(const LayerSpec& layer, WeightFormat format);
+
   WeightFormat format_;
   int64_t inputs_;
   int64_t outputs_;

@@ -73,7 +73,7 @@ Bounded Dot(const LayerSpec& layer, ComputeType compute, std::span<const Bounded
 }
 
 Matrix<Bounded> Product(const LayerSpec& layer, ComputeType compute, const Matrix<Bounded>& x) {
-  std::vector<float> weight = layer.weight;
+  std::vector<float> weight = layer.weight.ToFloats().value();
   for (float& w : weight) w = RoundTo(compute, w);
   Matrix<Bounded> z{.rows = x.rows, .columns = layer.outputs, .values = {}};
   z.values.resize(x.rows * layer.outputs);
@@ -168,13 +168,14 @@ std::vector<float> EvaluatePlainFp32(const BlockSpec& block, std::span<const flo
       .rows = rows, .columns = block.input_features(), .values = {x.begin(), x.end()}};
   Matrix<float> values = input;
   for (const LayerSpec& layer : block.layers) {
+    const std::vector<float> weight = layer.weight.ToFloats().value();
     Matrix<float> z{.rows = rows, .columns = layer.outputs, .values = {}};
     z.values.resize(rows * layer.outputs);
     for (int64_t row = 0; row < rows; ++row) {
       for (int64_t n = 0; n < layer.outputs; ++n) {
         float sum = 0;
         for (int64_t k = 0; k < layer.inputs; ++k) {
-          sum += values.at(row, k) * layer.weight[n * layer.inputs + k];
+          sum += values.at(row, k) * weight[n * layer.inputs + k];
         }
         z.at(row, n) = sum + (layer.bias.empty() ? 0 : layer.bias[n]);
       }

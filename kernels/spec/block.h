@@ -9,16 +9,17 @@
 #include "absl/status/status.h"
 #include "kernels/spec/datatype.h"
 #include "kernels/spec/epilogue.h"
+#include "kernels/spec/tensor.h"
 
 namespace mlpserve {
 
 struct LayerSpec {
   std::string name;
-  int64_t inputs = 0;         // K
-  int64_t outputs = 0;        // N
-  std::vector<float> weight;  // [outputs, inputs], row-major, as nn.Linear.weight
-  std::vector<float> bias;    // [outputs], or empty: none
-  EpilogueSpec epilogue;      // as written
+  int64_t inputs = 0;       // K
+  int64_t outputs = 0;      // N
+  Tensor weight;            // [outputs, inputs], row-major, as nn.Linear.weight
+  std::vector<float> bias;  // [outputs], or empty: none
+  EpilogueSpec epilogue;    // as written
 };
 
 struct BlockSpec {

@@ -11,6 +11,7 @@
 #include "kernels/cpu/aligned_buffer.h"
 #include "kernels/cpu/cpu_block.h"
 #include "kernels/cpu/worker_team.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve {
 namespace {
@@ -19,8 +20,9 @@ using cpu::AlignedBuffer;
 
 class CpuLoadedBlock final : public LoadedBlock {
  public:
-  CpuLoadedBlock(const BlockSpec& block, const LoadOptions& options, cpu::WorkerTeam& team)
-      : max_rows_(options.max_rows), block_(block, {.max_rows = options.max_rows, .team = &team}) {
+  CpuLoadedBlock(const BlockSpec& block, const LoadOptions& options,
+                 std::unique_ptr<cpu::CpuBlock> loaded)
+      : max_rows_(options.max_rows), block_(std::move(loaded)) {
     const int64_t input_row =
         block.input_features() * static_cast<int64_t>(ByteSize(block.input_type));
     const int64_t output_row =
@@ -30,7 +32,7 @@ class CpuLoadedBlock final : public LoadedBlock {
     for (size_t i = 0; i < block.layers.size(); ++i) {
       variants_.push_back({.layer = block.layers[i].name,
                            .bucket = max_rows_,
-                           .variant = block_.Variant(static_cast<int>(i))});
+                           .variant = block_->Variant(static_cast<int>(i))});
     }
     if (!inputs_.empty() && !outputs_.empty()) Warm();
   }
@@ -46,7 +48,7 @@ class CpuLoadedBlock final : public LoadedBlock {
   void Run(const BatchRun& run, const Done& done) override {
     BatchTiming timing;
     timing.started = timing.infer_started = Clock::now();
-    block_.Run(input(run.slot).data(), output(run.output).data(), run.rows);
+    block_->Run(input(run.slot).data(), output(run.output).data(), run.rows);
     timing.infer_ended = timing.done = Clock::now();
     done(absl::OkStatus(), timing);
   }
@@ -59,11 +61,11 @@ class CpuLoadedBlock final : public LoadedBlock {
   // Touches the weights, and resolves what is resolved at a first call.
   void Warm() {
     const int64_t rows = std::min<int64_t>(max_rows_, 2);
-    block_.Run(input(0).data(), output(0).data(), rows);
+    block_->Run(input(0).data(), output(0).data(), rows);
   }
 
   const int64_t max_rows_;
-  cpu::CpuBlock block_;
+  const std::unique_ptr<cpu::CpuBlock> block_;
   std::vector<AlignedBuffer<std::byte>> inputs_;
   std::vector<AlignedBuffer<std::byte>> outputs_;
   std::vector<KernelVariant> variants_;
@@ -88,7 +90,10 @@ class CpuBackend final : public Backend {
                        options.slots, " and ", options.outputs));
     }
     try {
-      return std::make_unique<CpuLoadedBlock>(block, options, team_);
+      MLPSERVE_ASSIGN_OR_RETURN(
+          std::unique_ptr<cpu::CpuBlock> loaded,
+          cpu::CpuBlock::Create(block, {.max_rows = options.max_rows, .team = &team_}));
+      return std::make_unique<CpuLoadedBlock>(block, options, std::move(loaded));
     } catch (const std::bad_alloc&) {
       return absl::ResourceExhaustedError(
           absl::StrCat("out of memory for block \"", block.name, "\" with ", options.max_rows,

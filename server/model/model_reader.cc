@@ -1,11 +1,14 @@
 #include "server/model/model_reader.h"
 
 #include <filesystem>
+#include <memory>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/status/status_macros.h"
 #include "server/model/model_json.h"
+#include "server/safetensors/file_tensor.h"
 #include "server/safetensors/reader.h"
 #include "server/text/strict_json.h"
 
@@ -19,36 +22,36 @@ absl::Status Prefixed(const std::string& prefix, const absl::Status& status) {
 }
 
 // Reads one version's layers from its weights file.
-class WeightsReader {
+class LayerReader {
  public:
-  WeightsReader(const BlockConfig& config, const SafetensorsReader& file)
-      : config_(config), file_(file) {}
+  LayerReader(const BlockConfig& config, std::shared_ptr<const SafetensorsReader> file)
+      : config_(config), file_(std::move(file)) {}
 
   // Shapes only: a mistake is found before gigabytes are read. Fills in inputs and outputs.
   absl::Status ReadShapes(std::vector<LayerSpec>& layers) const {
     int64_t inputs = config_.input.features;
     for (size_t i = 0; i < config_.layers.size(); ++i) {
-      const absl::StatusOr<int64_t> outputs = LayerOutputs(i, inputs);
-      if (!outputs.ok()) return outputs.status();
-      layers.push_back({.name = config_.layers[i].name, .inputs = inputs, .outputs = *outputs});
-      inputs = *outputs;
+      MLPSERVE_ASSIGN_OR_RETURN(const int64_t outputs, LayerOutputs(i, inputs));
+      layers.push_back({.name = config_.layers[i].name, .inputs = inputs, .outputs = outputs});
+      inputs = outputs;
     }
     return absl::OkStatus();
   }
 
+  // The vectors; the weight is read by whoever wants its numbers.
   absl::Status ReadData(size_t index, LayerSpec& layer) const {
     const LayerConfig& source = config_.layers[index];
-    absl::Status status = Read(source.weight, layer.weight);
-    if (status.ok() && !source.bias.empty()) status = Read(source.bias, layer.bias);
+    MLPSERVE_ASSIGN_OR_RETURN(layer.weight, FileTensor(file_, source.weight));
+    if (!source.bias.empty()) {
+      MLPSERVE_ASSIGN_OR_RETURN(layer.bias, file_->ReadFloats(source.bias));
+    }
     layer.epilogue.ops = source.epilogue.ops;
     for (const ColumnSource& column : source.columns) {
-      std::vector<float> values;
-      if (status.ok()) status = Read(column.tensor, values);
-      if (!status.ok()) return status;
+      MLPSERVE_ASSIGN_OR_RETURN(std::vector<float> values, file_->ReadFloats(column.tensor));
       values.resize(static_cast<size_t>(layer.outputs), values.front());  // spreads a [1]
       layer.epilogue.columns.push_back(std::move(values));
     }
-    return status;
+    return absl::OkStatus();
   }
 
  private:
@@ -57,47 +60,43 @@ class WeightsReader {
     const LayerConfig& layer = config_.layers[index];
     const std::string path = absl::StrCat("layers[", index, "]");
     const bool last = index + 1 == config_.layers.size();
-    absl::StatusOr<const TensorInfo*> weight =
-        Find(layer, layer.weight, absl::StrCat(path, ".weight"));
-    if (!weight.ok()) return weight.status();
-    const std::vector<int64_t>& shape = (*weight)->shape;
+    MLPSERVE_ASSIGN_OR_RETURN(const TensorInfo* weight,
+                              Find(layer, layer.weight, absl::StrCat(path, ".weight")));
+    const std::vector<int64_t>& shape = weight->shape;
     const bool fits = shape.size() == 2 && shape[1] == inputs && shape[0] >= 1 &&
                       shape[0] <= kMaxBlockFeatures &&
                       (!last || shape[0] == config_.output.features);
     if (!fits) {
       const std::string outputs = last ? absl::StrCat(config_.output.features) : "N";
-      return ShapeError(layer, **weight, absl::StrCat(path, ".weight"),
+      return ShapeError(layer, *weight, absl::StrCat(path, ".weight"),
                         absl::StrCat("[", outputs, ", ", inputs, "]"));
     }
     const int64_t outputs = shape[0];
     if (!layer.bias.empty()) {
-      const absl::Status status =
-          CheckVector(layer, layer.bias, absl::StrCat(path, ".bias"), outputs, /*or_one=*/false);
-      if (!status.ok()) return status;
+      MLPSERVE_RETURN_IF_ERROR(
+          CheckVector(layer, layer.bias, absl::StrCat(path, ".bias"), outputs, /*or_one=*/false));
     }
     for (const ColumnSource& column : layer.columns) {
-      const absl::Status status =
-          CheckVector(layer, column.tensor, column.path, outputs, /*or_one=*/true);
-      if (!status.ok()) return status;
+      MLPSERVE_RETURN_IF_ERROR(
+          CheckVector(layer, column.tensor, column.path, outputs, /*or_one=*/true));
     }
     return outputs;
   }
 
   absl::Status CheckVector(const LayerConfig& layer, const std::string& name,
                            const std::string& path, int64_t size, bool or_one) const {
-    const absl::StatusOr<const TensorInfo*> tensor = Find(layer, name, path);
-    if (!tensor.ok()) return tensor.status();
-    const std::vector<int64_t>& shape = (*tensor)->shape;
+    MLPSERVE_ASSIGN_OR_RETURN(const TensorInfo* tensor, Find(layer, name, path));
+    const std::vector<int64_t>& shape = tensor->shape;
     if (shape.size() == 1 && (shape[0] == size || (or_one && shape[0] == 1))) {
       return absl::OkStatus();
     }
-    return ShapeError(layer, **tensor, path,
+    return ShapeError(layer, *tensor, path,
                       absl::StrCat("[", size, "]", or_one && size != 1 ? " or [1]" : ""));
   }
 
   absl::StatusOr<const TensorInfo*> Find(const LayerConfig& layer, const std::string& name,
                                          const std::string& path) const {
-    const TensorInfo* tensor = file_.Find(name);
+    const TensorInfo* tensor = file_->Find(name);
     const std::string place = Place(layer, name, path);
     if (tensor == nullptr) {
       return absl::InvalidArgumentError(
@@ -117,19 +116,12 @@ class WeightsReader {
 
   std::string Place(const LayerConfig& layer, const std::string& tensor,
                     const std::string& path) const {
-    return absl::StrCat(file_.path(), ": layer ", Quoted(layer.name), ": tensor ", Quoted(tensor),
+    return absl::StrCat(file_->path(), ": layer ", Quoted(layer.name), ": tensor ", Quoted(tensor),
                         " (", path, ")");
   }
 
-  absl::Status Read(const std::string& tensor, std::vector<float>& values) const {
-    absl::StatusOr<std::vector<float>> read = file_.ReadFloats(tensor);
-    if (!read.ok()) return read.status();
-    values = *std::move(read);
-    return absl::OkStatus();
-  }
-
   const BlockConfig& config_;
-  const SafetensorsReader& file_;
+  const std::shared_ptr<const SafetensorsReader> file_;
 };
 
 }  // namespace
@@ -138,9 +130,8 @@ absl::StatusOr<BlockConfig> ReadConfig(const std::string& directory) {
   // A path that ends with a slash has no file name.
   const std::filesystem::path path = std::filesystem::path(directory + "/").parent_path();
   const std::string file = (path / "model.json").string();
-  const absl::StatusOr<std::string> json = ReadTextFile(file, kMaxModelJsonBytes);
-  if (!json.ok()) return json.status();
-  absl::StatusOr<BlockConfig> config = ParseModelJson(*json, path.filename().string());
+  MLPSERVE_ASSIGN_OR_RETURN(const std::string json, ReadTextFile(file, kMaxModelJsonBytes));
+  absl::StatusOr<BlockConfig> config = ParseModelJson(json, path.filename().string());
   if (!config.ok()) return Prefixed(file, config.status());
   config->directory = path.string();
   return config;
@@ -148,28 +139,25 @@ absl::StatusOr<BlockConfig> ReadConfig(const std::string& directory) {
 
 absl::StatusOr<BlockSpec> ReadBlock(const BlockConfig& config, int64_t version) {
   const std::string path = absl::StrCat(config.directory, "/", version, "/weights.safetensors");
-  const absl::StatusOr<SafetensorsReader> file = SafetensorsReader::Open(path);
-  if (!file.ok()) return file.status();
+  MLPSERVE_ASSIGN_OR_RETURN(SafetensorsReader file, SafetensorsReader::Open(path));
   BlockSpec block{.name = config.name,
                   .input_type = config.input.datatype,
                   .output_type = config.output.datatype,
                   .compute = config.compute,
                   .batch_invariant = config.batching.batch_invariant};
-  const WeightsReader reader(config, *file);
-  absl::Status status = reader.ReadShapes(block.layers);
-  for (size_t i = 0; i < block.layers.size() && status.ok(); ++i) {
-    status = reader.ReadData(i, block.layers[i]);
+  const LayerReader reader(config, std::make_shared<const SafetensorsReader>(std::move(file)));
+  MLPSERVE_RETURN_IF_ERROR(reader.ReadShapes(block.layers));
+  for (size_t i = 0; i < block.layers.size(); ++i) {
+    MLPSERVE_RETURN_IF_ERROR(reader.ReadData(i, block.layers[i]));
   }
-  if (!status.ok()) return status;
-  status = Validate(block);
+  const absl::Status status = Validate(block);
   if (!status.ok()) return Prefixed(absl::StrCat(config.directory, " version ", version), status);
   return block;
 }
 
 absl::StatusOr<BlockSpec> ReadBlock(const std::string& directory, int64_t version) {
-  const absl::StatusOr<BlockConfig> config = ReadConfig(directory);
-  if (!config.ok()) return config.status();
-  return ReadBlock(*config, version);
+  MLPSERVE_ASSIGN_OR_RETURN(const BlockConfig config, ReadConfig(directory));
+  return ReadBlock(config, version);
 }
 
 }  // namespace mlpserve

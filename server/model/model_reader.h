@@ -21,10 +21,13 @@ namespace mlpserve {
 absl::StatusOr<BlockConfig> ReadConfig(const std::string& directory);
 
 // Reads the weights of one version of a block that ReadConfig gave: shapes are checked against one
-// another and against the features before any data is read, and the result has passed Validate
+// another and against the features, and the result has passed Validate
 // (kernels/spec/block.h). Tensors of the file that model.json does not name are not read. Weights
-// may be F64, F32, F16 or BF16; F64 is rounded to FP32 once, here. A column tensor of shape [1] is
-// spread over all columns.
+// may be F64, F32, F16 or BF16 and stay in that type, but for F64, which is rounded to FP32 once. A
+// column tensor of shape [1] is spread over all columns.
+//
+// The weights' numbers are not read yet, whoever loads the block does that (kernels/spec/tensor.h):
+// the file stays open until the last layer is gone.
 absl::StatusOr<BlockSpec> ReadBlock(const BlockConfig& config, int64_t version);
 
 // ReadConfig, then ReadBlock.

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/spec/rounding.h"
+#include "kernels/status/status_macros.h"
 #include "server/text/strict_json.h"
 
 namespace mlpserve {
@@ -32,23 +33,35 @@ absl::StatusOr<std::vector<T>> Allocate(int64_t elements, const std::string& con
   }
 }
 
-// Reads a tensor of `Stored` elements chunk by chunk, so that no second copy of it is in memory.
+// Reads `Stored` values from byte `offset` on chunk by chunk, so that no second copy of a tensor is
+// in memory.
+template <typename Stored, typename T, typename Convert>
+absl::Status ReadConverted(const File& file, uint64_t offset, std::span<T> to, Convert convert) {
+  std::vector<Stored> chunk(std::min(kChunkBytes / sizeof(Stored), to.size()));
+  while (!to.empty()) {
+    const std::span<Stored> stored(chunk.data(), std::min(chunk.size(), to.size()));
+    MLPSERVE_RETURN_IF_ERROR(file.ReadAt(offset, std::as_writable_bytes(stored)));
+    std::transform(stored.begin(), stored.end(), to.begin(), convert);
+    offset += stored.size_bytes();
+    to = to.subspan(stored.size());
+  }
+  return absl::OkStatus();
+}
+
 template <typename T, typename Stored, typename Convert>
 absl::StatusOr<std::vector<T>> ReadAs(const File& file, const TensorInfo& tensor, Convert convert) {
-  absl::StatusOr<std::vector<T>> values =
-      Allocate<T>(tensor.elements(), absl::StrCat(file.path(), ": tensor ", Quoted(tensor.name)));
-  if (!values.ok()) return values;
-  constexpr size_t kChunk = kChunkBytes / sizeof(Stored);
-  std::vector<Stored> chunk(std::min(kChunk, values->size()));
-  for (size_t done = 0; done < values->size(); done += chunk.size()) {
-    const std::span<Stored> stored(chunk.data(), std::min(chunk.size(), values->size() - done));
-    const absl::Status status =
-        file.ReadAt(tensor.begin + done * sizeof(Stored), std::as_writable_bytes(stored));
-    if (!status.ok()) return status;
-    std::transform(stored.begin(), stored.end(),
-                   values->begin() + static_cast<std::ptrdiff_t>(done), convert);
-  }
+  MLPSERVE_ASSIGN_OR_RETURN(
+      std::vector<T> values,
+      Allocate<T>(tensor.elements(), absl::StrCat(file.path(), ": tensor ", Quoted(tensor.name))));
+  MLPSERVE_RETURN_IF_ERROR(
+      (ReadConverted<Stored>(file, tensor.begin, std::span<T>(values), convert)));
   return values;
+}
+
+absl::Status NoFloat(const File& file, const TensorInfo& tensor) {
+  return absl::InvalidArgumentError(absl::StrCat(file.path(), ": tensor ", Quoted(tensor.name),
+                                                 ": expected F64, F32, F16 or BF16, found ",
+                                                 std::string(Name(tensor.type))));
 }
 
 template <typename T>
@@ -63,9 +76,7 @@ absl::StatusOr<std::vector<T>> ReadFloating(const File& file, const TensorInfo& 
     case TensorType::kBf16:
       return ReadAs<T, uint16_t>(file, tensor, [](uint16_t v) { return T{FloatFromBf16(v)}; });
     default:
-      return absl::InvalidArgumentError(absl::StrCat(file.path(), ": tensor ", Quoted(tensor.name),
-                                                     ": expected F64, F32, F16 or BF16, found ",
-                                                     std::string(Name(tensor.type))));
+      return NoFloat(file, tensor);
   }
 }
 
@@ -76,32 +87,25 @@ absl::StatusOr<std::vector<int64_t>> ReadIntegers(const File& file, const Tensor
 
 // A value over 2^63 - 1 would turn negative.
 absl::StatusOr<std::vector<int64_t>> ReadUnsigned64(const File& file, const TensorInfo& tensor) {
-  absl::StatusOr<std::vector<int64_t>> values = ReadIntegers<uint64_t>(file, tensor);
-  if (!values.ok()) return values;
-  const auto wrapped =
-      std::find_if(values->begin(), values->end(), [](int64_t v) { return v < 0; });
-  if (wrapped == values->end()) return values;
+  MLPSERVE_ASSIGN_OR_RETURN(std::vector<int64_t> values, ReadIntegers<uint64_t>(file, tensor));
+  const auto wrapped = std::find_if(values.begin(), values.end(), [](int64_t v) { return v < 0; });
+  if (wrapped == values.end()) return values;
   return absl::InvalidArgumentError(absl::StrCat(
       file.path(), ": tensor ", Quoted(tensor.name), ": expected values up to 2^63 - 1, found ",
-      static_cast<uint64_t>(*wrapped), " at ", wrapped - values->begin()));
+      static_cast<uint64_t>(*wrapped), " at ", wrapped - values.begin()));
 }
 
 }  // namespace
 
 absl::StatusOr<SafetensorsReader> SafetensorsReader::Open(const std::string& path) {
-  absl::StatusOr<File> file = File::Open(path);
-  if (!file.ok()) return file.status();
-  std::string first(std::min<uint64_t>(file->size(), 8), '\0');
-  absl::Status status = file->ReadAt(0, std::as_writable_bytes(std::span(first)));
-  if (!status.ok()) return status;
-  const absl::StatusOr<uint64_t> length = ParseHeaderLength(first, file->size(), path);
-  if (!length.ok()) return length.status();
-  std::string json(*length, '\0');
-  status = file->ReadAt(first.size(), std::as_writable_bytes(std::span(json)));
-  if (!status.ok()) return status;
-  absl::StatusOr<SafetensorsHeader> header = ParseHeader(json, file->size(), path);
-  if (!header.ok()) return header.status();
-  return SafetensorsReader(*std::move(file), *std::move(header));
+  MLPSERVE_ASSIGN_OR_RETURN(File file, File::Open(path));
+  std::string first(std::min<uint64_t>(file.size(), 8), '\0');
+  MLPSERVE_RETURN_IF_ERROR(file.ReadAt(0, std::as_writable_bytes(std::span(first))));
+  MLPSERVE_ASSIGN_OR_RETURN(const uint64_t length, ParseHeaderLength(first, file.size(), path));
+  std::string json(length, '\0');
+  MLPSERVE_RETURN_IF_ERROR(file.ReadAt(first.size(), std::as_writable_bytes(std::span(json))));
+  MLPSERVE_ASSIGN_OR_RETURN(SafetensorsHeader header, ParseHeader(json, file.size(), path));
+  return SafetensorsReader(std::move(file), std::move(header));
 }
 
 absl::StatusOr<const TensorInfo*> SafetensorsReader::Require(const std::string& name) const {
@@ -111,22 +115,34 @@ absl::StatusOr<const TensorInfo*> SafetensorsReader::Require(const std::string& 
       absl::StrCat(path(), ": expected a tensor ", Quoted(name), ", found none of that name"));
 }
 
+absl::StatusOr<const TensorInfo*> SafetensorsReader::RequireFloat(const std::string& name) const {
+  MLPSERVE_ASSIGN_OR_RETURN(const TensorInfo* tensor, Require(name));
+  return IsFloat(tensor->type) ? absl::StatusOr<const TensorInfo*>(tensor)
+                               : NoFloat(file_, *tensor);
+}
+
+absl::Status SafetensorsReader::ReadFloatBytes(const TensorInfo& tensor, int64_t offset,
+                                               std::span<std::byte> to) const {
+  const auto start = static_cast<uint64_t>(offset);
+  if (tensor.type != TensorType::kF64) return file_.ReadAt(tensor.begin + start, to);
+  const std::span<float> values(reinterpret_cast<float*>(to.data()), to.size() / sizeof(float));
+  return ReadConverted<double>(file_, tensor.begin + start * 2, values,
+                               [](double v) { return static_cast<float>(v); });
+}
+
 absl::StatusOr<std::vector<float>> SafetensorsReader::ReadFloats(const std::string& name) const {
-  const absl::StatusOr<const TensorInfo*> tensor = Require(name);
-  if (!tensor.ok()) return tensor.status();
-  return ReadFloating<float>(file_, **tensor);
+  MLPSERVE_ASSIGN_OR_RETURN(const TensorInfo* tensor, Require(name));
+  return ReadFloating<float>(file_, *tensor);
 }
 
 absl::StatusOr<std::vector<double>> SafetensorsReader::ReadDoubles(const std::string& name) const {
-  const absl::StatusOr<const TensorInfo*> tensor = Require(name);
-  if (!tensor.ok()) return tensor.status();
-  return ReadFloating<double>(file_, **tensor);
+  MLPSERVE_ASSIGN_OR_RETURN(const TensorInfo* tensor, Require(name));
+  return ReadFloating<double>(file_, *tensor);
 }
 
 absl::StatusOr<std::vector<int64_t>> SafetensorsReader::ReadInts(const std::string& name) const {
-  const absl::StatusOr<const TensorInfo*> found = Require(name);
-  if (!found.ok()) return found.status();
-  const TensorInfo& tensor = **found;
+  MLPSERVE_ASSIGN_OR_RETURN(const TensorInfo* found, Require(name));
+  const TensorInfo& tensor = *found;
   switch (tensor.type) {
     case TensorType::kBool:
       return ReadAs<int64_t, uint8_t>(file_, tensor, [](uint8_t v) { return int64_t{v != 0}; });
@@ -154,13 +170,12 @@ absl::StatusOr<std::vector<int64_t>> SafetensorsReader::ReadInts(const std::stri
 }
 
 absl::StatusOr<std::vector<std::byte>> SafetensorsReader::ReadBytes(const std::string& name) const {
-  const absl::StatusOr<const TensorInfo*> tensor = Require(name);
-  if (!tensor.ok()) return tensor.status();
-  absl::StatusOr<std::vector<std::byte>> bytes = Allocate<std::byte>(
-      static_cast<int64_t>((*tensor)->bytes()), absl::StrCat(path(), ": tensor ", Quoted(name)));
-  if (!bytes.ok()) return bytes;
-  const absl::Status status = file_.ReadAt((*tensor)->begin, *bytes);
-  if (!status.ok()) return status;
+  MLPSERVE_ASSIGN_OR_RETURN(const TensorInfo* tensor, Require(name));
+  MLPSERVE_ASSIGN_OR_RETURN(
+      std::vector<std::byte> bytes,
+      Allocate<std::byte>(static_cast<int64_t>(tensor->bytes()),
+                          absl::StrCat(path(), ": tensor ", Quoted(tensor->name))));
+  MLPSERVE_RETURN_IF_ERROR(file_.ReadAt(tensor->begin, bytes));
   return bytes;
 }
 

@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,6 +32,12 @@ class SafetensorsReader {
   const SafetensorsHeader& header() const { return header_; }
   // Null if the file has no such tensor.
   const TensorInfo* Find(const std::string& name) const { return header_.Find(name); }
+
+  // The tensor of that name, which is F64, F32, F16 or BF16.
+  absl::StatusOr<const TensorInfo*> RequireFloat(const std::string& name) const;
+  // Its bytes from `offset` on; of an F64 tensor those of its numbers as FP32, whole ones.
+  absl::Status ReadFloatBytes(const TensorInfo& tensor, int64_t offset,
+                              std::span<std::byte> to) const;
 
   // An F64, F32, F16 or BF16 tensor, row-major. F64 values are rounded to FP32 once, to nearest
   // even, and overflow to infinity; the others are exact.

@@ -95,7 +95,7 @@ TEST_P(BackendConformance, AMeanFarFromZeroDoesNotDrownTheVariance) {
   std::mt19937_64 random(14);
   BlockSpec block{.name = "offset"};
   block.layers = {{.name = "fc", .inputs = 1, .outputs = 70}};
-  block.layers[0].weight.assign(70, 1);
+  block.layers[0].weight = std::vector<float>(70, 1);
   block.layers[0].epilogue.ops = {{BatchNorm{}}};
   std::vector<float> x = RandomRows(500, 1, DataType::kFp32, random);
   for (float& value : x) value = 3000 + value;

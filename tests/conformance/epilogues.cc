@@ -60,7 +60,9 @@ BlockSpec BlockWith(Op op, std::mt19937_64& random) {
   BlockSpec block{.name = "op"};
   block.layers = {RandomLayer(33, 33, true, random)};
   LayerSpec& layer = block.layers[0];
-  for (float& weight : layer.weight) weight *= 4;  // wide values, to reach the functions' tails
+  std::vector<float> weight = layer.weight.ToFloats().value();
+  for (float& w : weight) w *= 4;  // wide values, to reach the functions' tails
+  layer.weight = std::move(weight);
   std::normal_distribution<float> normal;
   layer.epilogue.columns.resize(3);
   for (int64_t i = 0; i < layer.outputs; ++i) {

@@ -19,7 +19,7 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 BlockSpec OneInputEach(std::vector<Op> ops) {
   BlockSpec block{.name = "special"};
   LayerSpec layer{.name = "fc", .inputs = 1, .outputs = 19};
-  layer.weight.assign(19, 1);
+  layer.weight = std::vector<float>(19, 1);
   layer.epilogue.ops = std::move(ops);
   block.layers = {std::move(layer)};
   return block;
@@ -70,8 +70,10 @@ TEST_P(BackendConformance, NanAndInfinityInWeightsAndColumnsReachTheirOutputsOnl
   BlockSpec block{.name = "weights"};
   block.layers = {RandomLayer(40, 70, true, random)};
   LayerSpec& layer = block.layers[0];
-  layer.weight[3 * 40 + 7] = kNan;
-  layer.weight[65 * 40 + 39] = kInf;
+  std::vector<float> weight = layer.weight.ToFloats().value();
+  weight[3 * 40 + 7] = kNan;
+  weight[65 * 40 + 39] = kInf;
+  layer.weight = std::move(weight);
   layer.bias[10] = -kInf;
   layer.epilogue.columns = {std::vector<float>(70, 2)};
   layer.epilogue.columns[0][20] = kNan;
@@ -101,8 +103,9 @@ TEST_P(BackendConformance, InfinityAndNanInALongSumBecomeWhatFp32MakesOfThem) {
   constexpr int64_t kInputs = 300;
   BlockSpec block{.name = "long"};
   block.layers = {RandomLayer(kInputs, 70, false, random)};
-  std::vector<float>& weight = block.layers[0].weight;
+  std::vector<float> weight = block.layers[0].weight.ToFloats().value();
   for (size_t i = 0; i < weight.size(); i += 3) weight[i] = i % 2 == 0 ? 0 : -0.5f;
+  block.layers[0].weight = std::move(weight);
   struct Special {
     size_t at;
     float value;
@@ -143,7 +146,9 @@ TEST_P(BackendConformance, RowsOfEveryMagnitudeKeepFp32sPrecision) {
     // And where weights are as far from one.
     for (const int exponent : {-130, -110, -80, 30, 60}) {
       BlockSpec scaled = block;
-      for (float& w : scaled.layers[0].weight) w = std::ldexp(w, exponent);
+      std::vector<float> weight = block.layers[0].weight.ToFloats().value();
+      for (float& w : weight) w = std::ldexp(w, exponent);
+      scaled.layers[0].weight = std::move(weight);
       for (size_t i = 0; i < x.size(); ++i) x[i] = std::ldexp(normal[i], -exponent / 2);
       ExpectMatchesOracle(scaled, x, rows, "weights");
     }
@@ -154,10 +159,10 @@ TEST_P(BackendConformance, RowsOfEveryMagnitudeKeepFp32sPrecision) {
 TEST_P(BackendConformance, SmallValuesBesideLargeOnesAreKept) {
   constexpr int64_t kInputs = 257;
   BlockSpec block{.name = "identity"};
-  LayerSpec layer{.name = "fc", .inputs = kInputs, .outputs = kInputs};
-  layer.weight.assign(kInputs * kInputs, 0);
-  for (size_t i = 0; i < kInputs; ++i) layer.weight[i * kInputs + i] = 1;
-  block.layers = {std::move(layer)};
+  std::vector<float> weight(kInputs * kInputs, 0);
+  for (size_t i = 0; i < kInputs; ++i) weight[i * kInputs + i] = 1;
+  block.layers = {
+      {.name = "fc", .inputs = kInputs, .outputs = kInputs, .weight = std::move(weight)}};
   std::vector<float> x;
   for (int i = 0; i < kInputs; ++i) x.push_back(std::ldexp(1.2345678f, 10 - 4 * (i % 40)));
   const std::vector<float> y = Run(block, x, 1);

@@ -25,7 +25,6 @@ class Gatherer {
 
   absl::StatusOr<std::vector<KernelText>> Gather() {
     MLPSERVE_RETURN_IF_ERROR(AddElementwise({}, {.x = block_.input_type, .y = storage_}));
-    MLPSERVE_RETURN_IF_ERROR(AddElementwise({}, {.y = storage_}));  // of weights
     for (size_t i = 0; i < block_.layers.size(); ++i) {
       const bool is_last = i + 1 == block_.layers.size();
       MLPSERVE_RETURN_IF_ERROR(AddLayer(block_.layers[i], is_last));
@@ -35,6 +34,7 @@ class Gatherer {
 
  private:
   absl::Status AddLayer(const LayerSpec& layer, bool is_last) {
+    MLPSERVE_RETURN_IF_ERROR(AddElementwise({}, {.x = layer.weight.type(), .y = storage_}));
     const std::vector<EpiloguePart> parts = CutAtBatchNorms(Canonicalize(layer));
     const DataType y = is_last ? block_.output_type : storage_;
     Product product{.compute = block_.compute,

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "kernels/cuda/jit/device_sources.h"
 #include "kernels/cuda/tiles/choose.h"
@@ -10,6 +12,7 @@
 namespace mlpserve::cuda {
 namespace {
 
+constexpr int64_t kPieceValues = int64_t{1} << 20;
 constexpr int kThreads = 256;                // as tf32_split.cuh has them
 constexpr int kLeastWaitingCapability = 90;  // that has griddepcontrol
 
@@ -28,10 +31,18 @@ std::string SplitSource() {
 
 bool MayBeSplit(const LayerSpec& layer) {
   if (layer.inputs < kLeastHalvesDepth) return false;
-  return std::ranges::all_of(layer.weight, [](float w) {
+  const auto fits = [](float w) {
     const float magnitude = std::fabs(w);
     return magnitude == 0 || (magnitude >= kLeastWeight && magnitude <= kMostWeight);
-  });
+  };
+  std::vector<float> piece(static_cast<size_t>(std::min(kPieceValues, layer.weight.size())));
+  for (int64_t done = 0; done < layer.weight.size(); done += kPieceValues) {
+    const std::span<float> values(
+        piece.data(), static_cast<size_t>(std::min(kPieceValues, layer.weight.size() - done)));
+    // Whoever uploads a weight that cannot be read says why.
+    if (!layer.weight.Read(done, values).ok() || !std::ranges::all_of(values, fits)) return false;
+  }
+  return true;
 }
 
 absl::StatusOr<std::unique_ptr<SplitStep>> SplitStep::Make(const SplitArgs& args,

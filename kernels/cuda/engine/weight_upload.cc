@@ -1,6 +1,7 @@
 #include "kernels/cuda/engine/weight_upload.h"
 
 #include <algorithm>
+#include <span>
 
 #include "kernels/cuda/engine/elementwise_step.h"
 #include "kernels/cuda/engine/product.h"
@@ -9,6 +10,24 @@
 #include "kernels/status/status_macros.h"
 
 namespace mlpserve::cuda {
+namespace {
+
+constexpr int64_t kPieceBytes = int64_t{8} << 20;
+
+// Piece by piece, as the tensor is read.
+absl::Status CopyTensor(const Tensor& tensor, void* to) {
+  std::vector<std::byte> piece(static_cast<size_t>(std::min(kPieceBytes, tensor.bytes())));
+  for (int64_t done = 0; done < tensor.bytes(); done += kPieceBytes) {
+    const std::span<std::byte> bytes(
+        piece.data(), static_cast<size_t>(std::min(kPieceBytes, tensor.bytes() - done)));
+    MLPSERVE_RETURN_IF_ERROR(tensor.ReadBytes(done, bytes));
+    MLPSERVE_RETURN_IF_ERROR(
+        CopyToDevice(static_cast<std::byte*>(to) + done, bytes.data(), bytes.size()));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 absl::StatusOr<DeviceMemory> UploadWeight(const LayerSpec& layer, ComputeType compute,
                                           KernelStore& store, const Stream& stream) {
@@ -17,21 +36,22 @@ absl::StatusOr<DeviceMemory> UploadWeight(const LayerSpec& layer, ComputeType co
   MLPSERVE_ASSIGN_OR_RETURN(
       DeviceMemory weight,
       DeviceMemory::Allocate(static_cast<size_t>(layer.outputs * stride) * ByteSize(type)));
-  const size_t bytes = layer.weight.size() * sizeof(float);
-  if (type == DataType::kFp32 && stride == layer.inputs) {
-    MLPSERVE_RETURN_IF_ERROR(CopyToDevice(weight.get(), layer.weight.data(), bytes));
+  if (layer.weight.type() == type && stride == layer.inputs) {
+    MLPSERVE_RETURN_IF_ERROR(CopyTensor(layer.weight, weight.get()));
     return weight;
   }
-  MLPSERVE_ASSIGN_OR_RETURN(const DeviceMemory as_given, DeviceMemory::Allocate(bytes));
-  MLPSERVE_RETURN_IF_ERROR(CopyToDevice(as_given.get(), layer.weight.data(), bytes));
+  MLPSERVE_ASSIGN_OR_RETURN(const DeviceMemory as_given,
+                            DeviceMemory::Allocate(static_cast<size_t>(layer.weight.bytes())));
+  MLPSERVE_RETURN_IF_ERROR(CopyTensor(layer.weight, as_given.get()));
   GemmArgs args;
   args.x = as_given.get();
   args.x_stride = layer.inputs;
   args.y = weight.get();
   args.y_stride = stride;
   args.n = static_cast<int32_t>(layer.inputs);
-  MLPSERVE_ASSIGN_OR_RETURN(const auto convert,
-                            ElementwiseStep::Make({}, {.y = type}, args, store));
+  MLPSERVE_ASSIGN_OR_RETURN(
+      const auto convert,
+      ElementwiseStep::Make({}, {.x = layer.weight.type(), .y = type}, args, store));
   MLPSERVE_RETURN_IF_ERROR(convert->Launch(static_cast<int32_t>(layer.outputs), stream));
   MLPSERVE_RETURN_IF_ERROR(stream.Synchronize());
   return weight;

@@ -10,6 +10,7 @@
 #include "kernels/cpu/cpu_block.h"
 #include "kernels/cpu/worker_team.h"
 #include "kernels/spec/rounding.h"
+#include "kernels/status/status_macros.h"
 #include "server/tools/bench/in_turn.h"
 #include "server/tools/bench/memory_need.h"
 
@@ -64,7 +65,7 @@ class CpuKernelBench final : public KernelBench {
   }
 
  private:
-  std::unique_ptr<cpu::CpuBlock> Load(int layers);
+  absl::StatusOr<std::unique_ptr<cpu::CpuBlock>> Load(int layers);
 
   size_t OutputBytes() const {
     return static_cast<size_t>(problem_.m * problem_.n) * ByteSize(problem_.stored());
@@ -88,13 +89,12 @@ absl::Status CpuKernelBench::CheckFits(const Problem& p) const {
   return CheckHostFits(p, weight * copies + rows * (sizeof(double) + 4 * sizeof(float)));
 }
 
-std::unique_ptr<cpu::CpuBlock> CpuKernelBench::Load(int layers) {
+absl::StatusOr<std::unique_ptr<cpu::CpuBlock>> CpuKernelBench::Load(int layers) {
   const DataType type = problem_.stored();
   BlockSpec block{
       .name = "bench", .input_type = type, .output_type = type, .compute = problem_.compute};
   block.layers.assign(static_cast<size_t>(layers), *layer_);
-  return std::make_unique<cpu::CpuBlock>(
-      block, cpu::CpuBlockOptions{.max_rows = problem_.m, .team = &team_});
+  return cpu::CpuBlock::Create(block, {.max_rows = problem_.m, .team = &team_});
 }
 
 absl::StatusOr<std::vector<Candidate>> CpuKernelBench::Prepare(const Problem& problem,
@@ -109,8 +109,12 @@ absl::StatusOr<std::vector<Candidate>> CpuKernelBench::Prepare(const Problem& pr
   input_ = Encode(x, problem.stored());
   output_.assign(OutputBytes() + kGuardBytes, kPoison);
   const int copies = ColdCopies(static_cast<size_t>(problem.weight_bytes()));
-  for (int i = 0; i < copies; ++i) copies_.push_back(Load(1));
-  if (problem.layers > 1) chain_ = Load(problem.layers);
+  for (int i = 0; i < copies; ++i) {
+    MLPSERVE_ASSIGN_OR_RETURN(copies_.emplace_back(), Load(1));
+  }
+  if (problem.layers > 1) {
+    MLPSERVE_ASSIGN_OR_RETURN(chain_, Load(problem.layers));
+  }
   const std::string variant = copies_.front()->Variant(0);
   for (const std::string& name : variants.names) {
     if (name != variant) {

@@ -74,20 +74,20 @@ std::vector<Columns> ColumnsAtATime(const Problem& p, int64_t most_values) {
   return all;
 }
 
-ProductSums MultiplyOnHost(std::span<const float> x, std::span<const float> weight, int64_t m,
-                           int64_t k, Columns columns, ComputeType rounded_to) {
+ProductSums MultiplyOnHost(std::span<const float> x, const Tensor& weight, int64_t m, int64_t k,
+                           Columns columns, ComputeType rounded_to) {
   std::vector<double> rows(x.size());
   std::ranges::transform(x, rows.begin(), [&](float v) { return RoundTo(rounded_to, v); });
   ProductSums products;
   products.sums.resize(static_cast<size_t>(m * columns.count));
   products.magnitudes.resize(products.sums.size());
   InParallel(columns.count, [&](int64_t begin, int64_t end) {
-    std::vector<double> w(static_cast<size_t>(k));
+    std::vector<float> as_given(static_cast<size_t>(k));
+    std::vector<double> w(as_given.size());
     for (int64_t column = begin; column < end; ++column) {
-      for (int64_t i = 0; i < k; ++i) {
-        w[static_cast<size_t>(i)] =
-            RoundTo(rounded_to, weight[static_cast<size_t>((columns.first + column) * k + i)]);
-      }
+      // From memory, which cannot fail.
+      (void)weight.Read((columns.first + column) * k, as_given);
+      std::ranges::transform(as_given, w.begin(), [&](float v) { return RoundTo(rounded_to, v); });
       for (int64_t row = 0; row < m; ++row) {
         const double* values = &rows[static_cast<size_t>(row * k)];
         double sum = 0;

@@ -41,10 +41,10 @@ struct Products {
   std::optional<ProductSums> stored;
 };
 
-// Of x [m, k] and rows of the weight [n, k], rounded to `rounded_to`, by plain loops on all
-// processors: [m, columns.count].
-ProductSums MultiplyOnHost(std::span<const float> x, std::span<const float> weight, int64_t m,
-                           int64_t k, Columns columns, ComputeType rounded_to);
+// Of x [m, k] and rows of the weight [n, k] in memory, rounded to `rounded_to`, by plain loops on
+// all processors: [m, columns.count].
+ProductSums MultiplyOnHost(std::span<const float> x, const Tensor& weight, int64_t m, int64_t k,
+                           Columns columns, ComputeType rounded_to);
 
 struct Expected {
   OracleResult values;                 // with the bound of each

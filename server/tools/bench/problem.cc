@@ -155,7 +155,7 @@ absl::Status Validate(const Problem& p) {
   // A block of the same shape, of one weight or two.
   const int64_t outputs = p.n == p.k ? 1 : 2;
   LayerSpec layer = MakeShape(p, 1, outputs);
-  layer.weight.assign(static_cast<size_t>(outputs), 1);
+  layer.weight = std::vector<float>(static_cast<size_t>(outputs), 1);
   status = mlpserve::Validate(BlockSpec{.name = "bench", .compute = p.compute, .layers = {layer}});
   if (status.ok()) return status;
   return absl::InvalidArgumentError(absl::StrCat("--ops: ", std::string(status.message())));
@@ -183,7 +183,7 @@ std::vector<float> MakeWeight(int64_t n, int64_t k) {
   return NormalNumbers(n * k, 1, 1 / std::sqrt(static_cast<float>(k)));
 }
 
-LayerSpec MakeLayer(const Problem& p, std::vector<float> weight) {
+LayerSpec MakeLayer(const Problem& p, Tensor weight) {
   LayerSpec layer = MakeShape(p, p.k, p.n);
   layer.weight = std::move(weight);
   return layer;

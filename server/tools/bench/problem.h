@@ -64,6 +64,6 @@ std::vector<float> MakeRows(const Problem& problem);
 // [n, k], N(0, 1 / k).
 std::vector<float> MakeWeight(int64_t n, int64_t k);
 // N(0, 1) for bias and vectors; variances and the weights of a norm in [0.5, 1.5).
-LayerSpec MakeLayer(const Problem& problem, std::vector<float> weight);
+LayerSpec MakeLayer(const Problem& problem, Tensor weight);
 
 }  // namespace mlpserve::tools

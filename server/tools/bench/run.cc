@@ -25,7 +25,7 @@ class Runner {
   const RunResult& result() const { return result_; }
 
  private:
-  LayerSpec TakeLayer(const Problem& problem);
+  LayerSpec LayerOf(const Problem& problem);
   absl::Status MultiplyIfNew(const Problem& problem, Columns columns);
   absl::Status JudgeColumns(const Problem& problem, const LayerSpec& layer, Columns columns,
                             const std::vector<Candidate>& candidates, std::vector<Judge>& judges);
@@ -51,7 +51,8 @@ class Runner {
   double read_gbps_ = 0;
 
   // Kept from problem to problem.
-  std::vector<float> weight_, x_;
+  Tensor weight_;
+  std::vector<float> x_;
   std::pair<int64_t, int64_t> weight_of_;  // n, k
   std::optional<Products> products_;
   std::tuple<int64_t, int64_t, int64_t, ComputeType> products_of_;
@@ -78,12 +79,12 @@ void Runner::Begin(bool is_timed) {
   table_ << TableHeading() << std::endl;
 }
 
-LayerSpec Runner::TakeLayer(const Problem& p) {
+LayerSpec Runner::LayerOf(const Problem& p) {
   if (weight_.empty() || weight_of_ != std::pair(p.n, p.k)) {
     weight_ = MakeWeight(p.n, p.k);
     weight_of_ = {p.n, p.k};
   }
-  return MakeLayer(p, std::move(weight_));
+  return MakeLayer(p, weight_);
 }
 
 absl::Status Runner::MultiplyIfNew(const Problem& p, Columns columns) {
@@ -215,12 +216,11 @@ absl::Status Runner::Time(const Step& step, const Problem& p,
 
 absl::Status Runner::Run(const Step& step, const Problem& p) {
   x_ = MakeRows(p);
-  LayerSpec layer = TakeLayer(p);
+  const LayerSpec layer = LayerOf(p);
   const absl::StatusOr<std::vector<Candidate>> candidates =
       bench_.Prepare(p, layer, x_, step.variants);
   if (!candidates.ok()) return candidates.status();
   const absl::StatusOr<std::vector<size_t>> right = Check(step, p, layer, *candidates);
-  weight_ = std::move(layer.weight);
   if (!right.ok()) return right.status();
   if (right->empty() || step.mode == Mode::kCheck) return absl::OkStatus();
   if (step.mode == Mode::kProfile) return bench_.Profile(*right);

@@ -76,14 +76,14 @@ void SetRate(benchmark::State& state, double multiply_adds) {
 
 void Run(benchmark::State& state, const BlockSpec& block, int64_t rows, int threads) {
   cpu::WorkerTeam team(threads);
-  cpu::CpuBlock loaded(block, {.max_rows = rows, .team = &team});
+  const auto loaded = cpu::CpuBlock::Create(block, {.max_rows = rows, .team = &team}).value();
   const std::vector<float> x = Normal(rows * block.input_features(), 1);
   cpu::AlignedBuffer<float> input(rows * block.input_features());
   cpu::AlignedBuffer<float> output(rows * block.output_features());
   std::copy(x.begin(), x.end(), input.get());
   for (auto _ : state) {
-    loaded.Run(reinterpret_cast<const std::byte*>(input.get()),
-               reinterpret_cast<std::byte*>(output.get()), rows);
+    loaded->Run(reinterpret_cast<const std::byte*>(input.get()),
+                reinterpret_cast<std::byte*>(output.get()), rows);
   }
   double multiply_adds = 0;
   for (const LayerSpec& layer : block.layers) {

@@ -32,8 +32,11 @@ TEST(CpuBlockTest, Bf16InstructionsMatchTheOracle) {
     BlockSpec block = RandomBlock(
         {.features = {33, 100, 33}, .max_depth = 1, .batch_statistics = statistics}, seed);
     block.compute = ComputeType::kBf16;
-    CpuBlock loaded(block, {.max_rows = 250, .bf16 = Bf16Instructions::kIfPresent, .team = &team});
-    for (int64_t rows : {2, 48, 49, 250}) ExpectMatchesOracle(loaded, block, rows, seed);
+    const auto loaded =
+        CpuBlock::Create(block,
+                         {.max_rows = 250, .bf16 = Bf16Instructions::kIfPresent, .team = &team})
+            .value();
+    for (int64_t rows : {2, 48, 49, 250}) ExpectMatchesOracle(*loaded, block, rows, seed);
     if (testing::Test::HasFailure()) return;
   }
 }
@@ -44,8 +47,8 @@ TEST(CpuBlockTest, BlocksOfOneTeamRunAtTheSameTime) {
   for (uint64_t seed = 0; seed < 3; ++seed) {
     callers.emplace_back([&team, seed] {
       const BlockSpec block = RandomBlock({.features = {300, 400, 300}, .max_depth = 1}, seed);
-      CpuBlock loaded(block, {.max_rows = 300, .team = &team});
-      for (int64_t rows : {300, 1, 20, 150}) ExpectMatchesOracle(loaded, block, rows, seed);
+      const auto loaded = CpuBlock::Create(block, {.max_rows = 300, .team = &team}).value();
+      for (int64_t rows : {300, 1, 20, 150}) ExpectMatchesOracle(*loaded, block, rows, seed);
     });
   }
   for (std::thread& caller : callers) caller.join();

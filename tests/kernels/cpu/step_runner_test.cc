@@ -22,7 +22,7 @@ class StepRunnerTest : public testing::TestWithParam<uint64_t> {
                            .max_depth = 1,
                            .batch_statistics = GetParam() % 2 == 1},
                           GetParam())),
-        packed_(spec_, false, kThreads),
+        packed_(PackedBlock::Create(spec_, false, kThreads).value()),
         runner_(packed_, kRows, kThreads),
         output_(static_cast<size_t>(kRows * spec_.output_features())) {
     std::mt19937_64 random(GetParam());
@@ -36,8 +36,8 @@ class StepRunnerTest : public testing::TestWithParam<uint64_t> {
   // By one thread that computes whole layers.
   std::vector<float> Expected() {
     std::vector<float> expected(output_.size());
-    CpuBlock block(spec_, {.max_rows = kRows});
-    block.Run(batch_.input, reinterpret_cast<std::byte*>(expected.data()), kRows);
+    const auto block = CpuBlock::Create(spec_, {.max_rows = kRows}).value();
+    block->Run(batch_.input, reinterpret_cast<std::byte*>(expected.data()), kRows);
     return expected;
   }
 

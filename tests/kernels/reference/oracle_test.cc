@@ -156,12 +156,13 @@ TEST(FindWorstTest, NanAndInfinityMustBeWhereTheyAreExpected) {
 // Products in float64 as FinishOracle takes them, by loops of the test's own.
 ProductSums Multiply(const LayerSpec& layer, ComputeType compute, const std::vector<float>& x) {
   ProductSums product;
+  const std::vector<float> weight = layer.weight.ToFloats().value();
   for (size_t row = 0; row < x.size(); row += static_cast<size_t>(layer.inputs)) {
-    for (size_t w = 0; w < layer.weight.size(); w += static_cast<size_t>(layer.inputs)) {
+    for (size_t w = 0; w < weight.size(); w += static_cast<size_t>(layer.inputs)) {
       double sum = 0, magnitude = 0;
       for (size_t i = 0; i < static_cast<size_t>(layer.inputs); ++i) {
-        const double term = static_cast<double>(RoundTo(compute, x[row + i])) *
-                            RoundTo(compute, layer.weight[w + i]);
+        const double term =
+            static_cast<double>(RoundTo(compute, x[row + i])) * RoundTo(compute, weight[w + i]);
         sum += term;
         magnitude += std::fabs(term);
       }

@@ -1,6 +1,8 @@
 #include "tests/kernels/reference/random_block.h"
 
+#include <algorithm>
 #include <cmath>
+#include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/spec/rounding.h"
@@ -99,14 +101,27 @@ class RandomEpilogue {
   std::mt19937_64& random_;
 };
 
+class BytesInMemory final : public TensorSource {
+ public:
+  explicit BytesInMemory(std::vector<std::byte> bytes) : bytes_(std::move(bytes)) {}
+  absl::Status Read(int64_t offset, std::span<std::byte> to) const override {
+    std::copy_n(bytes_.begin() + offset, to.size(), to.begin());
+    return absl::OkStatus();
+  }
+
+ private:
+  const std::vector<std::byte> bytes_;
+};
+
 }  // namespace
 
 LayerSpec RandomLayer(int64_t inputs, int64_t outputs, bool bias, std::mt19937_64& random) {
   std::normal_distribution<float> weight(0, 1 / std::sqrt(static_cast<float>(inputs)));
   LayerSpec layer{
       .name = absl::StrCat("fc", inputs, "x", outputs), .inputs = inputs, .outputs = outputs};
-  layer.weight.resize(inputs * outputs);
-  for (float& value : layer.weight) value = weight(random);
+  std::vector<float> values(inputs * outputs);
+  for (float& value : values) value = weight(random);
+  layer.weight = std::move(values);
   if (bias) layer.bias.resize(outputs);
   std::normal_distribution<float> shift(0, 0.2f);
   for (float& value : layer.bias) value = shift(random);
@@ -136,6 +151,14 @@ std::vector<float> RandomRows(int64_t rows, int64_t features, DataType type,
     value = ReadElement(type, element);
   }
   return x;
+}
+
+Tensor StoredAs(DataType type, const std::vector<float>& values) {
+  const size_t size = ByteSize(type);
+  std::vector<std::byte> bytes(values.size() * size);
+  for (size_t i = 0; i < values.size(); ++i) WriteElement(type, values[i], &bytes[i * size]);
+  return Tensor(type, static_cast<int64_t>(values.size()),
+                std::make_shared<BytesInMemory>(std::move(bytes)));
 }
 
 std::string Describe(const BlockSpec& block) {

@@ -28,6 +28,9 @@ LayerSpec RandomLayer(int64_t inputs, int64_t outputs, bool bias, std::mt19937_6
 std::vector<float> RandomRows(int64_t rows, int64_t features, DataType type,
                               std::mt19937_64& random);
 
+// The values rounded to `type`, as a tensor of it.
+Tensor StoredAs(DataType type, const std::vector<float>& values);
+
 std::string Describe(const BlockSpec& block);
 
 }  // namespace mlpserve

@@ -58,7 +58,7 @@ TEST(ValidateTest, AcceptsEveryOp) {
 
 TEST(ValidateTest, LetsNanAndInfinityPassInWeightsAndColumns) {
   BlockSpec block = WithOps({{RunningBatchNorm{.variance = {.column = 0}}}});
-  block.layers[0].weight[0] = kNanColumn;
+  block.layers[0].weight = {kNanColumn, 2, 3, 4, 5, 6};
   block.layers[1].bias[0] = std::numeric_limits<float>::infinity();
   block.layers[1].epilogue.columns[0][1] = kNanColumn;
   EXPECT_TRUE(Validate(block).ok()) << Validate(block);
@@ -81,7 +81,7 @@ TEST(ValidateTest, RefusesSizesOutOfRange) {
 
 TEST(ValidateTest, RefusesWeightsAndBiasesOfTheWrongSize) {
   BlockSpec block = ValidBlock();
-  block.layers[0].weight.pop_back();
+  block.layers[0].weight = {1, 2, 3, 4, 5};
   ExpectInvalid(block, "layers[0] \"fc0\"", "weight expected [2, 3] = 6 values, found 5");
   block = ValidBlock();
   block.layers[1].bias.push_back(0);

@@ -105,7 +105,8 @@ TEST_F(ModelReaderTest, GivesTheBlockAsItIsWritten) {
   EXPECT_EQ(up.name, "up");
   EXPECT_EQ(up.inputs, 3);
   EXPECT_EQ(up.outputs, 4);
-  EXPECT_THAT(up.weight, ElementsAre(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12));
+  EXPECT_EQ(up.weight.type(), DataType::kFp32);
+  EXPECT_THAT(up.weight.ToFloats().value(), ElementsAre(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12));
   EXPECT_THAT(up.bias, SizeIs(4));
   EXPECT_THAT(up.epilogue.columns, ElementsAre(SizeIs(4)));
   EXPECT_THAT(block->layers[1].bias, IsEmpty());
@@ -118,9 +119,20 @@ TEST_F(ModelReaderTest, ConvertsWeightsOfEveryFloatType) {
   Set("up.scale", {4}, std::vector<uint16_t>(4, 0x3EAB), TensorType::kBf16);
   const absl::StatusOr<BlockSpec> block = Read();
   ASSERT_TRUE(block.ok()) << block.status();
-  EXPECT_THAT(block->layers[0].weight, Each(1.0f / 3));
+  EXPECT_THAT(block->layers[0].weight.ToFloats().value(), Each(1.0f / 3));
   EXPECT_THAT(block->layers[0].bias, Each(0x1.554p-2f));
   EXPECT_THAT(block->layers[0].epilogue.columns[0], Each(0x1.56p-2f));
+}
+
+TEST_F(ModelReaderTest, KeepsWeightsInTheTypeOfTheFile) {
+  Set("up.weight", {4, 3}, std::vector<uint16_t>(12, 0x3555), TensorType::kF16);
+  Set("down.weight", {2, 4}, std::vector<uint16_t>(8, 0x3EAB), TensorType::kBf16);
+  const absl::StatusOr<BlockSpec> block = Read();
+  ASSERT_TRUE(block.ok()) << block.status();
+  EXPECT_EQ(block->layers[0].weight.type(), DataType::kFp16);
+  EXPECT_THAT(block->layers[0].weight.ToFloats().value(), AllOf(SizeIs(12), Each(0x1.554p-2f)));
+  EXPECT_EQ(block->layers[1].weight.type(), DataType::kBf16);
+  EXPECT_THAT(block->layers[1].weight.ToFloats().value(), AllOf(SizeIs(8), Each(0x1.56p-2f)));
 }
 
 TEST_F(ModelReaderTest, LetsNanAndInfinityOfWeightsPass) {

@@ -23,7 +23,7 @@ class BatchedServerTest : public ServerTest, public testing::WithParamInterface<
     block.name = "echo";
     LayerSpec& layer = block.layers.emplace_back();
     layer.inputs = layer.outputs = kFeatures;
-    layer.weight.assign(kFeatures * kFeatures, 0);
+    layer.weight = std::vector<float>(kFeatures * kFeatures, 0);
     BatchingOptions batching;
     batching.max_rows = kMaxRows;
     batching.priority_levels = 2;

@@ -33,7 +33,7 @@ TEST(BucketsTest, ABlocksOwnEndAtTheMostRowsToo) {
 BlockSpec OneLayer(std::vector<Op> ops) {
   BlockSpec block{.name = "b", .compute = ComputeType::kBf16};
   LayerSpec layer{.name = "fc", .inputs = 300, .outputs = 30};
-  layer.weight.assign(layer.inputs * layer.outputs, 1);
+  layer.weight = std::vector<float>(layer.inputs * layer.outputs, 1);
   layer.epilogue.ops = std::move(ops);
   block.layers = {std::move(layer)};
   return block;
@@ -75,7 +75,9 @@ TEST(KernelTextsTest, Fp32OnHopperBringsThreeProductsOfTf32WhereTheWeightsAllowT
   EXPECT_EQ(Count(*texts, kSplitKernel), 1);
   EXPECT_TRUE(Contains(*texts, ".t3."));
 
-  block.layers[0].weight[7] = std::numeric_limits<float>::quiet_NaN();
+  std::vector<float> weight = block.layers[0].weight.ToFloats().value();
+  weight[7] = std::numeric_limits<float>::quiet_NaN();
+  block.layers[0].weight = std::move(weight);
   for (const DeviceLimits& limits : {Rtx4090(), H200()}) {
     const auto plain = KernelTexts(block, {.max_rows = 256}, limits);
     ASSERT_TRUE(plain.ok()) << plain.status();

@@ -106,8 +106,10 @@ TEST(BenchExpectedTest, ATruncatedTf32ProductPassesEveryBoundButNotTheNorm) {
     for (float& v : values) v = std::bit_cast<float>(std::bit_cast<uint32_t>(v) & ~0x1FFFu);
   };
   truncate(c.x);
-  truncate(c.layer.weight);
-  const ProductSums sums = MultiplyOnHost(c.x, c.layer.weight, 64, 128, All(c), ComputeType::kTf32);
+  std::vector<float> weight = c.layer.weight.ToFloats().value();
+  truncate(weight);
+  const ProductSums sums =
+      MultiplyOnHost(c.x, std::move(weight), 64, 128, All(c), ComputeType::kTf32);
   // Without the bias, which is exact and hides the error of the product.
   const Expected plain = ExpectPlain(c.problem, All(c), c.products);
   const std::vector<float> y(sums.sums.begin(), sums.sums.end());

@@ -96,6 +96,32 @@ TEST_P(BackendConformance, OneRowsNanDoesNotReachAnother) {
   ExpectMatchesOracle(block, x, 20, "one row");
 }
 
+// Buffers of activations, partial sums and statistics outlive a batch: what NaN leaves in them must
+// not come back. One loaded block, whose batches run in the same buckets one after the other.
+TEST_P(BackendConformance, GoodRowsAfterRowsOfNanAreGood) {
+  std::mt19937_64 random(10);
+  constexpr int64_t kFeatures = 300;
+  constexpr int64_t kMostRows = 100;
+  for (const bool takes_statistics : {false, true}) {
+    BlockSpec block{.name = "after_nan"};
+    block.layers = {RandomLayer(kFeatures, 72, true, random), RandomLayer(72, 40, true, random)};
+    if (takes_statistics) block.layers[0].epilogue.ops = {{BatchNorm{}}};
+    const LoadOptions options{.max_rows = kMostRows, .slots = 2, .outputs = 2};
+    for (const ComputeType compute : kComputeTypes) {
+      block.compute = compute;
+      const auto loaded = backend_->Load(block, options);
+      ASSERT_TRUE(loaded.ok()) << loaded.status();
+      for (const int64_t rows : {2, 9, 40, 100}) {
+        const std::vector<float> nan(static_cast<size_t>(rows * kFeatures), kNan);
+        (void)RunLoaded(**loaded, block, options, nan, rows);
+        const std::vector<float> x = RandomRows(rows, kFeatures, DataType::kFp32, random);
+        const std::vector<float> y = RunLoaded(**loaded, block, options, x, rows);
+        ExpectWithinBounds(block, EvaluateOracle(block, x, rows), x, y, "after NaN");
+      }
+    }
+  }
+}
+
 // Sums of many terms, where FP32 may be made of products of shorter formats. Weights that TF32
 // holds exactly, and zeros, stand beside those that it does not.
 TEST_P(BackendConformance, InfinityAndNanInALongSumBecomeWhatFp32MakesOfThem) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/cuda/device/prelude.cuh"
+#include "kernels/cuda/device/ptx/checks.cuh"
 
 namespace mlpserve::cuda {
 
@@ -19,6 +20,7 @@ __device__ __forceinline__ void CommitCopies() {
 
 template <int kPending>
 __device__ __forceinline__ void WaitForCopies() {
+  Pause();
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "kernels/cuda/device/prelude.cuh"
+#include "kernels/cuda/device/ptx/checks.cuh"
 #include "kernels/cuda/device/ptx/programmatic_launch.cuh"
 #include "kernels/cuda/device/ptx/shared_memory.cuh"
 
@@ -34,6 +35,7 @@ __device__ __forceinline__ void FenceBarrierInit() {
 
 // One arrival that also announces the bytes that copies will bring in this phase.
 __device__ __forceinline__ void ArriveExpectingBytes(uint32_t barrier, int bytes) {
+  Pause();
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
                : "memory");
 }
@@ -41,6 +43,7 @@ __device__ __forceinline__ void ArriveExpectingBytes(uint32_t barrier, int bytes
 // One arrival at the same barrier of block `rank` of the cluster. It orders nothing but what wgmma
 // has read: a release at cluster scope would put a fence for all memory before it.
 __device__ __forceinline__ void ArriveAtRank(uint32_t barrier, uint32_t rank) {
+  Pause();
   asm volatile(
       "{\n"
       ".reg .b32 remote;\n"
@@ -67,17 +70,20 @@ __device__ __forceinline__ bool TryWait(uint32_t barrier, uint32_t parity) {
 
 // Returns when the phase of that parity is complete.
 __device__ __forceinline__ void Wait(uint32_t barrier, uint32_t parity) {
+  Pause();
   while (!TryWait(barrier, parity)) {
   }
 }
 
 // A hardware barrier among `threads` threads of the block; 0 is __syncthreads' own.
 __device__ __forceinline__ void SyncThreads(int barrier, int threads) {
+  Pause();
   asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
 }
 
 // An arrival at the same without waiting.
 __device__ __forceinline__ void ArriveThreads(int barrier, int threads) {
+  Pause();
   asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
 }
 
@@ -90,10 +96,12 @@ __device__ __forceinline__ uint32_t ClusterRank() {
 }
 
 __device__ __forceinline__ void ClusterArrive() {
+  Pause();
   asm volatile("barrier.cluster.arrive.release;" ::: "memory");
 }
 
 __device__ __forceinline__ void ClusterWait() {
+  Pause();
   asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/cuda/device/prelude.cuh"
+#include "kernels/cuda/device/ptx/checks.cuh"
 
 namespace mlpserve::cuda {
 
@@ -15,6 +16,7 @@ __device__ __forceinline__ void LetNextKernelStart() {
 }
 
 __device__ __forceinline__ void WaitForPreviousKernel() {
+  Pause();
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif

@@ -3,11 +3,12 @@
 #pragma once
 
 #include "kernels/cuda/device/prelude.cuh"
+#include "kernels/cuda/device/ptx/checks.cuh"
 
 namespace mlpserve::cuda {
 
 __device__ __forceinline__ uint32_t SharedAddress(const void* p) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(p));
+  return static_cast<uint32_t>(__cvta_generic_to_shared(p)) + MLPSERVE_SHARED_OFFSET;
 }
 
 __device__ __forceinline__ float LoadShared(uint32_t address) {

@@ -8,11 +8,13 @@
 #pragma once
 
 #include "kernels/cuda/device/prelude.cuh"
+#include "kernels/cuda/device/ptx/checks.cuh"
 
 namespace mlpserve::cuda {
 
 // A tile's slot must begin at a multiple of 1024 bytes; `bytes` along k inside the 128-byte row.
 __device__ __forceinline__ uint64_t MatrixDescriptor(uint32_t slot, int bytes = 0) {
+  RequireAligned(slot, 1024);
   constexpr uint64_t kSwizzle128 = 1ull << 62;
   constexpr uint64_t kEightRows = 1024 >> 4;  // from one group of eight rows to the next
   return kSwizzle128 | kEightRows << 32 | 1ull << 16 | ((slot + bytes) & 0x3FFFF) >> 4;
@@ -29,6 +31,7 @@ __device__ __forceinline__ void CommitWgmma() {
 // Returns when all but the latest `pending` committed groups are complete.
 template <int pending>
 __device__ __forceinline__ void WaitWgmma() {
+  Pause();
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
 }
 

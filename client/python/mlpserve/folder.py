@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-from safetensors import serialize_file
+import safetensors
 
 from mlpserve.block import (Add, AddInput, BatchNorm, Block, Function, Gate, Hardtanh, Layer, Op, Operand,
                             Residual, Scale, Tensor)
@@ -108,13 +108,22 @@ def _require_same_layers(described: pathlib.Path, description: dict[str, Any]) -
 
 
 def _write_weights(path: pathlib.Path, tensors: Mapping[str, Tensor]) -> None:
-    data = {name: {"dtype": _WRITER_DTYPES[tensor.dtype], "shape": list(tensor.shape),
-                   "data": tensor.array.tobytes()} for name, tensor in tensors.items()}
+    writer: Any = safetensors
+    specs = {name: _spec(writer, tensor) for name, tensor in tensors.items()}
 
     def fill(temporary: pathlib.Path) -> None:
-        serialize_file(data, str(temporary))  # type: ignore[no-untyped-call,unused-ignore]
+        writer.serialize_file(specs, str(temporary))
 
     _replace(path, fill)
+
+
+def _spec(writer: Any, tensor: Tensor) -> Any:
+    """A tensor as the writer takes it: numpy's own interface to safetensors has no BF16."""
+    dtype = _WRITER_DTYPES[tensor.dtype]
+    if hasattr(writer, "TensorSpec"):  # since 0.8; the caller's `tensors` keep the memory alive
+        return writer.TensorSpec(dtype=dtype, shape=tensor.shape, data_ptr=tensor.array.ctypes.data,
+                                 data_len=tensor.array.nbytes)
+    return {"dtype": dtype, "shape": list(tensor.shape), "data": tensor.array.tobytes()}
 
 
 def _write_text(path: pathlib.Path, text: str) -> None:

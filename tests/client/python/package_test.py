@@ -8,7 +8,24 @@ import venv
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent.parent
-USE = "import mlpserve; mlpserve.Client('127.0.0.1:1').close(); print(mlpserve.__file__)"
+USE = """
+import pathlib, sys
+import numpy, safetensors
+import mlpserve
+from mlpserve import folder
+from mlpserve.block import Tensor
+
+mlpserve.Client("127.0.0.1:1").close()
+tensors = {"a": Tensor("F32", numpy.arange(6, dtype=numpy.float32).reshape(2, 3)),
+           "b": Tensor("BF16", numpy.array([0x3f80, 0xc000], numpy.uint16)),
+           "c": Tensor("F16", numpy.array([1.5], numpy.float16))}
+folder.write(pathlib.Path(sys.argv[1]), 1, {"layers": []}, tensors, replace=False)
+written = pathlib.Path(sys.argv[1], "1/weights.safetensors").read_bytes()
+found = dict(safetensors.deserialize(written))
+for name, tensor in tensors.items():
+    assert found[name]["dtype"] == tensor.dtype and bytes(found[name]["data"]) == tensor.array.tobytes(), found
+print(mlpserve.__file__)
+"""
 
 
 def run(*command, cwd=None):
@@ -42,7 +59,7 @@ def installed(python):
 def test_it_installs_from_a_clean_clone_with_what_it_names(clone, tmp_path):
     python = fresh(tmp_path / "venv")
     run(python, "-m", "pip", "install", "--quiet", "./client/python", cwd=clone)
-    assert str(tmp_path / "venv") in run(python, "-c", USE, cwd=tmp_path)
+    assert str(tmp_path / "venv") in run(python, "-c", USE, tmp_path / "block", cwd=tmp_path)
     assert installed(python) <= {"mlpserve", "numpy", "grpcio", "protobuf", "safetensors", "typing_extensions",
                                  "typing-extensions"}
 

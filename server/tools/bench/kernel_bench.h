@@ -34,6 +34,7 @@ struct Variants {
 struct Candidate {
   std::string variant;    // as the service names it
   bool is_plain = false;  // the library's bare product
+  std::string refused;    // why it cannot be run; empty: it can
   std::optional<Resources> resources;
 };
 
@@ -77,6 +78,8 @@ class KernelBench {
   // RESOURCE_EXHAUSTED where the problem needs more memory than there is, with both.
   virtual absl::Status CheckFits(const Problem& problem) const = 0;
   // x is [m, k]. The layer's weights are copied as often as keeps them cold.
+  // A variant that was named and cannot run is a candidate that says why; the methods below are for
+  // the others.
   virtual absl::StatusOr<std::vector<Candidate>> Prepare(const Problem& problem,
                                                          const LayerSpec& layer,
                                                          std::span<const float> x,

@@ -145,6 +145,7 @@ absl::StatusOr<std::vector<size_t>> Runner::Check(const Step& step, const Proble
   std::vector<Judge> judges;
   for (const Candidate& candidate : candidates) {
     judges.emplace_back(p, candidate.is_plain || p.epilogue.is_named);
+    if (!candidate.refused.empty()) judges.back().Refuse(candidate.refused);
   }
   for (const Columns columns : ColumnsAtATime(p, options_.most_held_values)) {
     MLPSERVE_RETURN_IF_ERROR(JudgeColumns(p, layer, columns, candidates, judges));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/cuda/device/gemm_args.cuh"
+#include "kernels/cuda/device/ptx/checks.cuh"
 #include "kernels/cuda/device/ptx/global_memory.cuh"
 
 namespace mlpserve::cuda {
@@ -61,6 +62,7 @@ __device__ __forceinline__ bool SumSplits(const GemmArgs& args, int tile,
   __syncthreads();
   if (threadIdx.x == 0) {
     const uint32_t before = atomicAdd(args.arrivals + tile, 1u);
+    Require(before < static_cast<uint32_t>(args.split_k));  // somebody left the counter as it was
     is_last = before == static_cast<uint32_t>(args.split_k - 1);
     if (is_last) args.arrivals[tile] = 0;  // for the next launch
   }

@@ -11,13 +11,20 @@
 
 namespace mlpserve::cuda {
 
-// Ends the kernel with a trap where the address is no multiple of `bytes`. What the compiler takes
+// Ends the kernel with a trap where it does not hold.
+__device__ __forceinline__ void Require(bool holds) {
+#ifdef MLPSERVE_CHECKED
+  if (!holds) asm volatile("trap;");
+#endif
+}
+
+// The same where the address is no multiple of `bytes`. What the compiler takes
 // an address to be a multiple of is hidden from it: it would leave the check out.
 __device__ __forceinline__ void RequireAligned(uint32_t address, uint32_t bytes) {
 #ifdef MLPSERVE_CHECKED
   uint32_t hidden;
   asm volatile("mov.u32 %0, %1;" : "=r"(hidden) : "r"(address));
-  if (hidden % bytes != 0) asm volatile("trap;");
+  Require(hidden % bytes == 0);
 #endif
 }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -54,29 +55,50 @@ TEST_P(GpuCheckBuildTest, AHundredRunsWithRandomSleepsHaveTheBitsOfOneWithout) {
 INSTANTIATE_TEST_SUITE_P(TuningSpace, GpuCheckBuildTest, testing::ValuesIn(EveryConfig()),
                          ConfigName);
 
-// Whether a check build stops at shared memory that is `offset` bytes away from where it should be.
-bool Traps(const KernelConfig& config, int offset) {
-  const auto kernel = GpuKernel::Make({}, config, {.is_checked = true, .shared_offset = offset});
+// Whether a check build stops.
+bool Traps(const KernelConfig& config, int shared_offset, uint8_t counters) {
+  const auto kernel =
+      GpuKernel::Make({}, config, {.is_checked = true, .shared_offset = shared_offset});
   if (!kernel.ok()) return false;
   GpuProblem problem(config, {}, {64, 128, 256}, 0);
-  return kernel->Run(problem.Args()).code() == absl::StatusCode::kUnavailable ||
-         cudaDeviceSynchronize() != cudaSuccess;
+  return !kernel->Run(problem.Args(), 1, counters).ok() && cudaDeviceSynchronize() != cudaSuccess;
 }
 
-// In a process of its own, begun anew: a trap ends the device for all that its process has there.
-TEST(GpuCheckBuildDeathTest, ABaseOfSharedMemoryThatIsNotAlignedTo1024BytesTraps) {
-  const std::string why = WhyNoGpu();
-  if (!why.empty()) GTEST_SKIP() << why;
-  GTEST_FLAG_SET(death_test_style, "threadsafe");
-  for (const KernelConfig& config : OneOfEachLoop()) {
-    if (!IsWgmma(config.tile) || !RunsHere(config.tile)) continue;
+// Each in a process of its own, begun anew: a trap ends the device for all that its process has
+// there.
+class GpuCheckBuildDeathTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    const std::string why = WhyNoGpu();
+    if (!why.empty()) GTEST_SKIP() << why;
+    GTEST_FLAG_SET(death_test_style, "threadsafe");
+  }
+
+  // Traps as it is given, and not as it should be.
+  static void ExpectTraps(const KernelConfig& config, int shared_offset, uint8_t counters) {
     EXPECT_EXIT(
         {
-          if (Traps(config, 0)) std::exit(2);
-          std::exit(Traps(config, 128) ? 0 : 1);
+          if (Traps(config, 0, 0)) std::exit(2);
+          std::exit(Traps(config, shared_offset, counters) ? 0 : 1);
         },
         testing::ExitedWithCode(0), "")
         << Name(config);
+  }
+};
+
+TEST_F(GpuCheckBuildDeathTest, ABaseOfSharedMemoryThatIsNotAlignedTo1024BytesTraps) {
+  for (const KernelConfig& config : OneOfEachLoop()) {
+    if (IsWgmma(config.tile) && RunsHere(config.tile)) ExpectTraps(config, 128, 0);
+  }
+}
+
+// Blocks that share a tile count arrivals: a counter that was not left at zero would have the sum
+// taken too early or never.
+TEST_F(GpuCheckBuildDeathTest, CountersThatAreNotZeroTrap) {
+  for (KernelConfig config : OneOfEachLoop()) {
+    if (IsWgmma(config.tile)) continue;
+    config.split_k = 3;
+    ExpectTraps(config, 0, 0xA5);
   }
 }
 

@@ -36,11 +36,12 @@ MapType MapTypeOf(DataType type) {
   return type == DataType::kFp16 ? MapType::kFp16 : MapType::kBf16;
 }
 
-// Scratch memory of zeros, with a guard behind it that nothing may write.
+// Scratch memory, with a guard behind it that nothing may write.
 class Scratch {
  public:
-  explicit Scratch(size_t bytes) : bytes_(bytes), memory_(AllocateOnGpu(bytes + kGuardBytes)) {
-    cudaMemset(memory_.get(), 0, bytes);
+  explicit Scratch(size_t bytes, uint8_t value = 0)
+      : bytes_(bytes), memory_(AllocateOnGpu(bytes + kGuardBytes)) {
+    cudaMemset(memory_.get(), value, bytes);
     cudaMemset(static_cast<std::byte*>(memory_.get()) + bytes, 0xA5, kGuardBytes);
   }
   void* get() const { return memory_.get(); }
@@ -166,12 +167,12 @@ absl::StatusOr<GpuKernel::Shape> GpuKernel::ShapeOf(const GemmArgs& args) const 
       config_.tile);
 }
 
-absl::Status GpuKernel::Run(const GemmArgs& problem, int times) const {
+absl::Status GpuKernel::Run(const GemmArgs& problem, int times, uint8_t counters) const {
   GemmArgs args = problem;
   MLPSERVE_ASSIGN_OR_RETURN(Shape shape, ShapeOf(args));
   shape.launch.shared_bytes += build_.shared_offset;
   const Scratch partials(static_cast<size_t>(shape.partials_bytes));
-  const Scratch arrivals(static_cast<size_t>(shape.arrivals) * sizeof(uint32_t));
+  const Scratch arrivals(static_cast<size_t>(shape.arrivals) * sizeof(uint32_t), counters);
   args.partials = static_cast<float*>(partials.get());
   args.arrivals = static_cast<uint32_t*>(arrivals.get());
   CUtensorMap x{}, w{}, y{};

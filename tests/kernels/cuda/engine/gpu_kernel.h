@@ -30,9 +30,10 @@ class GpuKernel {
   static absl::StatusOr<GpuKernel> Make(const EpilogueSpec& epilogue, const KernelConfig& config,
                                         const CheckBuild& build = {});
 
-  // `times` launches one after the other: each finds the counters that the one before has left.
+  // `times` launches one after the other: each finds the counters that the one before has left, and
+  // the first finds every byte of them as `counters`.
   // INTERNAL where counters are not zero afterwards, or memory behind the scratch was touched.
-  absl::Status Run(const GemmArgs& args, int times = 1) const;
+  absl::Status Run(const GemmArgs& args, int times = 1, uint8_t counters = 0) const;
 
  private:
   struct Shape;

@@ -35,9 +35,12 @@ class FakeBench final : public KernelBench {
     problem_ = problem;
     layer_ = layer;
     x_.assign(x.begin(), x.end());
-    return std::vector<Candidate>{{.variant = "right", .resources = Resources{.registers = 7}},
-                                  {.variant = "wrong"},
-                                  {.variant = "bare", .is_plain = true}};
+    std::vector<Candidate> candidates = {
+        {.variant = "right", .resources = Resources{.registers = 7}},
+        {.variant = "wrong"},
+        {.variant = "bare", .is_plain = true}};
+    if (!refused.empty()) candidates.push_back({.variant = "large", .refused = refused});
+    return candidates;
   }
   absl::StatusOr<ProductSums> Multiply(ComputeType rounded_to, Columns columns) override {
     ++multiplied;
@@ -76,6 +79,7 @@ class FakeBench final : public KernelBench {
 
   int prepared = 0, multiplied = 0, computed = 0, stood_alone = 0;
   int64_t trespasses = 0;
+  std::string refused;
   bool chain_holds = true, rows_stand_alone = true;
   std::vector<size_t> timed, profiled;
 
@@ -212,6 +216,18 @@ TEST(RunKernelBenchTest, WhatWritesBesideItsOutputIsWrong) {
   EXPECT_EQ(result->wrong, 2);
   EXPECT_THAT(bench.timed, ElementsAre(2));
   EXPECT_THAT(table.str(), HasSubstr("expected nothing beside y to be written, found 5 bytes"));
+}
+
+TEST(RunKernelBenchTest, AVariantThatCannotRunIsWrongAndTheOthersAreMeasured) {
+  FakeBench bench;
+  bench.refused = "expected at most 3 registers, found 4";
+  std::ostringstream table;
+  const auto result = RunKernelBench(Timed({Linear(3, 8, 8)}), {}, bench, table, nullptr);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->wrong, 2);
+  EXPECT_EQ(bench.computed, 3);
+  EXPECT_THAT(bench.timed, ElementsAre(0, 2));
+  EXPECT_THAT(table.str(), HasSubstr("8 large: expected at most 3 registers, found 4"));
 }
 
 TEST(RunKernelBenchTest, WhatIsProfiledIsRightFirst) {

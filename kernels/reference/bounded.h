@@ -74,36 +74,10 @@ T Evaluate(const Pointwise& op, T z) {
   return z;
 }
 
-// The largest |f'(z)|.
-inline double Slope(const Pointwise& op) {
-  switch (op.function) {
-    case Function::kRelu:
-    case Function::kTanh:
-    case Function::kSoftplus:
-      return 1;
-    case Function::kLeakyRelu:
-    case Function::kElu:
-      return std::max(1.0, std::fabs(op.parameter));
-    case Function::kSigmoid:
-      return 0.25;
-    case Function::kSilu:
-      return 1.10;
-    case Function::kMish:
-      return 1.09;
-    case Function::kHardsigmoid:
-      return 1.0 / 6;
-    case Function::kHardswish:
-      return 1.5;
-    case Function::kGeluErf:
-    case Function::kGeluTanh:
-      return 1.13;
-  }
-  return 1;
-}
-
 inline Bounded Evaluate(const Pointwise& op, Bounded z) {
   const double value = Evaluate(op, z.value);
-  return InFp32(value, Slope(op) * z.bound, kOpError * std::fabs(value));
+  return InFp32(value, SteepestSlope(op.function, op.parameter) * z.bound,
+                kOpError * std::fabs(value));
 }
 
 inline float MultiplyAndAdd(float z, double scale, double shift) {

@@ -19,36 +19,6 @@ std::string Text(const Operand& operand) {
   return operand.is_column() ? absl::StrCat("c", operand.column) : Text(operand.value);
 }
 
-const char* Text(Function function) {
-  switch (function) {
-    case Function::kRelu:
-      return "relu";
-    case Function::kLeakyRelu:
-      return "leaky_relu";
-    case Function::kElu:
-      return "elu";
-    case Function::kSigmoid:
-      return "sigmoid";
-    case Function::kTanh:
-      return "tanh";
-    case Function::kSilu:
-      return "silu";
-    case Function::kMish:
-      return "mish";
-    case Function::kSoftplus:
-      return "softplus";
-    case Function::kHardsigmoid:
-      return "hardsigmoid";
-    case Function::kHardswish:
-      return "hardswish";
-    case Function::kGeluErf:
-      return "gelu_erf";
-    case Function::kGeluTanh:
-      return "gelu_tanh";
-  }
-  return "unknown_function";
-}
-
 std::string Text(const std::vector<Op>& ops);
 
 struct OpText {
@@ -59,9 +29,9 @@ struct OpText {
     return absl::StrCat("clamp ", Text(op.min), " ", Text(op.max));
   }
   std::string operator()(const Pointwise& op) const {
-    const bool has_parameter = op.function == Function::kLeakyRelu || op.function == Function::kElu;
-    return has_parameter ? absl::StrCat(Text(op.function), " ", Text(op.parameter))
-                         : Text(op.function);
+    const FunctionInfo& info = InfoOf(op.function);
+    const std::string text(info.text);
+    return info.takes_parameter() ? absl::StrCat(text, " ", Text(op.parameter)) : text;
   }
   std::string operator()(const Residual& op) const {
     return absl::StrCat("residual(", Text(op.ops), ")");

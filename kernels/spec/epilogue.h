@@ -13,6 +13,8 @@
 #include <variant>
 #include <vector>
 
+#include "kernels/spec/functions.h"
+
 namespace mlpserve {
 
 // A number that is the same for every column, or one that each column has its own of.
@@ -22,21 +24,6 @@ struct Operand {
 
   bool is_column() const { return column >= 0; }
   bool operator==(const Operand&) const = default;
-};
-
-enum class Function : uint8_t {
-  kRelu,
-  kLeakyRelu,  // parameter: slope
-  kElu,        // parameter: alpha
-  kSigmoid,
-  kTanh,
-  kSilu,
-  kMish,
-  kSoftplus,
-  kHardsigmoid,
-  kHardswish,
-  kGeluErf,
-  kGeluTanh,
 };
 
 struct Op;
@@ -55,7 +42,7 @@ struct Clamp {
   bool operator==(const Clamp&) const = default;
 };
 
-// A function of z alone, as torch.nn.functional defines it.
+// A function of z alone (functions.h), as torch.nn.functional defines it.
 struct Pointwise {
   Function function = Function::kRelu;
   double parameter = 0;

@@ -1,18 +1,22 @@
 #include "server/model/epilogue_reader.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
-#include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "google/protobuf/descriptor.h"
+#include "google/protobuf/message.h"
 #include "proto/mlp_model.pb.h"
 #include "server/text/strict_json.h"
 
 namespace mlpserve {
 namespace {
 
+using google::protobuf::FieldDescriptor;
 using Ops = google::protobuf::RepeatedPtrField<schema::EpilogueOp>;
 
 // Reads one layer's ops. After the first error the rest is meaningless; status() has it.
@@ -33,7 +37,8 @@ class Reader {
  private:
   Op ReadOp(const schema::EpilogueOp& op, const std::string& path, bool top_level);
   Op ReadHardtanh(const schema::Hardtanh& op, const std::string& path);
-  Op ReadGelu(const schema::Gelu& op, const std::string& path);
+  Op ReadFunction(const FieldDescriptor& op, const google::protobuf::Message& message,
+                  const std::string& path);
   Op ReadBatchNorm(const schema::BatchNorm& op, const std::string& path, bool top_level);
   std::vector<Op> ReadNested(const schema::Nested& op, const std::string& path);
 
@@ -78,33 +83,25 @@ class Reader {
   absl::Status status_;
 };
 
-// The op of a case that takes no parameter.
-std::optional<Function> FunctionOf(schema::EpilogueOp::OpCase op) {
-  switch (op) {
-    case schema::EpilogueOp::kRelu:
-      return Function::kRelu;
-    case schema::EpilogueOp::kSigmoid:
-      return Function::kSigmoid;
-    case schema::EpilogueOp::kTanh:
-      return Function::kTanh;
-    case schema::EpilogueOp::kSilu:
-      return Function::kSilu;
-    case schema::EpilogueOp::kMish:
-      return Function::kMish;
-    case schema::EpilogueOp::kSoftplus:
-      return Function::kSoftplus;
-    case schema::EpilogueOp::kHardsigmoid:
-      return Function::kHardsigmoid;
-    case schema::EpilogueOp::kHardswish:
-      return Function::kHardswish;
-    default:
-      return std::nullopt;
-  }
+// Whether `op`, a field of EpilogueOp, is one of the functions of kernels/spec/functions.h.
+bool IsFunction(const FieldDescriptor& op) {
+  return std::ranges::any_of(kFunctions,
+                             [&](const FunctionInfo& info) { return info.op == op.name(); });
+}
+
+// "NONE or TANH"
+std::string NamesOf(const google::protobuf::EnumDescriptor& values) {
+  std::vector<std::string> names;
+  for (int i = 0; i < values.value_count(); ++i) names.push_back(values.value(i)->name());
+  return absl::StrJoin(names, " or ");
 }
 
 Op Reader::ReadOp(const schema::EpilogueOp& op, const std::string& path, bool top_level) {
-  if (const std::optional<Function> function = FunctionOf(op.op_case())) {
-    return {Pointwise{.function = *function}};
+  const FieldDescriptor* const field =
+      schema::EpilogueOp::descriptor()->FindFieldByNumber(op.op_case());
+  if (field != nullptr && IsFunction(*field)) {
+    return ReadFunction(*field, op.GetReflection()->GetMessage(op, field),
+                        absl::StrCat(path, ".", field->name()));
   }
   switch (op.op_case()) {
     case schema::EpilogueOp::kScale:
@@ -113,18 +110,6 @@ Op Reader::ReadOp(const schema::EpilogueOp& op, const std::string& path, bool to
       return {MultiplyAdd{.shift = ReadOperand(op.add(), absl::StrCat(path, ".add"))}};
     case schema::EpilogueOp::kHardtanh:
       return ReadHardtanh(op.hardtanh(), absl::StrCat(path, ".hardtanh"));
-    case schema::EpilogueOp::kLeakyRelu: {
-      const double slope = op.leaky_relu().has_slope() ? op.leaky_relu().slope() : 0.01;
-      return {Pointwise{.function = Function::kLeakyRelu,
-                        .parameter = Constant(slope, absl::StrCat(path, ".leaky_relu.slope"))}};
-    }
-    case schema::EpilogueOp::kElu: {
-      const double alpha = op.elu().has_alpha() ? op.elu().alpha() : 1.0;
-      return {Pointwise{.function = Function::kElu,
-                        .parameter = Constant(alpha, absl::StrCat(path, ".elu.alpha"))}};
-    }
-    case schema::EpilogueOp::kGelu:
-      return ReadGelu(op.gelu(), absl::StrCat(path, ".gelu"));
     case schema::EpilogueOp::kResidual:
       return {Residual{ReadNested(op.residual(), absl::StrCat(path, ".residual"))}};
     case schema::EpilogueOp::kGate:
@@ -149,17 +134,35 @@ Op Reader::ReadHardtanh(const schema::Hardtanh& op, const std::string& path) {
   return {clamp};
 }
 
-Op Reader::ReadGelu(const schema::Gelu& op, const std::string& path) {
-  switch (op.approximate()) {
-    case schema::Gelu::NONE:
-      return {Pointwise{.function = Function::kGeluErf}};
-    case schema::Gelu::TANH:
-      return {Pointwise{.function = Function::kGeluTanh}};
-    default:
-      Fail(absl::StrCat(path, ".approximate"), "NONE or TANH",
-           absl::StrCat(static_cast<int>(op.approximate())));
+// A function's message has a field for its parameter, or one that says which variant is meant, or
+// none.
+Op Reader::ReadFunction(const FieldDescriptor& op, const google::protobuf::Message& message,
+                        const std::string& path) {
+  const google::protobuf::Descriptor& fields = *message.GetDescriptor();
+  const google::protobuf::Reflection& values = *message.GetReflection();
+  std::string variant;
+  if (fields.field_count() > 0 && fields.field(0)->enum_type() != nullptr) {
+    const FieldDescriptor* const field = fields.field(0);
+    const int number = values.GetEnumValue(message, field);
+    const auto* const value = field->enum_type()->FindValueByNumber(number);
+    if (value == nullptr) {
+      Fail(absl::StrCat(path, ".", field->name()), NamesOf(*field->enum_type()),
+           absl::StrCat(number));
       return {};
+    }
+    variant = value->name();
   }
+  for (const FunctionInfo& info : kFunctions) {
+    if (info.op != op.name() || info.variant != variant) continue;
+    Pointwise pointwise{.function = info.function, .parameter = info.default_parameter};
+    if (!info.takes_parameter()) return {pointwise};
+    const FieldDescriptor* const field = fields.FindFieldByName(std::string(info.parameter));
+    if (values.HasField(message, field)) pointwise.parameter = values.GetDouble(message, field);
+    pointwise.parameter = Constant(pointwise.parameter, absl::StrCat(path, ".", field->name()));
+    return {pointwise};
+  }
+  Fail(path, "a function that is known", variant);
+  return {};
 }
 
 std::vector<Op> Reader::ReadNested(const schema::Nested& op, const std::string& path) {

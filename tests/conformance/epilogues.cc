@@ -20,9 +20,7 @@ Op Of(Function function, double parameter = 0) {
 
 std::vector<Op> EveryFunction() {
   std::vector<Op> ops;
-  for (int f = 0; f <= static_cast<int>(Function::kGeluTanh); ++f) {
-    ops.push_back(Of(static_cast<Function>(f), 0.3));
-  }
+  for (const FunctionInfo& info : kFunctions) ops.push_back(Of(info.function, 0.3));
   return ops;
 }
 

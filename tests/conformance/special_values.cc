@@ -33,8 +33,8 @@ const std::vector<float>& Specials() {
 }
 
 TEST_P(BackendConformance, NanAndInfinityPassThroughEveryFunction) {
-  for (int f = 0; f <= static_cast<int>(Function::kGeluTanh); ++f) {
-    const Op op{Pointwise{.function = static_cast<Function>(f), .parameter = 0.5}};
+  for (const FunctionInfo& info : kFunctions) {
+    const Op op{Pointwise{.function = info.function, .parameter = 0.5}};
     for (const std::vector<Op>& ops :
          std::vector<std::vector<Op>>{{op}, {{Residual{{op}}}}, {{Gate{{op}}}}}) {
       BlockSpec block = OneInputEach(ops);

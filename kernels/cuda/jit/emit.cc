@@ -61,33 +61,10 @@ class Emitter {
   }
 
   Result EmitOp(const Pointwise& op, const std::string& z) {
-    switch (op.function) {
-      case Function::kRelu:
-        return Define(absl::StrCat("Relu(", z, ")"));
-      case Function::kLeakyRelu:
-        return Define(absl::StrCat("LeakyRelu(", z, ", ", FloatText(op.parameter), ")"));
-      case Function::kElu:
-        return Define(absl::StrCat("Elu(", z, ", ", FloatText(op.parameter), ")"));
-      case Function::kSigmoid:
-        return Define(absl::StrCat("Sigmoid(", z, ")"));
-      case Function::kTanh:
-        return Define(absl::StrCat("Tanh(", z, ")"));
-      case Function::kSilu:
-        return Define(absl::StrCat("Silu(", z, ")"));
-      case Function::kMish:
-        return Define(absl::StrCat("Mish(", z, ")"));
-      case Function::kSoftplus:
-        return Define(absl::StrCat("Softplus(", z, ")"));
-      case Function::kHardsigmoid:
-        return Define(absl::StrCat("Hardsigmoid(", z, ")"));
-      case Function::kHardswish:
-        return Define(absl::StrCat("Hardswish(", z, ")"));
-      case Function::kGeluErf:
-        return Define(absl::StrCat("GeluErf(", z, ")"));
-      case Function::kGeluTanh:
-        return Define(absl::StrCat("GeluTanh(", z, ")"));
-    }
-    return absl::InternalError("epilogue holds a function that is not in the enumeration");
+    const FunctionInfo& info = InfoOf(op.function);
+    const std::string parameter =
+        info.takes_parameter() ? absl::StrCat(", ", FloatText(op.parameter)) : "";
+    return Define(absl::StrCat(std::string(info.device_text), "(", z, parameter, ")"));
   }
 
   Result EmitOp(const Residual& op, const std::string& z) {

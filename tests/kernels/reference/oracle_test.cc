@@ -1,11 +1,14 @@
 #include "kernels/reference/oracle.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
+#include <string_view>
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "kernels/reference/bounded.h"
 #include "kernels/spec/rounding.h"
 #include "tests/kernels/reference/random_block.h"
 
@@ -48,8 +51,8 @@ TEST(OracleTest, FunctionsAreThoseOfPyTorch) {
 }
 
 TEST(OracleTest, NanPassesThroughEveryFunction) {
-  for (int f = 0; f <= static_cast<int>(Function::kGeluTanh); ++f) {
-    EXPECT_TRUE(std::isnan(At(static_cast<Function>(f), kNan, 1))) << f;
+  for (const FunctionInfo& info : kFunctions) {
+    EXPECT_TRUE(std::isnan(At(info.function, kNan, 1))) << info.text;
   }
   EXPECT_TRUE(std::isnan(
       EvaluateOracle(Identity({{Clamp{.min = -1, .max = 1}}}), std::vector<float>{kNan}, 1)
@@ -62,25 +65,38 @@ TEST(OracleTest, InfinityPassesAsInPyTorch) {
     float at_minus_infinity;
     float at_infinity;
   };
-  for (const Case& c : std::vector<Case>{
-           {Function::kRelu, 0, kInf},
-           {Function::kLeakyRelu, -kInf, kInf},
-           {Function::kElu, -1, kInf},
-           {Function::kSigmoid, 0, 1},
-           {Function::kTanh, -1, 1},
-           {Function::kSilu, kNan, kInf},
-           {Function::kMish, kNan, kInf},
-           {Function::kSoftplus, 0, kInf},
-           {Function::kHardsigmoid, 0, 1},
-           {Function::kHardswish, kNan, kInf},
-           {Function::kGeluErf, kNan, kInf},
-           {Function::kGeluTanh, kNan, kInf},
-       }) {
-    const int f = static_cast<int>(c.function);
+  const std::vector<Case> cases = {
+      {Function::kRelu, 0, kInf},       {Function::kLeakyRelu, -kInf, kInf},
+      {Function::kElu, -1, kInf},       {Function::kSigmoid, 0, 1},
+      {Function::kTanh, -1, 1},         {Function::kSilu, kNan, kInf},
+      {Function::kMish, kNan, kInf},    {Function::kSoftplus, 0, kInf},
+      {Function::kHardsigmoid, 0, 1},   {Function::kHardswish, kNan, kInf},
+      {Function::kGeluErf, kNan, kInf}, {Function::kGeluTanh, kNan, kInf},
+  };
+  ASSERT_EQ(cases.size(), kFunctions.size());
+  for (const Case& c : cases) {
+    const std::string_view f = InfoOf(c.function).text;
     const double low = At(c.function, -kInf, 1);
     EXPECT_TRUE(std::isnan(c.at_minus_infinity) ? std::isnan(low) : low == c.at_minus_infinity)
         << f << ": " << low;
     EXPECT_EQ(At(c.function, kInf, 1), c.at_infinity) << f;
+  }
+}
+
+TEST(OracleTest, NoFunctionIsSteeperThanTheTableSays) {
+  constexpr double kStep = 0x1p-12;
+  for (const FunctionInfo& info : kFunctions) {
+    for (const double parameter : {0.3, 1.0, -2.5}) {
+      const Pointwise op{.function = info.function, .parameter = parameter};
+      double steepest = 0;
+      for (double z = -30; z < 30; z += kStep) {
+        const double rise = reference::Evaluate(op, z + kStep) - reference::Evaluate(op, z);
+        steepest = std::max(steepest, std::fabs(rise) / kStep);
+      }
+
+      EXPECT_LE(steepest, SteepestSlope(info.function, parameter) * (1 + 1e-4)) << info.text;
+      EXPECT_GE(steepest, 0.98 * SteepestSlope(info.function, parameter)) << info.text;
+    }
   }
 }
 

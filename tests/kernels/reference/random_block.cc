@@ -90,9 +90,9 @@ class RandomEpilogue {
       default:
         break;
     }
-    const auto function = static_cast<Function>(Pick(0, static_cast<int>(Function::kGeluTanh)));
-    const double parameter = function == Function::kLeakyRelu ? 0.01 : 1;
-    return {Pointwise{.function = function, .parameter = parameter}};
+    const FunctionInfo& info =
+        kFunctions[static_cast<size_t>(Pick(0, static_cast<int>(kFunctions.size()) - 1))];
+    return {Pointwise{.function = info.function, .parameter = info.default_parameter}};
   }
 
   const RandomBlockOptions& options_;

@@ -3,7 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+#include <set>
 #include <string>
+
+#include "proto/mlp_model.pb.h"
 
 namespace mlpserve {
 namespace {
@@ -316,18 +320,33 @@ TEST(ModelJson, GivesOpsTheirDefaultsAndTheirParameters) {
   EXPECT_EQ(OpOf(R"({"add_input": {}})"), (Op{AddInput{}}));
 }
 
-TEST(ModelJson, KnowsEveryFunctionWithoutParameter) {
-  const std::pair<const char*, Function> functions[] = {{"relu", Function::kRelu},
-                                                        {"sigmoid", Function::kSigmoid},
-                                                        {"tanh", Function::kTanh},
-                                                        {"silu", Function::kSilu},
-                                                        {"mish", Function::kMish},
-                                                        {"softplus", Function::kSoftplus},
-                                                        {"hardsigmoid", Function::kHardsigmoid},
-                                                        {"hardswish", Function::kHardswish}};
-  for (const auto& [name, function] : functions) {
-    EXPECT_EQ(OpOf("{\"" + std::string(name) + "\": {}}"), (Op{Pointwise{function, 0}})) << name;
+TEST(ModelJson, KnowsEveryFunction) {
+  for (const FunctionInfo& info : kFunctions) {
+    const std::string op(info.op);
+    const std::string variant =
+        info.variant.empty() ? "" : R"("approximate": ")" + std::string(info.variant) + '"';
+    EXPECT_EQ(OpOf("{\"" + op + "\": {" + variant + "}}"),
+              (Op{Pointwise{info.function, info.default_parameter}}))
+        << info.text;
+    if (!info.takes_parameter()) continue;
+    EXPECT_EQ(OpOf("{\"" + op + "\": {\"" + std::string(info.parameter) + "\": 0.75}}"),
+              (Op{Pointwise{info.function, 0.75}}))
+        << info.text;
   }
+}
+
+// An op that is added to the schema must be a function of the table or be listed here.
+TEST(ModelJson, TheTableOfFunctionsHasEveryFunctionOfTheSchema) {
+  std::set<std::string> expected = {"scale", "add",       "hardtanh",  "residual",
+                                    "gate",  "add_input", "batch_norm"};
+  size_t variants = 0;
+  for (const FunctionInfo& info : kFunctions) expected.insert(std::string(info.op));
+  std::set<std::string> found;
+  const auto& schema = *schema::EpilogueOp::descriptor();
+  for (int i = 0; i < schema.field_count(); ++i) found.insert(schema.field(i)->name());
+  EXPECT_EQ(found, expected);
+  for (const FunctionInfo& info : kFunctions) variants += info.variant.empty() ? 0 : 1;
+  EXPECT_EQ(variants, static_cast<size_t>(schema::Gelu::Approximate_descriptor()->value_count()));
 }
 
 TEST(ModelJson, ReadsNestedOps) {

@@ -42,9 +42,8 @@ class ChainMaker {
   }
 
   Pointwise RandomPointwise() {
-    const auto function = static_cast<Function>(Below(static_cast<int>(Function::kGeluTanh) + 1));
-    const bool has_parameter = function == Function::kLeakyRelu || function == Function::kElu;
-    return {.function = function, .parameter = has_parameter ? Number() : 0};
+    const FunctionInfo& info = kFunctions[Below(static_cast<uint32_t>(kFunctions.size()))];
+    return {.function = info.function, .parameter = info.takes_parameter() ? Number() : 0};
   }
 
   std::vector<Op> Ops(uint32_t count, int depth) {

@@ -55,14 +55,21 @@ def compiler_cache():
 
 class Image:
     def __init__(self):
-        with open(FOLDER.parent / "image.log", "w", encoding="utf-8") as log:
-            subprocess.run([ROOT / "deploy/image/build", "--storage", FOLDER, *compiler_cache()], check=True,
-                           stdout=log, stderr=subprocess.STDOUT, timeout=1200)
+        if "MLPSERVE_IMAGE_IS_BUILT" not in os.environ:
+            self.build()
         inspected = json.loads(buildah("inspect", "--type", "image", TAG))
         self.config = inspected["Docker"]["config"]
         self.container = buildah("from", "--pull-never", TAG)
         self.root = pathlib.Path(buildah("mount", self.container))
         (self.root / "models").mkdir()  # a runtime makes the mount's folder
+
+    @staticmethod
+    def build():
+        log = FOLDER.parent / "image.log"
+        with open(log, "w", encoding="utf-8") as output:
+            done = subprocess.run([ROOT / "deploy/image/build", "--storage", FOLDER, *compiler_cache()],
+                                  stdout=output, stderr=output, timeout=1400)
+        assert done.returncode == 0, "".join(log.read_text().splitlines(True)[-30:])
 
     def close(self):
         buildah("rm", self.container)

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "kernels/cuda/tiles/ceil_divide.h"
 #include "kernels/cuda/tiles/device_limits.h"
 #include "kernels/cuda/tiles/tuning_space.h"
 
@@ -54,20 +55,25 @@ int StagesOf(const Tile& tile) {
 
 std::vector<int> DepthsAroundRing(const KernelConfig& config) {
   const int in_128_bytes = 128 / static_cast<int>(ByteSize(StorageType(config.compute)));
-  const int depth = std::visit(
-      [&](const auto& t) {
+  // Of k in a stage, the blocks that share a sum taken together; with three terms, a third of it.
+  struct Stage {
+    int depth = 1, terms = 1;
+  };
+  const Stage stage = std::visit(
+      [&](const auto& t) -> Stage {
         if constexpr (requires { t.tile_k; }) {
-          return t.tile_k;
+          return {.depth = t.tile_k};
         } else if constexpr (requires { t.blocks_per_stage; }) {
-          return in_128_bytes * t.blocks_per_stage * t.split_k;
+          return {.depth = in_128_bytes * t.blocks_per_stage * t.split_k, .terms = t.terms};
         } else {
-          return in_128_bytes;
+          return {.depth = in_128_bytes, .terms = t.terms};
         }
       },
       config.tile);
   std::vector<int> depths;
-  for (const int stages : {-1, 0, 1}) {
-    depths.push_back(std::max(1, depth * (StagesOf(config.tile) + stages)));
+  for (const int more : {-1, 0, 1}) {
+    depths.push_back(
+        std::max(1, CeilDivide(stage.depth * (StagesOf(config.tile) + more), stage.terms)));
   }
   return depths;
 }

@@ -14,7 +14,7 @@ namespace mlpserve {
 enum class BackendChoice : uint8_t { kAuto, kCpu, kCuda };
 enum class LogFormat : uint8_t { kText, kJson };
 
-// Field = flag = line of --help = row of the README's table; defaults stand here and nowhere else.
+// Field = flag = line of --help = row of docs/flags.md; defaults stand here and nowhere else.
 struct Config {
   std::string model_repository;
   std::vector<std::string> grpc_addresses{"127.0.0.1:8001"};

@@ -1,4 +1,4 @@
-"""The README's tables of GPU kernels, from the records of one run of tests/gpu/run (its results.jsonl)."""
+"""The tables of docs/performance.md of GPU kernels, from the records of one run of tests/gpu/run (its results.jsonl)."""
 
 import json
 

@@ -1,24 +1,35 @@
-"""Writes the README's tables of figures: the service's from service.json beside this script, the kernels'
-from the newest of kernels/results.
+"""Writes what the documentation shows of measurements: the tables of docs/performance.md, the README's small one,
+and the plot docs/kernels.svg; the service's from service.json beside this script, the kernels' from the newest of
+kernels/results.
 
-usage: render.py [--check]     with --check nothing is written: exit code 1 if the README is stale
+usage: render.py [--check]     with --check nothing is written: exit code 1 if a page is stale
 """
 
 import json
+import math
 import pathlib
 import sys
 
 import kernel_tables
+import line_plot
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-README = ROOT / "README.md"
 BEGIN, END = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
+OURS, PEER = "mlpserve, digits", "Triton 2.51, digits in its Python backend"
+
+
+def service_run():
+    return json.loads((HERE / "service.json").read_text())
+
+
+def kernel_run():
+    return max((ROOT / "kernels/results").glob("h200-*.jsonl")).read_text().splitlines()
 
 
 def service():
     """Requests per second, latency and processor time of each server under each load."""
-    run = json.loads((HERE / "service.json").read_text())
+    run = service_run()
     lines = [
         f"Small requests of 64 FP32 features on {run['cores']} cores of an {run['cpu']} "
         f"({run['date']}, commit {run['commit']}; {run['method']}):",
@@ -32,18 +43,60 @@ def service():
     return "\n".join(lines) + "\n"
 
 
+def small_table():
+    """The same block in two servers: what a newcomer wants to know."""
+    run = service_run()
+    found = {(r["load"], r["server"]): r for r in run["records"]}
+    loads = list(dict.fromkeys(load for load, _ in found))
+    lines = [
+        f"The same block in two servers, requests per second and 99th percentile, {run['cores']} cores of an {run['cpu']} "
+        f"that the client shares ({run['date']}; all of it: [docs/performance.md](docs/performance.md)):",
+        "",
+        "| requests of | mlpserve | Triton, Python backend |",
+        "| --- | ---: | ---: |",
+    ]
+    for load in loads:
+        cells = [f"{r['requests_per_s']:,.0f}/s, {r['p99_us'] / 1000:.1f} ms" if r else "–"
+                 for r in (found.get((load, server)) for server in (OURS, PEER))]
+        lines.append(f"| {load} | {cells[0]} | {cells[1]} |")
+    return "\n".join(lines) + "\n\n![Speed of fused blocks beside cuBLASLt's plain product](docs/kernels.svg)\n"
+
+
 def kernels():
     """Each fused block over the library's plain product of the same shape, from the newest run."""
-    return kernel_tables.render(max((ROOT / "kernels/results").glob("h200-*.jsonl")).read_text().splitlines())
+    return kernel_tables.render(kernel_run())
+
+
+def plot():
+    run = kernel_tables.Run(kernel_run())
+    side = kernel_tables.SIDE
+    lines = {}
+    for (op, dtype, m, n, k), record in sorted(run.layers.items(), key=lambda item: item[0][2]):
+        if op in kernel_tables.BLOCKS and (dtype, n, k) == ("bf16", side, side):
+            lines.setdefault(kernel_tables.BLOCKS[op], []).append((m, kernel_tables.ratios(record)[1]))
+    title = f"Whole fused blocks beside a plain product, {run.machine['gpu']}, BF16, {side:,} × {side:,}"
+    found = [y for points in lines.values() for _, y in points] + [1.0]
+    y_range = math.floor(10 * min(found)) / 10, math.ceil(10 * max(found)) / 10
+    return line_plot.render(title, "rows of a batch; 1.1 = a tenth faster", lines, y_range,
+                            (1.0, "cuBLASLt, product alone"))
+
+
+def between_markers(path, figures):
+    text = path.read_text()
+    begin, end = text.index(BEGIN) + len(BEGIN), text.index(END)
+    return text[:begin] + figures + text[end:]
 
 
 def main():
-    text = README.read_text()
-    begin, end = text.index(BEGIN) + len(BEGIN), text.index(END)
-    rendered = text[:begin] + service() + "\n" + kernels() + text[end:]
+    readme, page, picture = ROOT / "README.md", ROOT / "docs/performance.md", ROOT / "docs/kernels.svg"
+    rendered = {readme: between_markers(readme, small_table()),
+                page: between_markers(page, service() + "\n" + kernels()), picture: plot()}
+    stale = [path for path, text in rendered.items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv:
-        sys.exit("README.md is stale: run deploy/figures/render.py" if rendered != text else 0)
-    README.write_text(rendered)
+        names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
+        sys.exit(f"stale: {names}: run deploy/figures/render.py" if stale else 0)
+    for path in stale:
+        path.write_text(rendered[path])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The README's tables of kernels, out of made-up records of one run."""
+"""The tables of kernels in docs/performance.md, out of made-up records of one run."""
 
 import json
 import pathlib

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 
@@ -41,3 +42,17 @@ def test_checkpoint_example_takes_any_file(tmp_path):
 def test_there_is_a_test_for_each_example():
     found = {path.stem for path in (ROOT / "client/python/examples").glob("*.py")} - {"served"}
     assert found == set(NEEDS)
+
+
+def test_the_readmes_model_of_your_own(start, tmp_path, monkeypatch, capsys):
+    """Its lines as they stand, with a server started after the export, as they say."""
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    block = re.search(r"```python\n(import mlpserve.*?)```", (ROOT / "README.md").read_text(), re.S).group(1)
+    lines = block.splitlines()
+    assert len(lines) == 5 and "mlpserve.export" in lines[2]
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec("\n".join(lines[:3]), names)
+    address = start(tmp_path / "models").grpc_address
+    exec("\n".join(lines[3:]).replace("127.0.0.1:8001", address), names)
+    assert names["y"].shape == (3, 10) and "within the bounds" in capsys.readouterr().out

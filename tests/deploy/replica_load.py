@@ -1,4 +1,5 @@
-"""The client of replicas.py: requests of one row in a closed loop until SIGTERM, then one line of JSON of how they went.
+"""The client of replicas.py: requests of one row in a closed loop until SIGTERM, then one line of JSON of how they went; before
+them the line "connected".
 
 usage: replica_load.py TARGET IN_FLIGHT retry|no-retry
 """
@@ -58,6 +59,7 @@ async def main(target, in_flight, retry):
 
     async with grpc.aio.insecure_channel(target, options=options) as channel:
         await asyncio.wait_for(channel.channel_ready(), 20)
+        print("connected", flush=True)
         begin = time.monotonic()
         await asyncio.gather(*(closed_loop(service_pb2_grpc.GRPCInferenceServiceStub(channel), request())
                                for _ in range(in_flight)))

@@ -26,7 +26,7 @@ BIN = pathlib.Path(os.environ.get("MLPSERVE_BIN", ROOT / "build/release/bin"))
 CLIENT = "10.77.0.1"
 REPLICAS = ["10.77.0.11", "10.77.0.12", "10.77.0.13"]
 IN_FLIGHT = 12
-DRAIN_SECONDS = 2
+DRAIN_SECONDS = 4
 
 
 def ip(*arguments, check=True):
@@ -126,6 +126,7 @@ class Load:
     def __init__(self, hosts, target, retry):
         self.process = hosts.start(hosts.client, sys.executable, ROOT / "tests/deploy/replica_load.py", target,
                                    IN_FLIGHT, "retry" if retry else "no-retry", stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline() == "connected\n", "the client failed: see above"
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)

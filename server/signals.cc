@@ -1,13 +1,12 @@
 #include "server/signals.h"
 
-#include <cerrno>
 #include <csignal>
-#include <ctime>
+#include <utility>
 
 namespace mlpserve {
 namespace {
 
-sigset_t StopSignals() {
+sigset_t StopSet() {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
@@ -17,31 +16,26 @@ sigset_t StopSignals() {
 
 }  // namespace
 
-void BlockStopSignals() {
-  const sigset_t signals = StopSignals();
+StopSignals::StopSignals(std::function<void()> on_signal) : on_signal_(std::move(on_signal)) {
+  const sigset_t signals = StopSet();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+  thread_ = std::thread(&StopSignals::Listen, this);
 }
 
-int WaitForStopSignal() {
-  const sigset_t signals = StopSignals();
-  int signal = 0;
-  while (sigwait(&signals, &signal) != 0) {
-  }
-  return signal;
+StopSignals::~StopSignals() {
+  stop_ = true;
+  pthread_kill(thread_.native_handle(), SIGTERM);
+  thread_.join();
 }
 
-bool WaitForStopSignal(std::chrono::milliseconds timeout) {
-  const sigset_t signals = StopSignals();
-  const auto deadline = std::chrono::steady_clock::now() + timeout;
+void StopSignals::Listen() {
+  const sigset_t signals = StopSet();
   for (;;) {
-    const auto left = std::chrono::duration_cast<std::chrono::nanoseconds>(
-        deadline - std::chrono::steady_clock::now());
-    if (left.count() <= 0) return false;
-    const timespec wait{.tv_sec = left.count() / 1'000'000'000,
-                        .tv_nsec = left.count() % 1'000'000'000};
-    if (sigtimedwait(&signals, nullptr, &wait) > 0) return true;
-    if (errno != EINTR) return false;
+    int signal = 0;
+    if (sigwait(&signals, &signal) != 0) continue;
+    if (stop_) return;
+    on_signal_();
   }
 }
 

@@ -1,18 +1,28 @@
-// SIGTERM and SIGINT as something to wait for.
+// SIGTERM and SIGINT, heard by a thread of their own.
 #pragma once
 
-#include <chrono>
+#include <atomic>
+#include <functional>
+#include <thread>
 
 namespace mlpserve {
 
-// Blocks both signals in this thread and in every thread started from it: call it before any other
-// thread exists. Also ignores SIGPIPE, since a client that leaves is no reason to die.
-void BlockStopSignals();
+class StopSignals {
+ public:
+  // Blocks both signals in this thread and in every thread started from it: make one before any
+  // other thread exists. Also ignores SIGPIPE, since a client that leaves is no reason to die.
+  // `on_signal` is called for each, on the thread that waits for them.
+  explicit StopSignals(std::function<void()> on_signal);
+  ~StopSignals();
+  StopSignals(const StopSignals&) = delete;
+  StopSignals& operator=(const StopSignals&) = delete;
 
-// Returns the signal's number.
-int WaitForStopSignal();
+ private:
+  void Listen();
 
-// True if a signal came within `timeout`.
-bool WaitForStopSignal(std::chrono::milliseconds timeout);
+  const std::function<void()> on_signal_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
 
 }  // namespace mlpserve

@@ -73,9 +73,9 @@ void CpuBlock::State::Run(const Batch& batch) {
 
 absl::StatusOr<std::unique_ptr<CpuBlock>> CpuBlock::Create(const BlockSpec& block,
                                                            const CpuBlockOptions& options) {
-  MLPSERVE_ASSIGN_OR_RETURN(
-      PackedBlock packed,
-      PackedBlock::Create(block, UsesBf16Instructions(block, options.bf16), Threads(options.team)));
+  MLPSERVE_ASSIGN_OR_RETURN(PackedBlock packed,
+                            PackedBlock::Create(block, UsesBf16Instructions(block, options.bf16),
+                                                Threads(options.team), options.before_layer));
   return std::unique_ptr<CpuBlock>(
       new CpuBlock(std::make_unique<State>(std::move(packed), options)));
 }
@@ -86,6 +86,8 @@ CpuBlock::~CpuBlock() = default;
 void CpuBlock::Run(const std::byte* input, std::byte* output, int64_t rows) {
   state_->Run({.input = input, .output = output, .rows = rows});
 }
+
+int64_t CpuBlock::weight_bytes() const { return state_->packed().shape().weight_bytes; }
 
 std::string CpuBlock::Variant(int layer) const {
   if (state_->packed().uses_bf16_instructions(layer)) return "bf16_onednn";

@@ -22,6 +22,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -42,6 +43,8 @@ struct CpuBlockOptions {
   Bf16Instructions bf16 =
       Bf16Instructions::kIfFaster;  // of BF16 blocks, batch-invariant ones apart
   WorkerTeam* team = nullptr;  // shared by blocks; must outlive them. Null: the calling thread only
+  // Called before each layer is read and packed; an error ends Create with it. May be empty.
+  std::function<absl::Status(int layer)> before_layer;
 };
 
 class CpuBlock {
@@ -58,6 +61,7 @@ class CpuBlock {
   // aligned to their elements. 1 <= rows <= max_rows. Batch statistics are over all the rows.
   void Run(const std::byte* input, std::byte* output, int64_t rows);
 
+  int64_t weight_bytes() const;  // as packed
   // What computes a layer, for logs: "fp32_AVX2", "bf16_onednn".
   std::string Variant(int layer) const;
 

@@ -31,11 +31,13 @@ PackedBlock::PackedBlock(const BlockSpec& block)
   copies_stored_ = rounds || (!tf32 && input_type_ != DataType::kFp32);
 }
 
-absl::StatusOr<PackedBlock> PackedBlock::Create(const BlockSpec& block, bool bf16_instructions,
-                                                int threads) {
+absl::StatusOr<PackedBlock> PackedBlock::Create(
+    const BlockSpec& block, bool bf16_instructions, int threads,
+    const std::function<absl::Status(int layer)>& before_layer) {
   const WeightFormat format = bf16_instructions ? WeightFormat::kBf16 : WeightFormat::kFp32;
   PackedBlock packed(block);
   for (const LayerSpec& layer : block.layers) {
+    if (before_layer) MLPSERVE_RETURN_IF_ERROR(before_layer(packed.layers()));
     MLPSERVE_RETURN_IF_ERROR(packed.AddLayer(layer, format, threads));
   }
   for (Layer& layer : packed.layers_) {

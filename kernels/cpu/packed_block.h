@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -49,9 +50,10 @@ struct LayerTile {
 class PackedBlock {
  public:
   // `bf16_instructions`: where the processor has them. `threads` may run tiles at once. Errors: a
-  // weight cannot be read (Tensor::Read).
-  static absl::StatusOr<PackedBlock> Create(const BlockSpec& block, bool bf16_instructions,
-                                            int threads);
+  // weight cannot be read (Tensor::Read), and what `before_layer` answers; it may be empty.
+  static absl::StatusOr<PackedBlock> Create(
+      const BlockSpec& block, bool bf16_instructions, int threads,
+      const std::function<absl::Status(int layer)>& before_layer = {});
 
   const BlockShape& shape() const { return shape_; }
   int layers() const { return static_cast<int>(layers_.size()); }

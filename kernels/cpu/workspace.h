@@ -1,10 +1,11 @@
 // Rows of FP32 values that layers read and write.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
-#include "kernels/cpu/aligned_buffer.h"
 #include "kernels/cpu/panels.h"
+#include "kernels/cpu/reserved_memory.h"
 
 namespace mlpserve::cpu {
 
@@ -24,10 +25,7 @@ struct Rows {
 class Workspace {
  public:
   Workspace(int64_t rows, int64_t widest)
-      : stride_(Stride(widest)),
-        input_(rows * stride_ + kPanelColumns),
-        even_(rows * stride_ + kPanelColumns),
-        odd_(rows * stride_ + kPanelColumns) {}
+      : stride_(Stride(widest)), input_(Bytes(rows)), even_(Bytes(rows)), odd_(Bytes(rows)) {}
 
   // An odd number of cache lines: the rows of a panel then lie in different sets of the L1 cache
   // even where the width is a power of two.
@@ -36,15 +34,22 @@ class Workspace {
   }
 
   int64_t stride() const { return stride_; }
-  float* input() { return input_.get(); }
+  float* input() { return Floats(input_); }
   // What layer `index` writes; layer 0 may read what layer -1 would have written.
-  float* layer(int index) { return index % 2 == 0 ? even_.get() : odd_.get(); }
+  float* layer(int index) { return Floats(index % 2 == 0 ? even_ : odd_); }
 
  private:
+  size_t Bytes(int64_t rows) const {
+    return static_cast<size_t>(rows * stride_ + kPanelColumns) * sizeof(float);
+  }
+  static float* Floats(const ReservedMemory& memory) {
+    return reinterpret_cast<float*>(memory.bytes().data());
+  }
+
   int64_t stride_;
-  AlignedBuffer<float> input_;
-  AlignedBuffer<float> even_;
-  AlignedBuffer<float> odd_;
+  ReservedMemory input_;  // as many rows as batches had, so far
+  ReservedMemory even_;
+  ReservedMemory odd_;
 };
 
 }  // namespace mlpserve::cpu

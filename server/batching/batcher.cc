@@ -1,8 +1,5 @@
 #include "server/batching/batcher.h"
 
-#include <pthread.h>
-#include <sys/prctl.h>
-
 #include <algorithm>
 #include <chrono>
 #include <utility>
@@ -25,24 +22,31 @@ absl::Status CheckBuffers(const char* what, const std::vector<std::span<std::byt
   return absl::OkStatus();
 }
 
-BatchPolicy::Options PolicyOptions(const BatchingOptions& options, const BatchBuffers& buffers) {
+absl::Status CheckReadyRows(const BatchingOptions& options, int64_t ready_rows) {
+  const int64_t least = options.one_request_per_batch ? options.max_rows : 1;
+  if (ready_rows >= least && ready_rows <= options.max_rows) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("batching: expected buffers that hold ", least,
+                                                 " to ", options.max_rows, " rows, found ",
+                                                 ready_rows));
+}
+
+BatchPolicy::Options PolicyOptions(const BatchingOptions& options, const BatchBuffers& buffers,
+                                   int64_t ready_rows) {
+  BatchingOptions batching = options;
+  batching.max_queued_rows =
+      std::min(options.max_queued_rows, options.max_queued_bytes / buffers.input_row_bytes);
   return {.slots = static_cast<int>(buffers.slots.size()),
           .lanes = buffers.lanes,
           .outputs = static_cast<int>(buffers.outputs.size()),
-          .max_rows = options.max_rows,
-          .max_queued_rows =
-              std::min(options.max_queued_rows, options.max_queued_bytes / buffers.input_row_bytes),
-          .max_queue_delay = options.max_queue_delay,
-          .queue_timeout = options.queue_timeout,
-          .priority_levels = options.priority_levels,
-          .default_priority = options.default_priority,
-          .one_request_per_batch = options.one_request_per_batch};
+          .slot_rows = ready_rows,
+          .batching = std::move(batching)};
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Batcher>> Batcher::Create(const BatchingOptions& options,
-                                                         BatchBuffers buffers, RunBatch run,
+                                                         BatchBuffers buffers, BatchRunner& runner,
+                                                         BatchThreads& threads,
                                                          BatchObserver* observer) {
   if (buffers.input_row_bytes < 1 || buffers.output_row_bytes < 1) {
     return absl::InvalidArgumentError(
@@ -58,33 +62,28 @@ absl::StatusOr<std::unique_ptr<Batcher>> Batcher::Create(const BatchingOptions& 
     return absl::InvalidArgumentError(
         "batching: help_limit and max_copied_bytes must not be negative");
   }
-  const BatchPolicy::Options policy = PolicyOptions(options, buffers);
+  const BatchPolicy::Options policy = PolicyOptions(options, buffers, runner.ready_rows());
   for (const absl::Status& status :
-       {BatchPolicy::Validate(policy),
+       {CheckReadyRows(options, policy.slot_rows), BatchPolicy::Validate(policy),
         CheckBuffers("slot", buffers.slots, options.max_rows * buffers.input_row_bytes),
         CheckBuffers("output", buffers.outputs, options.max_rows * buffers.output_row_bytes)}) {
     if (!status.ok()) return status;
   }
   return std::unique_ptr<Batcher>(
-      new Batcher(options, policy, std::move(buffers), std::move(run), observer));
+      new Batcher(options, policy, std::move(buffers), runner, threads, observer));
 }
 
 Batcher::Batcher(const BatchingOptions& options, const BatchPolicy::Options& policy,
-                 BatchBuffers buffers, RunBatch run, BatchObserver* observer)
+                 BatchBuffers buffers, BatchRunner& runner, BatchThreads& threads,
+                 BatchObserver* observer)
     : options_(options),
       buffers_(std::move(buffers)),
-      run_(std::move(run)),
+      runner_(runner),
+      threads_(threads),
       observer_(observer),
       lanes_(Index(policy.lanes)),
       policy_(policy),
-      leases_(std::make_unique<std::atomic<int>[]>(buffers_.outputs.size())) {
-  for (int lane = 0; lane < policy.lanes; ++lane) {
-    lanes_[Index(lane)].done = [this, lane](const absl::Status& status, const BatchTiming& timing) {
-      OnBatchDone(lane, status, timing);
-    };
-  }
-  own_thread_ = std::thread(&Batcher::OwnThread, this);
-}
+      leases_(std::make_unique<std::atomic<int>[]>(buffers_.outputs.size())) {}
 
 Batcher::~Batcher() {
   Drain();
@@ -94,14 +93,12 @@ Batcher::~Batcher() {
       MutexLock lock(mutex_);
       CollectReleased();
       if (policy_.lent_outputs() == 0 && copied_bytes_.load(std::memory_order_acquire) == 0) {
-        stop_ = true;
-        wake_.NotifyOne();
         break;
       }
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  own_thread_.join();
+  threads_.Leave(*this);
 }
 
 void Batcher::Submit(InferRequest& request) {
@@ -130,7 +127,7 @@ void Batcher::Submit(InferRequest& request) {
       pending_[Index(*ticket)].request = &request;
       request.ticket = *ticket;
       FindSources(turn);
-      WakeOwnThreadIfEarlier();
+      WakeEarlierIfNeeded();
     } else {
       Delivery refused;
       refused.request = &request;
@@ -167,7 +164,7 @@ QueueState Batcher::stats() const {
   MutexLock lock(mutex_);
   return {.queued_requests = policy_.queued_requests(),
           .queued_rows = policy_.queued_rows(),
-          .queued_rows_limit = policy_.options().max_queued_rows,
+          .queued_rows_limit = policy_.options().batching.max_queued_rows,
           .slots_in_use = policy_.slots_in_use(),
           .slots = policy_.options().slots,
           .copied_bytes = copied_bytes_.load(std::memory_order_relaxed)};
@@ -184,30 +181,26 @@ absl::Status Batcher::CheckInput(const InferRequest& request) const {
                                                  " bytes, got ", bytes, " bytes"));
 }
 
-void Batcher::OwnThread() {
-  pthread_setname_np(pthread_self(), "batcher");
-  prctl(PR_SET_TIMERSLACK, 1);  // the usual 50 us would be added to each queue delay
-  for (;;) {
-    Turn turn;
-    turn.own_thread = true;
-    {
-      MutexLock lock(mutex_);
-      asleep_ = true;
-      while (!stop_ && !handed_over_) {
-        wake_at_ = policy_.NextWake();
-        if (wake_at_ == TimePoint::max()) {
-          wake_.Wait(mutex_);
-        } else if (wake_at_ <= Clock::now() || !wake_.WaitUntil(mutex_, wake_at_)) {
-          break;
-        }
-      }
-      asleep_ = false;
-      if (stop_) return;
-      handed_over_ = false;
-      Enter(turn);
-    }
-    Work(turn);
+void Batcher::OnWake() {
+  Turn turn;
+  turn.role = Role::kWaker;
+  {
+    MutexLock lock(mutex_);
+    wake_at_ = TimePoint::max();
+    Enter(turn);
   }
+  Work(turn);
+}
+
+void Batcher::OnRunner() {
+  Turn turn;
+  turn.role = Role::kRunner;
+  {
+    MutexLock lock(mutex_);
+    handed_over_ = false;
+    Enter(turn);
+  }
+  Work(turn);
 }
 
 }  // namespace mlpserve

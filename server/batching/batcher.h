@@ -4,24 +4,25 @@
 // goes where, what is refused, what has expired, what runs next, and how long a request waits at
 // most. This shell adds the lock, the clock, the copies and the calls.
 //
-// What it is not: it knows no gRPC, no CUDA and no engine. A batch is run by a callback.
+// What it is not: it knows no gRPC, no CUDA and no engine. Batches are run by a BatchRunner.
 //
 // Threads. Every function may be called from any thread. The mutex is held for decisions only:
 // rows are copied, batches run and OnDone is called outside of it.
 // - The thread that calls Submit copies the request's rows into a slot. If that completes a batch
-//   and a lane is idle, it calls `run` itself.
-// - With a backend that computes inside `run` (the CPU), that thread also delivers the results and
-//   goes on with the next batch, in a loop, as long as one is ready: handing a small request to
-//   another thread costs more than computing it. Other threads of the transport poll meanwhile, and
-//   their requests fill the next batch. It is kept for `help_limit` plus the batch that it is in:
-//   then the batcher's own thread takes over, or has done so already and takes another lane.
-// - With a backend that answers later, on a thread of its own, the thread that calls `done` starts
-//   the next batch first, then delivers, then copies waiting rows into the slot that became free.
-//   If `run` has not returned by then, the thread that is in it does so.
-// - One thread of the batcher's own sleeps until the policy's next wake (a queue delay or a
-//   deadline that has come), or until it is asked to take over. It is woken by a request only if
-//   that moves the wake to an earlier time. While it runs a batch itself, deadlines that pass are
-//   noticed by the next thread that enters, or when the batch is done.
+//   and a lane is idle, it calls Run itself.
+// - With a backend that computes inside Run (runs_inline: the CPU), that thread also delivers the
+//   results and goes on with the next batch, in a loop, as long as one is ready: handing a small
+//   request to another thread costs more than computing it. Other threads of the transport poll
+//   meanwhile, and their requests fill the next batch. It is kept for `help_limit` plus the batch
+//   that it is in: then one of BatchThreads' runners takes over, if one is idle, or has done so
+//   already and takes another lane.
+// - With a backend that answers later, on a thread of its own, the thread that says that the batch
+//   is done starts the next batch first, then delivers, then copies waiting rows into the slot that
+//   became free. If Run has not returned by then, the thread that is in it does so. Where the
+//   backend says earlier that the input was read, that thread fills the slot.
+// - The thread of BatchThreads that wakes batchers comes at the policy's next wake (a queue delay
+//   or a deadline that has come). A request moves it only to an earlier time. What is to be
+//   computed then, a runner computes.
 //
 // Output buffers. Results are given out where they lie, under an OutputLease. At most
 // outputs - lanes buffers are lent at a time, so that a lane never waits for a reader; when that
@@ -33,29 +34,29 @@
 // were admitted before that was reached. A batch, and so a copy of its results, has at most
 // max_rows requests in it. Time: policy.h.
 //
-// Nothing is lost: OnDone is called exactly once for every request, whatever `run` answers. If a
-// batch fails, its requests get its status, and no others.
+// Nothing is lost: OnDone is called exactly once for every request, whatever becomes of its
+// batches. If a batch fails, its requests get its status, and no others. If the device is lost,
+// they get UNAVAILABLE, and so does everybody who comes later, as soon as its batch has been tried.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <memory>
 #include <span>
-#include <thread>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/batching/batch_threads.h"
 #include "server/batching/observer.h"
-#include "server/batching/options.h"
 #include "server/batching/policy.h"
 #include "server/sync/mutex.h"
 #include "server/vocabulary/batch.h"
+#include "server/vocabulary/batching_options.h"
 #include "server/vocabulary/queue_state.h"
 #include "server/vocabulary/request.h"
 
@@ -68,19 +69,17 @@ struct BatchBuffers {
   std::vector<std::span<std::byte>> outputs;  // each [max_rows, output_row_bytes]
   int64_t input_row_bytes = 0;
   int64_t output_row_bytes = 0;
-  int lanes = 1;  // batches that may run at a time
+  int lanes = 1;             // batches that may run at a time
+  bool runs_inline = false;  // a batch has ended when Run returns
 };
 
-// Runs a batch on an idle lane. Calls `done` exactly once, inside or later; `done` may be copied.
-// Must not wait for a batch's delivery, which may wait for it to return.
-using RunBatch = std::function<void(const BatchRun& run, const BatchDone& done)>;
-
-class Batcher final : public InferSink {
+class Batcher final : public InferSink, private BatchThreads::Client, private BatchEvents {
  public:
-  // `observer` may be null; it must outlive the Batcher.
+  // `observer` may be null. It, the runner and the threads must outlive the Batcher.
   // Errors: INVALID_ARGUMENT, naming the option or buffer, what was expected and what came.
   static absl::StatusOr<std::unique_ptr<Batcher>> Create(const BatchingOptions& options,
-                                                         BatchBuffers buffers, RunBatch run,
+                                                         BatchBuffers buffers, BatchRunner& runner,
+                                                         BatchThreads& threads,
                                                          BatchObserver* observer);
 
   // Waits as Drain does, and then until every OutputLease has been dropped. Nobody may call Submit
@@ -89,7 +88,7 @@ class Batcher final : public InferSink {
   Batcher(const Batcher&) = delete;
   Batcher& operator=(const Batcher&) = delete;
 
-  // Statuses that OnDone is called with, besides what `run` answers:
+  // Statuses that OnDone is called with, besides those of batches:
   //   INVALID_ARGUMENT    no rows, or more than can ever be held; input bytes that are not rows *
   //                       bytes per row; a priority outside of the levels
   //   RESOURCE_EXHAUSTED  the queue is full, or too many results wait to be read
@@ -122,13 +121,12 @@ class Batcher final : public InferSink {
     void Add(int64_t first_row, OutputRows rows, const BatchTiming& of_batch);
   };
 
-  // The batch that a lane runs. Two things end it, in any order and perhaps on two threads: `run`
-  // returns, and `done` is called. The first lets go; the second goes on with the batch, and the
-  // lane is not used again before it has.
+  // The batch that a lane runs. Two things end it, in any order and perhaps on two threads: Run
+  // returns, and the batch's last event comes. The first lets go; the second goes on with the
+  // batch, and the lane is not used again before it has.
   struct Lane {
-    BatchDone done;  // made once, so that a batch allocates nothing
     int64_t rows = 0;
-    absl::Status status;  // this and the next as `done` was told
+    absl::Status status;  // this and the next as the last event told
     BatchTiming timing;
     std::atomic<bool> half_done{false};
 
@@ -140,19 +138,23 @@ class Batcher final : public InferSink {
   };
 
   Batcher(const BatchingOptions& options, const BatchPolicy::Options& policy, BatchBuffers buffers,
-          RunBatch run, BatchObserver* observer);
+          BatchRunner& runner, BatchThreads& threads, BatchObserver* observer);
 
   static size_t Index(int i) { return static_cast<size_t>(i); }
   static void ReleaseOutput(void* batcher, int output);
 
   absl::Status CheckInput(const InferRequest& request) const;
   std::span<const std::byte> ResultsOf(int output, const BatchPolicy::Piece& piece) const;
-  void OwnThread();
+
+  void OnWake() override;
+  void OnRunner() override;
+  void OnInputRead(const BatchRun& run) override;
+  void OnDone(const BatchRun& run, const absl::Status& status, const BatchTiming& timing) override;
+  void OnLost(const BatchRun& run, const absl::Status& reason) override;
 
   // Outside of the lock.
   void Work(Turn& turn) ABSL_LOCKS_EXCLUDED(mutex_);
   void Run(Turn& turn);
-  void OnBatchDone(int index, const absl::Status& status, const BatchTiming& timing);
   void Deliver(Turn& turn);
   void CopyIn(Turn& turn);
   void CopyOut(Results& results);
@@ -169,32 +171,29 @@ class Batcher final : public InferSink {
   void TakeRun(Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool MayRunInline(const Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CollectReleased() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void WakeOwnThreadIfEarlier() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WakeEarlierIfNeeded() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void HandOver() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool TryHandOver() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const BatchingOptions options_;
   const BatchBuffers buffers_;
-  const RunBatch run_;
+  BatchRunner& runner_;
+  BatchThreads& threads_;
   BatchObserver* const observer_;
   std::deque<Lane> lanes_;  // as many as the policy's; what guards them: Lane
 
   mutable Mutex mutex_;
   BatchPolicy policy_ ABSL_GUARDED_BY(mutex_);
   std::deque<Pending> pending_ ABSL_GUARDED_BY(mutex_);  // by ticket
-  // True until a batch was still running when `run` returned.
-  bool runs_inline_ ABSL_GUARDED_BY(mutex_) = true;
   // What is between Enter and Leave: one turn for each thread that is inside, and one more for each
   // Submit or Cancel within OnDone. In no order.
   absl::InlinedVector<const Turn*, 16> inside_ ABSL_GUARDED_BY(mutex_);
   int drain_waiters_ ABSL_GUARDED_BY(mutex_) = 0;
   CondVar drained_;
 
-  // The own thread. It sleeps exactly while asleep_; then it wakes at wake_at_ at the latest.
-  bool asleep_ ABSL_GUARDED_BY(mutex_) = false;
-  bool handed_over_ ABSL_GUARDED_BY(mutex_) = false;
-  bool stop_ ABSL_GUARDED_BY(mutex_) = false;
+  // OnWake comes at this time at the latest; max: it does not.
   TimePoint wake_at_ ABSL_GUARDED_BY(mutex_) = TimePoint::max();
-  CondVar wake_;
+  bool handed_over_ ABSL_GUARDED_BY(mutex_) = false;  // OnRunner will come
 
   // Results that are out. A count of leases per output; a bit for each output that nobody reads any
   // more and that the policy has not been told of.
@@ -202,8 +201,6 @@ class Batcher final : public InferSink {
   std::atomic<uint64_t> released_{0};
   static_assert(BatchPolicy::kMostBuffers <= 64);
   std::atomic<int64_t> copied_bytes_{0};
-
-  std::thread own_thread_;
 };
 
 }  // namespace mlpserve

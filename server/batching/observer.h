@@ -17,6 +17,8 @@ class BatchObserver {
   virtual void OnBatch(int64_t rows, const absl::Status& status, const BatchTiming& timing) = 0;
   // Before the request's OnDone.
   virtual void OnEviction(Eviction reason) = 0;
+  // The device is lost; once for each batch that was lost with it, before its requests' OnDone.
+  virtual void OnLost(const absl::Status& reason) = 0;
 };
 
 }  // namespace mlpserve

@@ -40,16 +40,21 @@ int64_t Microseconds(Duration wait) {
 
 absl::Status BatchPolicy::Validate(const Options& options) {
   const int64_t any = int64_t{1} << 40;
+  const BatchingOptions& batching = options.batching;
   for (const absl::Status& status : {
            CheckRange("slots", options.slots, 1, kMostBuffers),
            CheckRange("lanes", options.lanes, 1, kMostBuffers),
            CheckRange("outputs", options.outputs, options.lanes, kMostBuffers),
-           CheckRange("max_rows", options.max_rows, options.one_request_per_batch ? 2 : 1, any),
-           CheckRange("max_queued_rows", options.max_queued_rows, 1, any),
-           CheckRange("max_queue_delay in us", Microseconds(options.max_queue_delay), 0, any),
-           CheckRange("queue_timeout in us", Microseconds(options.queue_timeout), 0, any),
-           CheckRange("priority_levels", options.priority_levels, 0, kMostPriorityLevels),
-           CheckRange("default_priority", options.default_priority, 0, options.priority_levels),
+           CheckRange("max_rows", batching.max_rows, batching.one_request_per_batch ? 2 : 1, any),
+           CheckRange(
+               "slot_rows", options.slot_rows,
+               batching.one_request_per_batch && options.slot_rows > 0 ? batching.max_rows : 0,
+               batching.max_rows),
+           CheckRange("max_queued_rows", batching.max_queued_rows, 1, any),
+           CheckRange("max_queue_delay in us", batching.max_queue_delay.count(), 0, any),
+           CheckRange("queue_timeout in us", batching.queue_timeout.count(), 0, any),
+           CheckRange("priority_levels", batching.priority_levels, 0, kMostPriorityLevels),
+           CheckRange("default_priority", batching.default_priority, 0, batching.priority_levels),
        }) {
     if (!status.ok()) return status;
   }
@@ -58,7 +63,8 @@ absl::Status BatchPolicy::Validate(const Options& options) {
 
 BatchPolicy::BatchPolicy(const Options& options)
     : options_(options),
-      queues_(Index(std::max(1, options.priority_levels))),
+      slot_rows_(options.slot_rows > 0 ? options.slot_rows : options.batching.max_rows),
+      queues_(Index(std::max(1, options.batching.priority_levels))),
       slots_(Index(options.slots)),
       free_slots_(LowBits(options.slots)),
       lanes_(Index(options.lanes)),
@@ -111,22 +117,21 @@ std::optional<BatchRun> BatchPolicy::Dispatch() {
   return BatchRun{.slot = slot, .output = output, .lane = lane, .rows = slots_[Index(slot)].rows};
 }
 
+void BatchPolicy::InputRead(TimePoint now, int lane, Actions& actions) {
+  FreeSlotOf(lane);
+  FillFreed(now, actions);
+}
+
 BatchPolicy::Ended BatchPolicy::BatchDone(TimePoint now, int lane, Actions& actions) {
-  const auto [slot, index] = std::exchange(lanes_[Index(lane)], Lane{});
+  FreeSlotOf(lane);
+  const int index = std::exchange(lanes_[Index(lane)].output, -1);
   idle_lanes_ |= Bit(lane);
-  slots_[Index(slot)].state = SlotState::kFree;
-  slots_[Index(slot)].rows = 0;
-  slots_[Index(slot)].oldest = TimePoint::max();
-  free_slots_ |= Bit(slot);
 
   Output& output = outputs_[Index(index)];
   output.state = OutputState::kEnded;
   output.copy_out = lent_ >= options_.outputs - options_.lanes;
   if (!output.copy_out) ++lent_;
-
-  ExpireDue(now, actions);
-  Fill(actions);
-  SealIfDue(now);
+  FillFreed(now, actions);
   return {.output = index, .copy_out = output.copy_out};
 }
 
@@ -150,49 +155,53 @@ void BatchPolicy::Tick(TimePoint now, Actions& actions) {
   SealIfDue(now);
 }
 
+void BatchPolicy::SetSlotRows(int64_t rows) {
+  slot_rows_ = std::clamp(rows, slot_rows_, batching_.max_rows);
+}
+
 // --- requests ---
 
 // Rows that would get a place in a slot at once.
 int64_t BatchPolicy::Room() const {
-  const int64_t free = int64_t{std::popcount(free_slots_)} * options_.max_rows;
-  return open_ < 0 ? free : free + options_.max_rows - slots_[Index(open_)].rows;
+  const int64_t free = int64_t{std::popcount(free_slots_)} * slot_rows_;
+  return open_ < 0 ? free : free + slot_rows_ - slots_[Index(open_)].rows;
 }
 
 absl::Status BatchPolicy::Admit(TimePoint now, const Ask& ask) const {
   if (ask.rows < 1) {
     return absl::InvalidArgumentError(absl::StrCat("expected at least 1 row, got ", ask.rows));
   }
-  if (options_.one_request_per_batch && (ask.rows < 2 || ask.rows > options_.max_rows)) {
+  if (batching_.one_request_per_batch && (ask.rows < 2 || ask.rows > batching_.max_rows)) {
     return absl::InvalidArgumentError(
         absl::StrCat("the block computes statistics over the rows of a request: expected 2 to ",
-                     options_.max_rows, " rows, got ", ask.rows));
+                     batching_.max_rows, " rows, got ", ask.rows));
   }
-  if (ask.rows > options_.max_queued_rows) {
-    return absl::InvalidArgumentError(absl::StrCat("expected at most ", options_.max_queued_rows,
+  if (ask.rows > batching_.max_queued_rows) {
+    return absl::InvalidArgumentError(absl::StrCat("expected at most ", batching_.max_queued_rows,
                                                    " rows (the queue's size), got ", ask.rows));
   }
   if (ask.priority < 0 ||
-      (options_.priority_levels > 0 && ask.priority > options_.priority_levels)) {
+      (batching_.priority_levels > 0 && ask.priority > batching_.priority_levels)) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "expected a priority of 0 to ", options_.priority_levels, ", got ", ask.priority));
+        "expected a priority of 0 to ", batching_.priority_levels, ", got ", ask.priority));
   }
   if (ask.deadline <= now) {
     return absl::DeadlineExceededError("the deadline had passed when the request arrived");
   }
-  const bool fits = options_.one_request_per_batch ? free_slots_ != 0 : ask.rows <= Room();
-  const int64_t waiting = fits ? 0 : options_.one_request_per_batch ? ask.rows : ask.rows - Room();
-  if (queued_rows_ + waiting > options_.max_queued_rows) {
+  const bool fits = batching_.one_request_per_batch ? free_slots_ != 0 : ask.rows <= Room();
+  const int64_t waiting = fits ? 0 : batching_.one_request_per_batch ? ask.rows : ask.rows - Room();
+  if (queued_rows_ + waiting > batching_.max_queued_rows) {
     return absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", queued_rows_, " of ",
-                                                     options_.max_queued_rows, " rows wait, ",
+                                                     batching_.max_queued_rows, " rows wait, ",
                                                      waiting, " more do not fit"));
   }
   return absl::OkStatus();
 }
 
 int BatchPolicy::LevelOf(int priority) const {
-  if (options_.priority_levels == 0) return 0;
-  if (priority == 0) priority = options_.default_priority;
-  return (priority == 0 ? options_.priority_levels : priority) - 1;
+  if (batching_.priority_levels == 0) return 0;
+  if (priority == 0) priority = batching_.default_priority;
+  return (priority == 0 ? batching_.priority_levels : priority) - 1;
 }
 
 BatchPolicy::Ticket BatchPolicy::NewRequest(TimePoint now, const Ask& ask) {
@@ -213,7 +222,7 @@ BatchPolicy::Ticket BatchPolicy::NewRequest(TimePoint now, const Ask& ask) {
   request.sequence = next_sequence_++;
   request.submitted = now;
   const Duration timeout =
-      ask.queue_timeout > Duration::zero() ? ask.queue_timeout : options_.queue_timeout;
+      ask.queue_timeout > Duration::zero() ? ask.queue_timeout : batching_.queue_timeout;
   const TimePoint timed_out = timeout > Duration::zero() ? After(now, timeout) : TimePoint::max();
   request.expiry_is_deadline = ask.deadline <= timed_out;
   request.expiry = std::min(ask.deadline, timed_out);
@@ -337,11 +346,10 @@ void BatchPolicy::Reserve(Ticket ticket, Actions& actions) {
     slots_[Index(open_)].state = SlotState::kOpen;
   }
   Slot& slot = slots_[Index(open_)];
-  const Piece piece = {
-      .ticket = ticket,
-      .first_row = request.reserved,
-      .slot_row = slot.rows,
-      .rows = std::min(request.rows - request.reserved, options_.max_rows - slot.rows)};
+  const Piece piece = {.ticket = ticket,
+                       .first_row = request.reserved,
+                       .slot_row = slot.rows,
+                       .rows = std::min(request.rows - request.reserved, slot_rows_ - slot.rows)};
   slot.pieces.push_back(piece);
   slot.rows += piece.rows;
   slot.oldest = std::min(slot.oldest, request.submitted);
@@ -350,7 +358,23 @@ void BatchPolicy::Reserve(Ticket ticket, Actions& actions) {
   ++request.copying;
   ++request.in_flight;
   actions.copies.push_back({open_, piece});
-  if (slot.rows == options_.max_rows || options_.one_request_per_batch) Seal();
+  if (slot.rows == slot_rows_ || batching_.one_request_per_batch) Seal();
+}
+
+// The slot that the lane's batch was read from, unless it is free already.
+void BatchPolicy::FreeSlotOf(int lane) {
+  const int slot = std::exchange(lanes_[Index(lane)].slot, -1);
+  if (slot < 0) return;
+  slots_[Index(slot)].state = SlotState::kFree;
+  slots_[Index(slot)].rows = 0;
+  slots_[Index(slot)].oldest = TimePoint::max();
+  free_slots_ |= Bit(slot);
+}
+
+void BatchPolicy::FillFreed(TimePoint now, Actions& actions) {
+  ExpireDue(now, actions);
+  Fill(actions);
+  SealIfDue(now);
 }
 
 void BatchPolicy::Fill(Actions& actions) {
@@ -373,7 +397,7 @@ void BatchPolicy::Seal() {
 
 void BatchPolicy::SealIfDue(TimePoint now) {
   if (open_ < 0 || static_cast<size_t>(std::popcount(idle_lanes_)) <= sealed_.size()) return;
-  if (now - slots_[Index(open_)].oldest >= options_.max_queue_delay) Seal();
+  if (now - slots_[Index(open_)].oldest >= batching_.max_queue_delay) Seal();
 }
 
 // Index in sealed_; -1: none.
@@ -389,7 +413,7 @@ int BatchPolicy::ReadySlot() const {
 TimePoint BatchPolicy::NextWake() const {
   TimePoint wake = expiries_.empty() ? TimePoint::max() : expiries_.top_time();
   if (open_ >= 0 && static_cast<size_t>(std::popcount(idle_lanes_)) > sealed_.size()) {
-    wake = std::min(wake, After(slots_[Index(open_)].oldest, options_.max_queue_delay));
+    wake = std::min(wake, After(slots_[Index(open_)].oldest, batching_.max_queue_delay));
   }
   return wake;
 }

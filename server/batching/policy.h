@@ -1,11 +1,13 @@
 // What is batched with what, when it runs, and what is refused: a state machine without threads,
 // locks, clocks or memory of its own. Time is an argument; events go in, actions come out.
 //
-// Words. A request asks for rows. A slot is an input buffer of `max_rows` rows (B below); requests
-// get row ranges ("pieces") of it. A lane runs one batch at a time, into an output buffer.
+// Words. A request asks for rows. A slot is an input buffer that takes `slot_rows` rows (B below),
+// max_rows once its memory is all there; requests get row ranges ("pieces") of it. A lane runs one
+// batch at a time, into an output buffer.
 //
 //   request: waiting -> reserved -> running -> delivered     (a long one is in several places)
-//   slot:    free -> open -> sealed -> running -> free
+//   slot:    free -> open -> sealed -> running -> free       (when the batch's input was read, or
+//                                                             at the latest when the batch ends)
 //   output:  free -> running -> lent -> free, or running -> copied out -> free
 //
 // Rules.
@@ -26,22 +28,25 @@
 // 8. Results are lent where they lie while at most outputs - lanes buffers are: a lane always finds
 //    an output, however slow the readers. Beyond that they must be copied out.
 //
-// The longest wait. With S slots, L lanes (S of them at most are of use), T the longest run of a
-// batch, D = max_queue_delay, and H what the threads take to copy rows in and to notice a result:
-// in a block without priorities, a request of R rows that finds A rows waiting before it has its
-// last row running no later than
+// The longest wait. With S slots, L lanes, T the longest run of a batch, D = max_queue_delay, E the
+// batches that may run beside full slots (L if the backend says when input was read, else 0), and H
+// what the threads take to copy rows in and to notice an event: in a block without priorities, a
+// request of R rows that finds A rows waiting before it has its last row running no later than
 //
-//     max(D, (S - 1 + ceil((A + R) / B)) * T / min(L, S)) + H
+//     max(D, (S - 1 + E + ceil((A + R) / B)) * T / min(L, S)) + H
 //
-// after it was submitted. For while it waits, no lane idles, and every batch that is formed from
-// the queue is full; before its last batch, S - 1 + ceil((A + R) / B) others run at most, L at a
-// time; and once a lane idles, a slot is kept open only until its oldest row is D old. A is at most
-// max_queued_rows. With one_request_per_batch, A and R count requests, and B = 1.
+// after it was submitted. For while its rows wait, all slots are taken: by batches that run, or by
+// sealed ones, and then no lane idles; so min(L, S) run at a time. Every batch that is formed from
+// the queue is full; before its last batch there are those in the S slots, E that run and have left
+// theirs, and the ceil((A + R) / B) - 1 that are formed. And once a lane idles, a slot is kept open
+// only until its oldest row is D old. A is at most max_queued_rows. With one_request_per_batch, A
+// and R count requests, and B = 1. B is what a slot takes meanwhile (SetSlotRows only raises it).
 //
 // With priorities, rows that come later at a higher level count in A too, and one slot in 8 may
 // begin with another request. What holds at every level, whatever comes later, is
 //
-//     max(D, (S + 8 * sum of ceil(rows / B) over it and what waited before it) * T / min(L, S)) + H
+//     max(D, (S + E + 8 * sum of ceil(rows / B) over it and what waited before it) * T / min(L, S))
+//         + H
 //
 // Tickets name requests from Submit until they complete and their last row has left its slot; then
 // they are used again. Rows are rows of the request; slot rows are rows of the slot.
@@ -63,6 +68,7 @@
 #include "server/batching/expiry_heap.h"
 #include "server/batching/observer.h"
 #include "server/vocabulary/batch.h"
+#include "server/vocabulary/batching_options.h"
 #include "server/vocabulary/request.h"
 
 namespace mlpserve {
@@ -75,16 +81,13 @@ class BatchPolicy {
   static constexpr int kMostBuffers = 64;
 
   struct Options {
-    int slots = 3;                    // 1 .. kMostBuffers
-    int lanes = 1;                    // 1 .. kMostBuffers
-    int outputs = 6;                  // lanes .. kMostBuffers
-    int64_t max_rows = 4096;          // of a slot; at least 1
-    int64_t max_queued_rows = 65536;  // at least 1
-    Duration max_queue_delay = Duration::zero();
-    Duration queue_timeout = Duration::zero();  // 0: none
-    int priority_levels = 0;                    // 0: all alike
-    int default_priority = 0;                   // 0: the lowest
-    bool one_request_per_batch = false;
+    int slots = 3;    // 1 .. kMostBuffers
+    int lanes = 1;    // 1 .. kMostBuffers
+    int outputs = 6;  // lanes .. kMostBuffers
+    // Rows that a slot takes at first; 0: max_rows, as one_request_per_batch needs.
+    int64_t slot_rows = 0;
+    // Its limits in bytes are the caller's to hold; max_queued_rows is all that counts here.
+    BatchingOptions batching;
   };
 
   // INVALID_ARGUMENT: the option, what was expected, what came.
@@ -145,14 +148,19 @@ class BatchPolicy {
   void CopyDone(std::span<const Copy> copies, Actions& actions);
   // The next batch to run, if a slot is ready, a lane idle and an output free. Now it runs.
   std::optional<BatchRun> Dispatch();
-  // The lane's batch has ended: lane and slot are free. Its pieces stay with the output until
-  // Delivered, which must follow, perhaps after other events.
+  // The rows of the lane's batch have been read: its slot is free, while the lane goes on. Once for
+  // a batch, or not at all.
+  void InputRead(TimePoint now, int lane, Actions& actions);
+  // The lane's batch has ended: the lane is idle, and its slot free. Its pieces stay with the
+  // output until Delivered, which must follow, perhaps after other events.
   Ended BatchDone(TimePoint now, int lane, Actions& actions);
   // Completes every request that has all its rows now, or, if `status` is not OK, every request
   // that has a row in the batch. The output is lent if it was OK and not copied out, else free.
   void Delivered(int output, const absl::Status& status, Actions& actions);
   // Nobody reads the lent output any more.
   void OutputReleased(int output);
+  // From now on a slot takes so many rows; at most max_rows, and never less than before.
+  void SetSlotRows(int64_t rows);
   // Lets go of what has expired; seals the open slot if its delay is over.
   void Tick(TimePoint now, Actions& actions);
 
@@ -171,6 +179,7 @@ class BatchPolicy {
   int64_t queued_rows() const { return queued_rows_; }
   int64_t queued_requests() const { return queued_requests_; }
   int slots_in_use() const;
+  int64_t slot_rows() const { return slot_rows_; }
   int lent_outputs() const { return lent_; }
   const Options& options() const { return options_; }
 
@@ -182,7 +191,8 @@ class BatchPolicy {
   //   queued_rows is the sum of rows - reserved over the queues, and at most max_queued_rows
   //   a request is in its level's queue, and in the heap if it can expire, exactly while it waits
   //   sealed slots hold rows; a due open slot exists only if no idle lane lacks a sealed slot
-  //   lent outputs <= outputs - lanes; the output of a running lane is running
+  //   lent outputs <= outputs - lanes; the output of a running lane is running; so is its slot,
+  //   until its input was read, and no other
   //   one_request_per_batch: no open slot, one piece to a slot
   std::string CheckInvariants(TimePoint now) const;
 
@@ -236,7 +246,7 @@ class BatchPolicy {
   };
 
   struct Lane {
-    int slot = -1;
+    int slot = -1;  // until its rows have been read
     int output = -1;
   };
 
@@ -257,6 +267,8 @@ class BatchPolicy {
 
   bool HasSpace() const { return open_ >= 0 || free_slots_ != 0; }
   void Reserve(Ticket ticket, Actions& actions);
+  void FreeSlotOf(int lane);
+  void FillFreed(TimePoint now, Actions& actions);
   void Fill(Actions& actions);
   void Seal();
   void SealIfDue(TimePoint now);
@@ -272,6 +284,8 @@ class BatchPolicy {
   std::string CheckBuffers() const;
 
   const Options options_;
+  const BatchingOptions& batching_ = options_.batching;
+  int64_t slot_rows_;
 
   std::deque<Request> requests_;  // by ticket; grows to the most that were in use at a time
   Ticket free_request_ = -1;

@@ -44,7 +44,7 @@ std::string BatchPolicy::CheckQueues() const {
     return absl::StrCat(requests, " requests of ", rows, " rows wait, but the counts are ",
                         queued_requests_, " and ", queued_rows_);
   }
-  if (rows > options_.max_queued_rows) return absl::StrCat(rows, " rows wait: over the limit");
+  if (rows > batching_.max_queued_rows) return absl::StrCat(rows, " rows wait: over the limit");
   if (can_expire != expiries_.size()) return "the heap holds more than what waits";
   if (rows > 0 && HasSpace()) return "rows wait though a slot has space";
   return "";
@@ -62,7 +62,7 @@ std::string BatchPolicy::CheckSlots(TimePoint now) const {
     if (gathers != (end > 0) || (gathers && end != slot.rows)) {
       return absl::StrCat("slot ", i, " holds ", end, " rows of pieces, and counts ", slot.rows);
     }
-    if (slot.rows > options_.max_rows) return absl::StrCat("slot ", i, " holds too many rows");
+    if (slot.rows > batching_.max_rows) return absl::StrCat("slot ", i, " holds too many rows");
     if (slot.copying < 0 || (slot.copying > 0 && !gathers)) {
       return absl::StrCat("slot ", i, " runs while rows are copied into it");
     }
@@ -72,13 +72,13 @@ std::string BatchPolicy::CheckSlots(TimePoint now) const {
         (slot.state == SlotState::kSealed ? 1 : 0) != in_line) {
       return absl::StrCat("slot ", i, " is not where its state says");
     }
-    if (options_.one_request_per_batch &&
+    if (batching_.one_request_per_batch &&
         (slot.pieces.size() > 1 || slot.state == SlotState::kOpen)) {
       return absl::StrCat("slot ", i, " is open to a second request");
     }
   }
   const bool lacks = static_cast<size_t>(std::popcount(idle_lanes_)) > sealed_.size();
-  if (open_ >= 0 && lacks && now - slots_[Index(open_)].oldest >= options_.max_queue_delay) {
+  if (open_ >= 0 && lacks && now - slots_[Index(open_)].oldest >= batching_.max_queue_delay) {
     return "a lane idles beside an open slot that is due";
   }
   return "";
@@ -144,14 +144,18 @@ std::string BatchPolicy::CheckBuffers() const {
     return absl::StrCat(lent, " outputs are lent, counted as ", lent_, ", of ", options_.outputs,
                         " for ", options_.lanes, " lanes");
   }
+  auto running = std::count_if(slots_.begin(), slots_.end(),
+                               [](const Slot& slot) { return slot.state == SlotState::kRunning; });
+  for (const Lane& lane : lanes_) running -= lane.slot >= 0 ? 1 : 0;
+  if (running != 0) return "a slot runs that no lane reads";
   for (size_t i = 0; i < lanes_.size(); ++i) {
     const Lane& lane = lanes_[i];
     const bool idle = (idle_lanes_ >> i & 1) != 0;
-    if (idle != (lane.slot < 0) || idle != (lane.output < 0)) {
+    if (idle != (lane.output < 0) || (idle && lane.slot >= 0)) {
       return absl::StrCat("lane ", i, " is not as idle as it seems");
     }
-    if (!idle && (slots_[Index(lane.slot)].state != SlotState::kRunning ||
-                  outputs_[Index(lane.output)].state != OutputState::kRunning)) {
+    if ((lane.slot >= 0 && slots_[Index(lane.slot)].state != SlotState::kRunning) ||
+        (!idle && outputs_[Index(lane.output)].state != OutputState::kRunning)) {
       return absl::StrCat("lane ", i, " runs a buffer that is not running");
     }
   }

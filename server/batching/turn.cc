@@ -24,31 +24,44 @@ void Batcher::Work(Turn& turn) {
 
 void Batcher::Run(Turn& turn) {
   const int index = turn.run->lane;
-  Lane& lane = lanes_[Index(index)];
-  run_(*turn.run, lane.done);
+  if (std::exchange(turn.grow, false)) runner_.Grow();
+  runner_.Run(*turn.run, *this);
   ++turn.runs;
   turn.run.reset();
-  if (lane.IsSecond()) {
-    turn.ended_lane = index;
-  } else {
-    turn.still_running = true;
-  }
+  if (lanes_[Index(index)].IsSecond()) turn.ended_lane = index;
 }
 
-void Batcher::OnBatchDone(int index, const absl::Status& status, const BatchTiming& timing) {
-  Lane& lane = lanes_[Index(index)];
+void Batcher::OnInputRead(const BatchRun& run) {
+  Turn turn;
+  {
+    MutexLock lock(mutex_);
+    Enter(turn);
+    policy_.InputRead(turn.entered, run.lane, turn.actions);
+    if (!Advance(turn)) return;
+  }
+  Work(turn);
+}
+
+void Batcher::OnDone(const BatchRun& run, const absl::Status& status, const BatchTiming& timing) {
+  Lane& lane = lanes_[Index(run.lane)];
   // Not shared with the caller, whose thread may be another: see BatchPolicy::Settle.
   lane.status = status.ok() ? absl::OkStatus() : absl::Status(status.code(), status.message());
   lane.timing = timing;
   if (!lane.IsSecond()) return;
   Turn turn;
-  turn.ended_lane = index;
+  turn.ended_lane = run.lane;
   {
     MutexLock lock(mutex_);
     Enter(turn);
     if (!Advance(turn)) return;
   }
   Work(turn);
+}
+
+void Batcher::OnLost(const BatchRun& run, const absl::Status& reason) {
+  if (observer_ != nullptr) observer_->OnLost(reason);
+  const TimePoint now = Clock::now();
+  OnDone(run, absl::UnavailableError(reason.message()), {now, now, now, now});
 }
 
 void Batcher::Deliver(Turn& turn) {
@@ -105,13 +118,13 @@ void Batcher::Enter(Turn& turn) {
   inside_.push_back(&turn);
   turn.entered = Clock::now();
   CollectReleased();
+  policy_.SetSlotRows(runner_.ready_rows());
 }
 
 // Says what the thread has done, and takes what it does next. False: nothing, it leaves, and must
 // not touch the batcher again.
 bool Batcher::Advance(Turn& turn) {
   CollectReleased();
-  if (std::exchange(turn.still_running, false)) runs_inline_ = false;
   if (turn.copied > 0) EndCopies(turn);
   if (turn.copy_out) GiveOut(*std::exchange(turn.copy_out, std::nullopt), turn);
   if (turn.ended_lane >= 0) EndBatch(turn);
@@ -119,7 +132,7 @@ bool Batcher::Advance(Turn& turn) {
   Resolve(turn);
   FindSources(turn);
   TakeRun(turn);
-  WakeOwnThreadIfEarlier();
+  WakeEarlierIfNeeded();
   if (turn.HasWork()) return true;
   Leave(turn);
   return false;
@@ -225,38 +238,51 @@ void Batcher::FindSources(Turn& turn) {
 
 void Batcher::TakeRun(Turn& turn) {
   if (!policy_.CanDispatch()) return;
-  if (runs_inline_ && !MayRunInline(turn)) return;
+  if (buffers_.runs_inline && !MayRunInline(turn)) return;
   turn.run = policy_.Dispatch();
+  turn.grow = turn.run->rows == policy_.slot_rows() && turn.run->rows < options_.max_rows;
   Lane& lane = lanes_[Index(turn.run->lane)];
   lane.rows = turn.run->rows;
   lane.half_done.store(false, std::memory_order_relaxed);
-  if (runs_inline_ && policy_.CanDispatch()) HandOver();  // a second lane idles
+  if (buffers_.runs_inline && policy_.CanDispatch()) HandOver();  // a second lane idles
 }
 
 // Whether the thread goes into a run, which ends when the batch does. False: it comes here again
-// soon, or the own thread has been asked to.
+// soon, or a runner has been asked to come.
 bool Batcher::MayRunInline(const Turn& turn) {
   if (turn.HasWork()) return false;  // results do not wait for a run, nor do rows
   for (const Turn* other : inside_) {
     // It is within OnDone. Runs would pile up on its stack; its outer turn comes to it.
     if (other != &turn && other->thread == turn.thread) return false;
   }
-  if (turn.runs == 0 || turn.own_thread || !asleep_ || handed_over_) return true;
-  if (Clock::now() - turn.entered < options_.help_limit) return true;
-  HandOver();
-  return false;
+  switch (turn.role) {
+    case Role::kWaker:
+      HandOver();
+      return false;
+    case Role::kRunner:
+      if (turn.runs == 0 || !threads_.clients_wait()) return true;
+      HandOver();
+      return false;
+    case Role::kCaller:
+      break;
+  }
+  if (turn.runs == 0 || handed_over_) return true;
+  return Clock::now() - turn.entered < options_.help_limit || !TryHandOver();
 }
 
 void Batcher::HandOver() {
-  if (handed_over_) return;
-  handed_over_ = true;
-  if (asleep_) wake_.NotifyOne();  // else it looks before it sleeps
+  if (!std::exchange(handed_over_, true)) threads_.HandOver(*this);
 }
 
-void Batcher::WakeOwnThreadIfEarlier() {
-  if (!asleep_ || policy_.NextWake() >= wake_at_) return;
+bool Batcher::TryHandOver() {
+  handed_over_ = threads_.TryHandOver(*this);
+  return handed_over_;
+}
+
+void Batcher::WakeEarlierIfNeeded() {
+  if (policy_.NextWake() >= wake_at_) return;
   wake_at_ = policy_.NextWake();
-  wake_.NotifyOne();
+  threads_.WakeAt(*this, wake_at_);
 }
 
 // Tells the policy of the outputs that nobody reads any more. No lane waits for that (policy.h), so

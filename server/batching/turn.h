@@ -42,14 +42,22 @@ struct Batcher::Results {
   std::vector<OutputRows> copies;              // of the pieces in turn; empty: they are lent
 };
 
+// Whose thread it is.
+enum class Role : uint8_t {
+  kCaller,  // Submit's or Cancel's, or the backend's
+  kWaker,   // BatchThreads': every batcher waits for it
+  kRunner,  // BatchThreads': for running batches
+};
+
 struct Batcher::Turn {
   const std::thread::id thread = std::this_thread::get_id();
-  bool own_thread = false;  // the batcher's
+  Role role = Role::kCaller;
   TimePoint entered;
   int runs = 0;  // batches that it has run
 
   // To do without the lock, in this order: run, report, deliver, copy in, copy out.
   std::optional<BatchRun> run;
+  bool grow = false;  // the batch is as large as batches can be, but not as they may
   std::optional<Report> report;
   absl::InlinedVector<Delivery, 2> deliveries;
   BatchPolicy::Actions actions;                   // its copies; completions become deliveries
@@ -57,9 +65,8 @@ struct Batcher::Turn {
   std::optional<Results> copy_out;                // their output must not be lent
 
   // Done, and to be told with the lock.
-  int ended_lane = -1;         // the lane's batch has ended; -1: none
-  bool still_running = false;  // a batch was when `run` returned
-  size_t copied = 0;           // so many of actions.copies, from the first on
+  int ended_lane = -1;  // the lane's batch has ended; -1: none
+  size_t copied = 0;    // so many of actions.copies, from the first on
 
   bool HasWork() const {
     return run || report || !deliveries.empty() || !actions.copies.empty() || copy_out;

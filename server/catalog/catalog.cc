@@ -61,7 +61,27 @@ void Catalog::Put(CatalogEntry entry) {
   auto& versions = (*blocks)[entry.config.name];
   const int64_t version = entry.version;
   versions[version] = std::make_shared<const CatalogEntry>(std::move(entry));
-  std::shared_ptr<const Blocks> next = std::move(blocks);
+  Publish(std::move(blocks));
+}
+
+void Catalog::Remove(const std::string& name, int64_t version, BlockState state) {
+  MutexLock writing(writing_);
+  auto blocks = std::make_shared<Blocks>(*Snapshot());
+  const auto block = blocks->find(name);
+  if (block == blocks->end()) return;
+  const auto entry = block->second.find(version);
+  if (entry == block->second.end() || entry->second->state != state) return;
+  block->second.erase(entry);
+  if (block->second.empty()) blocks->erase(block);
+  Publish(std::move(blocks));
+}
+
+void Catalog::Clear() {
+  MutexLock writing(writing_);
+  Publish(std::make_shared<const Blocks>());
+}
+
+void Catalog::Publish(std::shared_ptr<const Blocks> next) {
   MutexLock lock(pointer_);
   blocks_.swap(next);  // `next` frees the last snapshot after the lock is gone
 }

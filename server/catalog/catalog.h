@@ -40,6 +40,10 @@ class Catalog {
 
   // Adds the entry, or replaces the one of the same name and version.
   void Put(CatalogEntry entry);
+  // Removes every entry, and so lets go of every block.
+  void Clear();
+  // Removes the entry if it is in this state: one that was loaded again meanwhile stays.
+  void Remove(const std::string& name, int64_t version, BlockState state);
 
   // The version that serves: the highest ready one, or the one that `version` (decimal) names.
   // Errors: NOT_FOUND, no such block or version; INVALID_ARGUMENT, a version that is no positive
@@ -58,6 +62,7 @@ class Catalog {
   using Blocks = std::map<std::string, std::map<int64_t, Entry>, std::less<>>;
 
   std::shared_ptr<const Blocks> Snapshot() const;
+  void Publish(std::shared_ptr<const Blocks> next) ABSL_LOCKS_EXCLUDED(pointer_);
 
   Mutex writing_;  // one writer at a time builds the next snapshot
   // Held only while the pointer is copied. Not std::atomic<std::shared_ptr>: libstdc++ 12 releases

@@ -15,6 +15,7 @@ enum class Phase : uint8_t {
   kServing,   // ready
   kDraining,  // health says NOT_SERVING, requests still run
   kClosing,   // new requests are refused with UNAVAILABLE, those in flight finish
+  kLost,      // a device is lost: the same, and what is in flight fails; the process will end
 };
 
 // Thread-safe. Phases only move forward.
@@ -22,7 +23,7 @@ class ServingState {
  public:
   Phase phase() const { return phase_.load(std::memory_order_acquire); }
   bool ready() const { return phase() == Phase::kServing; }
-  bool accepts_requests() const { return phase() != Phase::kClosing; }
+  bool accepts_requests() const { return phase() < Phase::kClosing; }
 
   void Advance(Phase to) {
     MutexLock lock(mutex_);

@@ -1,19 +1,35 @@
-// Brings the blocks of a repository into service: reads, loads and warms each, and tells the
-// catalog, the metrics and the log how it went. A block that fails harms no other.
+// The life of the blocks of a repository: reads, loads and warms each, takes it out of service
+// again, and tells the catalog, the metrics and the log how it went. A block that fails harms no
+// other.
 //
-// Threads: one at a time, besides the readers of the catalog.
+//   LOADING -> READY -> UNLOADING -> gone        (Load, Unload; what is gone is NOT_FOUND)
+//      |
+//      +----> UNAVAILABLE, with the reason       (it failed)
+//
+// Threads: Announce, Load and Finish one at a time, on a thread that may block; Unload on any, also
+// meanwhile. Ownership: the catalog's entries hold the blocks that serve, through their sinks, and
+// so do requests in flight; whoever lets go last, a Retirer ends the block.
 #pragma once
 
+#include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "server/batching/batch_threads.h"
 #include "server/catalog/catalog.h"
 #include "server/engine/backend.h"
+#include "server/lifecycle/retirer.h"
 #include "server/lifecycle/served_block.h"
 #include "server/metrics/metrics.h"
 #include "server/model/repository.h"
+#include "server/sync/mutex.h"
 
 namespace mlpserve {
 
@@ -24,33 +40,50 @@ struct LoadSummary {
 
 class Loader {
  public:
-  // All must outlive the Loader.
-  Loader(Backend& backend, Catalog& catalog, Metrics& metrics)
-      : backend_(backend), catalog_(catalog), metrics_(metrics) {}
+  // All must outlive the Loader. So must the backend and the threads the retirer, and the catalog
+  // too, which is told there what has ended.
+  struct Needs {
+    Backend& backend;
+    BatchThreads& threads;
+    Retirer& retirer;
+    Catalog& catalog;
+    Metrics& metrics;
+    // Told, on any thread, that the device is lost; perhaps more than once. May be empty.
+    std::function<void(const absl::Status& reason)> on_lost;
+  };
+
+  explicit Loader(Needs needs) : needs_(std::move(needs)) {}
 
   // Puts every block and version of `scan` into the catalog as LOADING, or as failed where its
   // model.json is wrong.
   void Announce(const RepositoryScan& scan);
 
-  // Loads them one after the other; between two of them it gives up if `stop` was requested.
+  // Loads them one after the other, until `stop` is requested: then it ends within the time that
+  // Backend::Load promises, and what was not loaded stays LOADING.
   LoadSummary Load(const RepositoryScan& scan, const std::stop_token& stop);
 
-  // Waits until no batch of any block runs or waits, and ends the blocks' metrics: from then on
-  // only the catalog holds the blocks.
+  // Takes the block out of service: new requests are UNAVAILABLE from now on, those that it has
+  // are served, then it ends and leaves the catalog. Returns at once.
+  // Errors: NOT_FOUND, no such version is loaded.
+  absl::Status Unload(const std::string& name, int64_t version);
+
+  // Waits until no batch of any block runs or waits, ends the blocks' metrics and empties the
+  // catalog: the retirer has every block that no request holds.
   void Finish();
 
  private:
+  using Version = std::pair<std::string, int64_t>;
+
   // The block's own error, or OK once it serves.
-  absl::Status LoadVersion(const BlockConfig& config, int64_t version);
-  absl::StatusOr<std::shared_ptr<ServedBlock>> Serve(const BlockConfig& config,
-                                                     const BlockSpec& block,
-                                                     const std::shared_ptr<BlockMetrics>& metrics);
+  absl::Status LoadVersion(const BlockConfig& config, int64_t version, const std::stop_token& stop);
+  void Serve(const BlockConfig& config, int64_t version, std::unique_ptr<ServedBlock> block,
+             std::shared_ptr<BlockMetrics> metrics);
+  LoadControl Control(const BlockConfig& config, int64_t version, const std::stop_token& stop);
   void Fail(const BlockConfig& config, int64_t version, const absl::Status& status);
 
-  Backend& backend_;
-  Catalog& catalog_;
-  Metrics& metrics_;
-  std::vector<std::shared_ptr<ServedBlock>> served_;
+  const Needs needs_;
+  Mutex mutex_;
+  std::map<Version, std::shared_ptr<ServedBlock>> served_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Bytes that the largest request of these blocks takes on the wire: max_rows rows and the message

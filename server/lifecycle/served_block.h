@@ -2,36 +2,39 @@
 //
 // The one place where batching, engine and metrics meet. Thread-safe as Batcher is.
 //
-// Its end waits for requests in flight and for the last lease, so for readers: whoever retires a
-// block keeps a reference until nobody else has one, and drops it on a thread that may block. A
-// request's OnDone must never drop the last one.
+// Its end waits for requests in flight and for the last lease, so for readers: a Retirer sees to it
+// that this happens on a thread that may block, whoever drops the last reference.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "server/batching/batch_threads.h"
 #include "server/batching/batcher.h"
-#include "server/batching/options.h"
 #include "server/engine/backend.h"
 #include "server/metrics/block_metrics.h"
-#include "server/model/block_config.h"
 
 namespace mlpserve {
 
-// `config` has passed Validate; `batch_statistics` is UsesBatchStatistics of it.
-BatchingOptions BatchingOptionsOf(const BatchingConfig& config, bool batch_statistics);
-
 class ServedBlock {
  public:
-  // Loads the block and puts a batcher before it. `load` says how many slots and outputs there are;
-  // its max_rows must be that of `options`. Batches and evictions are recorded in `metrics`, which
-  // may be null. `backend` must outlive what is returned.
-  // Errors: those of Backend::Load and Batcher::Create.
-  static absl::StatusOr<std::shared_ptr<ServedBlock>> Create(Backend& backend,
+  // What stands around the block, and must outlive it.
+  struct Needs {
+    Backend& backend;
+    BatchThreads& threads;
+    // Told, on any thread, that the device is lost; perhaps more than once. May be empty.
+    std::function<void(const absl::Status& reason)> on_lost;
+  };
+
+  // Loads the block and puts a batcher before it. Batches and evictions are recorded in `metrics`,
+  // which may be null.
+  // Errors: those of Backend::Prepare, Backend::Load and Batcher::Create.
+  static absl::StatusOr<std::unique_ptr<ServedBlock>> Create(const Needs& needs,
                                                              const BlockSpec& block,
-                                                             const LoadOptions& load,
                                                              const BatchingOptions& options,
+                                                             const LoadControl& control,
                                                              std::shared_ptr<BlockMetrics> metrics);
 
   // Drains, waits for the last lease, and unloads.
@@ -43,6 +46,7 @@ class ServedBlock {
   void Drain() { batcher_->Drain(); }
   QueueState stats() const { return batcher_->stats(); }
   std::vector<KernelVariant> variants() const { return block_->variants(); }
+  BlockMemory memory() const { return block_->memory(); }
 
  private:
   class Observer;

@@ -88,7 +88,7 @@ namespace {
 template <typename Shard>
 class Adder {
  public:
-  explicit Adder(Shard* shards) : Adder(shards, ThreadSlot()) {}
+  Adder(Shard& shard, bool shared) : shard_(shard), shared_(shared) {}
 
   void Add(size_t cell, uint64_t value) {
     std::atomic<uint64_t>& sum = shard_.cells[cell];
@@ -113,8 +113,6 @@ class Adder {
   }
 
  private:
-  Adder(Shard* shards, int slot) : shard_(shards[slot]), shared_(slot == kThreadSlots) {}
-
   Shard& shard_;
   const bool shared_;
 };
@@ -122,14 +120,28 @@ class Adder {
 }  // namespace
 
 BlockMetrics::BlockMetrics(std::string model, int64_t version)
-    : model_(std::move(model)),
-      version_(version),
-      shards_(std::make_unique<Shard[]>(kThreadSlots + 1)) {}
+    : model_(std::move(model)), version_(version) {}
 
-BlockMetrics::~BlockMetrics() = default;
+BlockMetrics::~BlockMetrics() {
+  for (const auto& shard : shards_) delete shard.load(std::memory_order_acquire);
+}
+
+BlockMetrics::Shard& BlockMetrics::ShardOf(int slot) {
+  std::atomic<Shard*>& place = shards_[static_cast<size_t>(slot)];
+  Shard* shard = place.load(std::memory_order_acquire);
+  if (shard != nullptr) [[likely]]
+    return *shard;
+  auto made = std::make_unique<Shard>();
+  // Of threads that share the slot one comes first.
+  if (place.compare_exchange_strong(shard, made.get(), std::memory_order_acq_rel)) {
+    return *made.release();
+  }
+  return *shard;
+}
 
 void BlockMetrics::RecordRequest(const RequestSample& sample) {
-  Adder adder(shards_.get());
+  const int slot = ThreadSlot();
+  Adder adder(ShardOf(slot), slot == kThreadSlots);
   adder.ObserveDuration(kTotal, sample.total);
   adder.ObserveDuration(kQueue, sample.queue);
   adder.ObserveDuration(kInput, sample.compute_input);
@@ -142,14 +154,16 @@ void BlockMetrics::RecordRequest(const RequestSample& sample) {
 }
 
 void BlockMetrics::RecordFailure(absl::StatusCode code, Nanoseconds total) {
-  Adder adder(shards_.get());
+  const int slot = ThreadSlot();
+  Adder adder(ShardOf(slot), slot == kThreadSlots);
   adder.Add(kFailures + StatusIndex(code), 1);
   adder.Add(kFailureNs, NotNegative(total));
 }
 
 void BlockMetrics::RecordBatch(const BatchSample& sample) {
   constexpr uint64_t kMillion = 1'000'000;
-  Adder adder(shards_.get());
+  const int slot = ThreadSlot();
+  Adder adder(ShardOf(slot), slot == kThreadSlots);
   const uint64_t rows = NotNegative(sample.rows);
   const uint64_t computed = std::max({rows, NotNegative(sample.bucket), uint64_t{1}});
   adder.Observe<kRowBounds>(kBatchRows, rows);
@@ -162,7 +176,8 @@ void BlockMetrics::RecordBatch(const BatchSample& sample) {
 }
 
 void BlockMetrics::RecordEviction(Eviction reason) {
-  Adder(shards_.get()).Add(kEvictions + static_cast<size_t>(reason), 1);
+  const int slot = ThreadSlot();
+  Adder(ShardOf(slot), slot == kThreadSlots).Add(kEvictions + static_cast<size_t>(reason), 1);
 }
 
 size_t BlockMetrics::BucketIndex(int64_t bucket) {
@@ -176,8 +191,10 @@ size_t BlockMetrics::BucketIndex(int64_t bucket) {
 
 BlockMetrics::Totals BlockMetrics::Sum() const {
   Totals totals;
-  for (int slot = 0; slot <= kThreadSlots; ++slot) {
-    const Shard& shard = shards_[slot];
+  for (const auto& place : shards_) {
+    const Shard* const recorded = place.load(std::memory_order_acquire);
+    if (recorded == nullptr) continue;
+    const Shard& shard = *recorded;
     for (size_t i = 0; i < kCells; ++i) {
       totals.cells[i] += shard.cells[i].load(std::memory_order_relaxed);
     }
@@ -215,14 +232,15 @@ BlockStatistics BlockMetrics::Statistics(const Totals& totals) const {
   return stats;
 }
 
-void BlockMetrics::Export(FamilyWriter& writer) const {
+void BlockMetrics::Export(FamilyWriter& writer, Detail detail) const {
   const Totals totals = Sum();
-  ExportHistograms(writer, totals);
-  ExportCounters(writer, totals);
+  ExportHistograms(writer, totals, detail);
+  ExportCounters(writer, totals, detail);
   ExportNv(writer, totals);
 }
 
-void BlockMetrics::ExportHistograms(FamilyWriter& writer, const Totals& totals) const {
+void BlockMetrics::ExportHistograms(FamilyWriter& writer, const Totals& totals,
+                                    Detail detail) const {
   struct Row {
     MetricId id;
     size_t at;
@@ -240,18 +258,21 @@ void BlockMetrics::ExportHistograms(FamilyWriter& writer, const Totals& totals) 
   };
   const MetricLabels labels = BlockLabels(model_, version_);
   for (const Row& row : kRows) {
-    writer.AddHistogram(row.id, labels, totals.Counts(row.at, row.cells),
-                        totals.cells[row.at + row.cells - 1]);
+    if (detail == Detail::kLean && row.id != MetricId::kRequestDuration) continue;
+    const std::span<const uint64_t> counts = totals.Counts(row.at, row.cells);
+    if (std::ranges::all_of(counts, [](uint64_t count) { return count == 0; })) continue;
+    writer.AddHistogram(row.id, labels, counts, totals.cells[row.at + row.cells - 1]);
   }
 }
 
-void BlockMetrics::ExportCounters(FamilyWriter& writer, const Totals& totals) const {
+void BlockMetrics::ExportCounters(FamilyWriter& writer, const Totals& totals, Detail detail) const {
+  const bool lean = detail == Detail::kLean;
   const MetricLabels labels = BlockLabels(model_, version_);
   const auto value = [&](size_t cell) { return static_cast<double>(totals.cells[cell]); };
   double failures = 0;
   for (size_t i = 0; i < kStatusCodes; ++i) {
     failures += value(kFailures + i);
-    if (value(kFailures + i) == 0 && !IsShownAtZero(i)) continue;
+    if (value(kFailures + i) == 0 && (lean || !IsShownAtZero(i))) continue;
     writer.Add(MetricId::kRequestFailures, With(labels, "code", StatusLabel(i)),
                value(kFailures + i));
   }
@@ -268,6 +289,7 @@ void BlockMetrics::ExportCounters(FamilyWriter& writer, const Totals& totals) co
     writer.Add(MetricId::kBatches, With(labels, "bucket", bucket), batches);
   }
   for (size_t i = 0; i < kEvictionReasons.size(); ++i) {
+    if (lean && value(kEvictions + i) == 0) continue;
     writer.Add(MetricId::kEvictions, With(labels, "reason", kEvictionReasons[i]),
                value(kEvictions + i));
   }

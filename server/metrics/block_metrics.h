@@ -1,16 +1,18 @@
 // What one version of one block counts: requests, batches, failures, evictions.
 //
-// The record functions are the hot path: no mutex, no allocation, no clock, and no locked
-// instruction in the common case. Each thread adds to a shard that it alone writes (thread_slot.h);
-// a scrape sums the shards. A sum may be ahead of a count by the requests recorded while it was
-// read, but every count is exact once its threads have returned, and never falls.
+// The record functions are the hot path: no mutex, no allocation but for a thread's first record of
+// a block, no clock, and no locked instruction in the common case. Each thread adds to a shard that
+// it alone writes (thread_slot.h); a scrape sums the shards. A sum may be ahead of a count by the
+// requests recorded while it was read, but every count is exact once its threads have returned, and
+// never falls.
 //
 // Not here: where the figures come from. The caller has timed the request and passes the values.
 //
 // Threads: every function may be called from any thread at any time.
 // Ownership: shared between Metrics (which exports it) and whoever records.
-// Bound: kThreadSlots + 1 shards of 2.7 KiB, 180 KiB a block; at most kMaxBuckets distinct
-// bucket labels, what goes beyond is counted under bucket="other".
+// Bound: a shard of 2.7 KiB for each thread that has recorded something for the block, kThreadSlots
+// + 1 at most; at most kMaxBuckets distinct bucket labels, what goes beyond is counted under
+// bucket="other".
 #pragma once
 
 #include <array>
@@ -23,6 +25,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "server/metrics/thread_slot.h"
 #include "server/vocabulary/eviction.h"
 
 namespace mlpserve {
@@ -71,6 +74,12 @@ struct BlockStatistics {
 
 class FamilyWriter;
 
+// How much of a block is shown.
+enum class Detail : uint8_t {
+  kFull,  // everything that it has counted
+  kLean,  // of the histograms the requests' duration alone, and no counter that is zero
+};
+
 class BlockMetrics {
  public:
   static constexpr size_t kMaxBuckets = 32;
@@ -93,8 +102,8 @@ class BlockMetrics {
 
   BlockStatistics Statistics() const;
 
-  // Appends this block's families; for Metrics.
-  void Export(FamilyWriter& writer) const;
+  // Appends this block's families; for Metrics. A histogram begins with its first observation.
+  void Export(FamilyWriter& writer, Detail detail) const;
 
  private:
   struct Shard;
@@ -102,14 +111,16 @@ class BlockMetrics {
 
   Totals Sum() const;
   BlockStatistics Statistics(const Totals& totals) const;
-  void ExportHistograms(FamilyWriter& writer, const Totals& totals) const;
-  void ExportCounters(FamilyWriter& writer, const Totals& totals) const;
+  void ExportHistograms(FamilyWriter& writer, const Totals& totals, Detail detail) const;
+  void ExportCounters(FamilyWriter& writer, const Totals& totals, Detail detail) const;
   void ExportNv(FamilyWriter& writer, const Totals& totals) const;
   size_t BucketIndex(int64_t bucket);
+  Shard& ShardOf(int slot);
 
   const std::string model_;
   const int64_t version_;
-  const std::unique_ptr<Shard[]> shards_;  // [thread_slot.h's kThreadSlots + 1]; the last is shared
+  // By thread_slot.h's number, the last is shared; null until the thread records something.
+  std::array<std::atomic<Shard*>, kThreadSlots + 1> shards_{};
   // The distinct buckets in the order in which they were first seen; 0: free. Never shrinks.
   std::array<std::atomic<int64_t>, kMaxBuckets> buckets_{};
 };

@@ -74,6 +74,13 @@ constexpr std::array<MetricInfo, kMetricCount> kTable = {{
      kGauge,
      {}},
     {M::kSlots, "mlpserve_slots", "Batch buffers.", kGauge, {}},
+    {M::kBlockMemory,
+     "mlpserve_block_memory_bytes",
+     "What a block holds: weights, batch buffers as far as they were used, as they are reserved, "
+     "and "
+     "memory of devices.",
+     kGauge,
+     {}},
     {M::kModelState,
      "mlpserve_model_state",
      "1 for the state that the model's version is in.",

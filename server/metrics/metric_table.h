@@ -59,6 +59,7 @@ enum class MetricId : size_t {
   kQueuedRowsLimit,
   kSlotsInUse,
   kSlots,
+  kBlockMemory,
   kModelState,
   kModelLoadDuration,
   kModelLoadFailures,

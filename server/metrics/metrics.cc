@@ -29,6 +29,16 @@ void WriteQueue(FamilyWriter& writer, const MetricLabels& labels, const QueueSta
   add(MetricId::kSlots, state.slots);
 }
 
+void WriteMemory(FamilyWriter& writer, const MetricLabels& labels, const BlockMemory& memory) {
+  const auto add = [&](const char* kind, int64_t bytes) {
+    writer.Add(MetricId::kBlockMemory, With(labels, "kind", kind), static_cast<double>(bytes));
+  };
+  add("weights", memory.weights);
+  add("buffers", memory.buffers);
+  add("buffers_reserved", memory.buffers_reserved);
+  if (memory.device > 0) add("device", memory.device);
+}
+
 void WriteDevice(FamilyWriter& writer, const DeviceState& device) {
   const MetricLabels labels = {{"device", device.device}};
   const MetricLabels nv_labels = {{"gpu_uuid", device.uuid}};
@@ -82,6 +92,13 @@ void Metrics::SetQueue(const std::string& model, int64_t version,
   MutexLock lock(mutex_);
   const auto block = blocks_.find({model, version});
   if (block != blocks_.end()) block->second.queue.swap(read);
+}
+
+void Metrics::SetMemory(const std::string& model, int64_t version,
+                        std::function<BlockMemory()> read) {
+  MutexLock lock(mutex_);
+  const auto block = blocks_.find({model, version});
+  if (block != blocks_.end()) block->second.memory.swap(read);
 }
 
 void Metrics::SetVariants(const std::string& model, int64_t version,
@@ -200,10 +217,12 @@ void Metrics::WriteModels(FamilyWriter& writer) const {
 }
 
 void Metrics::WriteBlocks(FamilyWriter& writer) const {
+  const Detail detail = blocks_.size() > kDetailedBlocks ? Detail::kLean : Detail::kFull;
   for (const auto& [version, block] : blocks_) {
-    block.metrics->Export(writer);
+    block.metrics->Export(writer, detail);
     const MetricLabels labels = BlockLabels(version.first, version.second);
     if (block.queue) WriteQueue(writer, labels, block.queue());
+    if (block.memory) WriteMemory(writer, labels, block.memory());
     for (const KernelVariant& variant : block.variants) {
       MetricLabels of_variant = With(labels, "layer", variant.layer);
       of_variant = With(std::move(of_variant), "bucket", std::to_string(variant.bucket));

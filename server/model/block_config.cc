@@ -87,7 +87,7 @@ absl::Status CheckBuckets(const std::vector<int64_t>& buckets, int64_t max_rows)
   return absl::OkStatus();
 }
 
-absl::Status CheckPriorities(const BatchingConfig& batching) {
+absl::Status CheckPriorities(const BatchingOptions& batching) {
   absl::Status status =
       CheckRange("batching.priority_levels", batching.priority_levels, 0, kMaxPriorityLevels);
   if (!status.ok()) return status;
@@ -96,9 +96,9 @@ absl::Status CheckPriorities(const BatchingConfig& batching) {
 }
 
 absl::Status CheckBatching(const BlockConfig& config) {
-  const BatchingConfig& batching = config.batching;
+  const BatchingOptions& batching = config.batching;
   absl::Status status =
-      CheckRange("batching.max_queue_delay_us", batching.max_queue_delay_us, 0, kMaxDelayUs);
+      CheckRange("batching.max_queue_delay_us", batching.max_queue_delay.count(), 0, kMaxDelayUs);
   if (status.ok()) {
     status = CheckRange("batching.max_queued_rows", batching.max_queued_rows, batching.max_rows,
                         kMaxCount);
@@ -108,7 +108,8 @@ absl::Status CheckBatching(const BlockConfig& config) {
                         config.input.row_bytes(), kMaxQueuedBytes);
   }
   if (status.ok()) {
-    status = CheckRange("batching.queue_timeout_us", batching.queue_timeout_us, 0, kMaxTimeoutUs);
+    status =
+        CheckRange("batching.queue_timeout_us", batching.queue_timeout.count(), 0, kMaxTimeoutUs);
   }
   if (status.ok()) status = CheckPriorities(batching);
   if (status.ok()) status = CheckBuckets(batching.buckets, batching.max_rows);

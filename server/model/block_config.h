@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "kernels/spec/datatype.h"
 #include "kernels/spec/epilogue.h"
+#include "server/vocabulary/batching_options.h"
 
 namespace mlpserve {
 
@@ -23,18 +24,6 @@ struct TensorConfig {
   int64_t features = 0;
 
   int64_t row_bytes() const { return features * static_cast<int64_t>(ByteSize(datatype)); }
-};
-
-struct BatchingConfig {
-  int64_t max_rows = 4096;                      // rows of a batch at most
-  int64_t max_queue_delay_us = 0;               // wait for more rows while a device is idle
-  int64_t max_queued_rows = 65536;              // over it: RESOURCE_EXHAUSTED
-  int64_t max_queued_bytes = int64_t{1} << 30;  // of input rows; likewise
-  int64_t queue_timeout_us = 0;                 // over it: DEADLINE_EXCEEDED; 0: none
-  int priority_levels = 0;                      // 1 is highest; 0: all requests alike
-  int default_priority = 0;      // of a request without one; 0 if there are no levels
-  bool batch_invariant = false;  // a row's bits do not depend on its batch
-  std::vector<int64_t> buckets;  // ascending, ends with max_rows; empty: chosen
 };
 
 // Which of the version folders are loaded.
@@ -67,7 +56,7 @@ struct BlockConfig {
   TensorConfig output;
   ComputeType compute = ComputeType::kFp32;
   std::vector<LayerConfig> layers;
-  BatchingConfig batching;
+  BatchingOptions batching;
   VersionPolicy version_policy;
 };
 

@@ -105,9 +105,9 @@ int Narrow(int64_t value) {
   return static_cast<int>(std::clamp<int64_t>(value, -1, std::numeric_limits<int>::max()));
 }
 
-void ReadBatching(const schema::Batching& source, int64_t row_bytes, BatchingConfig& batching) {
+void ReadBatching(const schema::Batching& source, int64_t row_bytes, BatchingOptions& batching) {
   if (source.has_max_rows()) batching.max_rows = source.max_rows();
-  if (source.has_max_queue_delay_us()) batching.max_queue_delay_us = source.max_queue_delay_us();
+  batching.max_queue_delay = std::chrono::microseconds(source.max_queue_delay_us());
   if (source.has_max_queued_rows()) batching.max_queued_rows = source.max_queued_rows();
   if (source.has_max_queued_bytes()) {
     batching.max_queued_bytes = source.max_queued_bytes();
@@ -116,7 +116,7 @@ void ReadBatching(const schema::Batching& source, int64_t row_bytes, BatchingCon
                                              std::max<int64_t>(batching.max_queued_rows, 1));
     batching.max_queued_bytes = rows * row_bytes;
   }
-  batching.queue_timeout_us = source.queue_timeout_us();
+  batching.queue_timeout = std::chrono::microseconds(source.queue_timeout_us());
   batching.priority_levels = Narrow(source.priority_levels());
   batching.default_priority =
       source.default_priority() == 0 ? batching.priority_levels : Narrow(source.default_priority());
@@ -161,6 +161,7 @@ absl::StatusOr<BlockConfig> ParseModelJson(std::string_view json, const std::str
   if (!status.ok()) return status;
   const bool sized = config.input.features > 0 && config.input.features < (int64_t{1} << 32);
   ReadBatching(model->batching(), sized ? config.input.row_bytes() : 0, config.batching);
+  config.batching.one_request_per_batch = UsesBatchStatistics(config);
   status = Validate(config);
   if (!status.ok()) return status;
   return config;

@@ -80,8 +80,10 @@ void InferCall::OnAccepted(bool ok) {
 
 absl::Status InferCall::Prepare() {
   received_bytes_ = static_cast<int64_t>(received_.Length());
-  if (!calls_.needs().state.accepts_requests()) {
-    return absl::UnavailableError("the server is shutting down");
+  const ServingState& state = calls_.needs().state;
+  if (!state.accepts_requests()) {
+    return absl::UnavailableError(state.phase() == Phase::kLost ? "a device is lost"
+                                                                : "the server is shutting down");
   }
   ReadSlices(received_, &slices_, &pieces_);
   if (absl::Status status = ParseInferMessage(pieces_, &message_); !status.ok()) return status;

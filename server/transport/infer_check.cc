@@ -60,7 +60,7 @@ absl::Status CheckInputTensor(const InferMessage& message, const BlockConfig& bl
 }
 
 absl::Status CheckRows(const InferTensor& input, const BlockConfig& block) {
-  const BatchingConfig& batching = block.batching;
+  const BatchingOptions& batching = block.batching;
   if (input.rank != 2 || input.shape[1] != block.input.features || input.shape[0] < 1) {
     return Wrong(block, "input \"", block.input.name, "\": expected shape [rows, ",
                  block.input.features, "] with 1 row or more, found ", ShapeOf(input));

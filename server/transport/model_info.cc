@@ -50,16 +50,16 @@ void FillVersionPolicy(const VersionPolicy& policy, inference::ModelVersionPolic
   }
 }
 
-void FillBatching(const BatchingConfig& batching, inference::ModelDynamicBatching* proto) {
+void FillBatching(const BatchingOptions& batching, inference::ModelDynamicBatching* proto) {
   for (const int64_t bucket : batching.buckets) {
     proto->add_preferred_batch_size(static_cast<int32_t>(bucket));
   }
-  proto->set_max_queue_delay_microseconds(static_cast<uint64_t>(batching.max_queue_delay_us));
+  proto->set_max_queue_delay_microseconds(static_cast<uint64_t>(batching.max_queue_delay.count()));
   proto->set_priority_levels(static_cast<uint64_t>(batching.priority_levels));
   proto->set_default_priority_level(static_cast<uint64_t>(batching.default_priority));
   inference::ModelQueuePolicy* queue = proto->mutable_default_queue_policy();
   queue->set_timeout_action(inference::ModelQueuePolicy::REJECT);
-  queue->set_default_timeout_microseconds(static_cast<uint64_t>(batching.queue_timeout_us));
+  queue->set_default_timeout_microseconds(static_cast<uint64_t>(batching.queue_timeout.count()));
   queue->set_allow_timeout_override(true);
 }
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
-#include <future>
+#include <thread>
 
 #include "kernels/spec/rounding.h"
 #include "tests/kernels/reference/random_block.h"
@@ -15,44 +15,76 @@ std::string BackendName(const testing::TestParamInfo<ConformanceBackend>& info) 
   return info.param.name;
 }
 
+void BatchResult::OnInputRead(const BatchRun& /*run*/) {
+  EXPECT_EQ(reads_.fetch_add(1), 0) << "input was read twice";
+}
+
+void BatchResult::OnDone(const BatchRun& /*run*/, const absl::Status& status,
+                         const BatchTiming& timing) {
+  EXPECT_LE(timing.started, timing.infer_started);
+  EXPECT_LE(timing.infer_started, timing.infer_ended);
+  EXPECT_LE(timing.infer_ended, timing.done);
+  ended_.set_value(status);
+}
+
+void BatchResult::OnLost(const BatchRun& /*run*/, const absl::Status& reason) {
+  ended_.set_value(reason);
+}
+
 std::vector<float> BackendConformance::Run(const BlockSpec& block, const std::vector<float>& x,
                                            int64_t rows) {
-  const absl::Status valid = Validate(block);
-  if (!valid.ok()) {
-    ADD_FAILURE() << valid << "\n" << Describe(block);
-    return {};
+  const std::unique_ptr<LoadedBlock> loaded = Load(block, rows + 3);
+  if (loaded == nullptr) return {};
+  return RunLoaded(*loaded, block, x, rows);
+}
+
+std::unique_ptr<LoadedBlock> BackendConformance::Load(const BlockSpec& block, int64_t max_rows) {
+  absl::Status status = Validate(block);
+  if (status.ok()) {
+    BatchingOptions options{.max_rows = max_rows};
+    options.one_request_per_batch = UsesBatchStatistics(block);
+    const absl::StatusOr<Placement> placement = backend_->Prepare(block, options);
+    status = placement.status();
+    if (placement.ok()) {
+      auto loaded = backend_->Load(block, *placement, {});
+      if (loaded.ok()) return *std::move(loaded);
+      status = loaded.status();
+    }
   }
-  const LoadOptions options{.max_rows = rows + 3, .slots = 2, .outputs = 2};
-  absl::StatusOr<std::unique_ptr<LoadedBlock>> loaded = backend_->Load(block, options);
-  if (!loaded.ok()) {
-    ADD_FAILURE() << loaded.status() << "\n" << Describe(block);
-    return {};
-  }
-  return RunLoaded(**loaded, block, options, x, rows);
+  ADD_FAILURE() << status << "\n" << Describe(block);
+  return nullptr;
 }
 
 std::vector<float> BackendConformance::RunLoaded(LoadedBlock& loaded, const BlockSpec& block,
-                                                 const LoadOptions& options,
                                                  const std::vector<float>& x, int64_t rows) {
-  const BatchRun run{.slot = options.slots - 1,
-                     .output = options.outputs - 1,
-                     .lane = loaded.lanes() - 1,
+  const Placement& placement = loaded.placement();
+  const BatchRun run{.slot = placement.slots - 1,
+                     .output = placement.outputs - 1,
+                     .lane = placement.lanes - 1,
                      .rows = rows};
+  while (loaded.ready_rows() < rows) {
+    loaded.Grow();
+    std::this_thread::yield();
+  }
+  FillSlot(loaded, block, run, x);
+  BatchResult result;
+  loaded.Run(run, result);
+  const absl::Status status = result.Wait();
+  EXPECT_TRUE(status.ok()) << status;
+  return ReadOutput(loaded, block, run);
+}
+
+void FillSlot(LoadedBlock& loaded, const BlockSpec& block, const BatchRun& run,
+              const std::vector<float>& x) {
   const std::span<std::byte> input = loaded.input(run.slot);
   std::ranges::fill(input, std::byte{0xff});  // NaN in every format
   for (size_t i = 0; i < x.size(); ++i) {
     WriteElement(block.input_type, x[i], &input[i * ByteSize(block.input_type)]);
   }
-  std::promise<absl::Status> done;
-  loaded.Run(run, [&done](const absl::Status& status, const BatchTiming& timing) {
-    EXPECT_LE(timing.started, timing.infer_started);
-    EXPECT_LE(timing.infer_started, timing.infer_ended);
-    EXPECT_LE(timing.infer_ended, timing.done);
-    done.set_value(status);
-  });
-  const absl::Status status = done.get_future().get();
-  EXPECT_TRUE(status.ok()) << status;
+}
 
+std::vector<float> ReadOutput(LoadedBlock& loaded, const BlockSpec& block, const BatchRun& run) {
+  const int64_t rows = run.rows;
   const std::span<const std::byte> output = loaded.output(run.output);
   std::vector<float> y(static_cast<size_t>(rows * block.output_features()));
   for (size_t i = 0; i < y.size(); ++i) {

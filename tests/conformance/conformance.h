@@ -8,7 +8,9 @@
 // compute and wire are FP32, the 2-norm of the error against that of the block in plain FP32.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <ostream>
 #include <string>
@@ -43,8 +45,9 @@ class BackendConformance : public testing::TestWithParam<ConformanceBackend> {
   std::vector<float> Run(const BlockSpec& block, const std::vector<float>& x, int64_t rows);
   // The same on a block that is loaded already, with the last of its slots and outputs.
   static std::vector<float> RunLoaded(LoadedBlock& loaded, const BlockSpec& block,
-                                      const LoadOptions& options, const std::vector<float>& x,
-                                      int64_t rows);
+                                      const std::vector<float>& x, int64_t rows);
+  // Prepares and loads; null, and a failure, where it cannot.
+  std::unique_ptr<LoadedBlock> Load(const BlockSpec& block, int64_t max_rows);
 
   // Runs the batch and compares. `what` is printed where it fails.
   void ExpectMatchesOracle(const BlockSpec& block, const std::vector<float>& x, int64_t rows,
@@ -54,6 +57,25 @@ class BackendConformance : public testing::TestWithParam<ConformanceBackend> {
                                  const std::string& what);
 
   std::unique_ptr<Backend> backend_;
+};
+
+// Rows of a slot, in the block's format; the rest of it is NaN.
+void FillSlot(LoadedBlock& loaded, const BlockSpec& block, const BatchRun& run,
+              const std::vector<float>& x);
+std::vector<float> ReadOutput(LoadedBlock& loaded, const BlockSpec& block, const BatchRun& run);
+
+// Waits for one batch.
+class BatchResult final : public BatchEvents {
+ public:
+  void OnInputRead(const BatchRun& run) override;
+  void OnDone(const BatchRun& run, const absl::Status& status, const BatchTiming& timing) override;
+  void OnLost(const BatchRun& run, const absl::Status& reason) override;
+
+  absl::Status Wait() { return ended_.get_future().get(); }
+
+ private:
+  std::atomic<int> reads_{0};
+  std::promise<absl::Status> ended_;
 };
 
 inline constexpr ComputeType kComputeTypes[] = {ComputeType::kFp32, ComputeType::kTf32,

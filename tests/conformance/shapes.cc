@@ -79,15 +79,15 @@ TEST_P(BackendConformance, WideLayersMatchTheOracle) {
 TEST_P(BackendConformance, ASmallBatchAfterALargeOneSeesNothingOfIt) {
   std::mt19937_64 random(5);
   BlockSpec block = RandomBlock({.features = {20, 50, 20}}, 5);
-  const LoadOptions options{.max_rows = 200, .slots = 3, .outputs = 4};
-  absl::StatusOr<std::unique_ptr<LoadedBlock>> loaded = backend_->Load(block, options);
-  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  constexpr int64_t kMaxRows = 200;
+  const std::unique_ptr<LoadedBlock> loaded = Load(block, kMaxRows);
+  ASSERT_NE(loaded, nullptr);
   for (int64_t rows : {200, 1, 199, 2, 50}) {
     const std::vector<float> x = RandomRows(rows, 20, block.input_type, random);
-    const std::vector<float> y = RunLoaded(**loaded, block, options, x, rows);
+    const std::vector<float> y = RunLoaded(*loaded, block, x, rows);
     ExpectWithinBounds(block, EvaluateOracle(block, x, rows), x, y, "in turn");
-    EXPECT_GE((*loaded)->Bucket(rows), rows);
-    EXPECT_LE((*loaded)->Bucket(rows), options.max_rows);
+    EXPECT_GE(loaded->Bucket(rows), rows);
+    EXPECT_LE(loaded->Bucket(rows), kMaxRows);
   }
 }
 
@@ -98,15 +98,14 @@ TEST_P(BackendConformance, BatchInvariantRowsHaveTheSameBitsInEveryBatch) {
     block.compute = compute;
     block.batch_invariant = true;
     const int64_t total = 150;
-    const LoadOptions options{.max_rows = total, .slots = 1, .outputs = 1};
-    absl::StatusOr<std::unique_ptr<LoadedBlock>> loaded = backend_->Load(block, options);
-    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    const std::unique_ptr<LoadedBlock> loaded = Load(block, total);
+    ASSERT_NE(loaded, nullptr);
     const std::vector<float> x = RandomRows(total, 65, DataType::kFp32, random);
-    const std::vector<float> whole = RunLoaded(**loaded, block, options, x, total);
+    const std::vector<float> whole = RunLoaded(*loaded, block, x, total);
     for (int64_t rows : {1, 2, 3, 5, 6, 7, 16, 48, 49, 64, 97}) {
       const int64_t first = total - rows;
       const std::vector<float> part(x.begin() + first * 65, x.end());
-      const std::vector<float> y = RunLoaded(**loaded, block, options, part, rows);
+      const std::vector<float> y = RunLoaded(*loaded, block, part, rows);
       for (size_t i = 0; i < y.size(); ++i) {
         ASSERT_EQ(std::bit_cast<uint32_t>(y[i]),
                   std::bit_cast<uint32_t>(whole[static_cast<size_t>(first * 130) + i]))

@@ -106,16 +106,15 @@ TEST_P(BackendConformance, GoodRowsAfterRowsOfNanAreGood) {
     BlockSpec block{.name = "after_nan"};
     block.layers = {RandomLayer(kFeatures, 72, true, random), RandomLayer(72, 40, true, random)};
     if (takes_statistics) block.layers[0].epilogue.ops = {{BatchNorm{}}};
-    const LoadOptions options{.max_rows = kMostRows, .slots = 2, .outputs = 2};
     for (const ComputeType compute : kComputeTypes) {
       block.compute = compute;
-      const auto loaded = backend_->Load(block, options);
-      ASSERT_TRUE(loaded.ok()) << loaded.status();
+      const std::unique_ptr<LoadedBlock> loaded = Load(block, kMostRows);
+      ASSERT_NE(loaded, nullptr);
       for (const int64_t rows : {2, 9, 40, 100}) {
         const std::vector<float> nan(static_cast<size_t>(rows * kFeatures), kNan);
-        (void)RunLoaded(**loaded, block, options, nan, rows);
+        (void)RunLoaded(*loaded, block, nan, rows);
         const std::vector<float> x = RandomRows(rows, kFeatures, DataType::kFp32, random);
-        const std::vector<float> y = RunLoaded(**loaded, block, options, x, rows);
+        const std::vector<float> y = RunLoaded(*loaded, block, x, rows);
         ExpectWithinBounds(block, EvaluateOracle(block, x, rows), x, y, "after NaN");
       }
     }

@@ -44,7 +44,9 @@ TEST_P(BackendConformance, AWeightThatCannotBeReadFailsTheLoad) {
                    .weight = Tensor(DataType::kBf16, 300 * 70, std::make_shared<LostFile>())}};
   for (const ComputeType compute : kComputeTypes) {
     block.compute = compute;
-    const auto loaded = backend_->Load(block, {.max_rows = 1, .slots = 1, .outputs = 1});
+    const auto placement = backend_->Prepare(block, {.max_rows = 1});
+    ASSERT_TRUE(placement.ok()) << placement.status();
+    const auto loaded = backend_->Load(block, *placement, {});
     EXPECT_EQ(loaded.status(), absl::UnavailableError("the file became shorter"));
   }
 }

@@ -38,8 +38,8 @@ OWN = {
     "server/text": [],
     "server/safetensors": ["server/text/", "kernels/spec/", "kernels/status/"],
     "server/model": [
-        "server/safetensors/", "server/text/", "kernels/spec/", "kernels/status/",
-        "proto/mlp_model",
+        "server/safetensors/", "server/text/", "server/vocabulary/", "kernels/spec/",
+        "kernels/status/", "proto/mlp_model",
     ],
     "server/metrics": ["server/sync/", "server/vocabulary/"],
     "server/catalog": [

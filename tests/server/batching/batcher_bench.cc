@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "server/batching/batcher.h"
@@ -31,22 +32,41 @@ class Request final : public InferRequest {
   std::span<const std::byte> span_;
 };
 
+// Ends each batch at once, or keeps them all.
+struct Runner final : BatchRunner {
+  explicit Runner(bool keeps_batches) : keeps(keeps_batches) {}
+  void Run(const BatchRun& run, BatchEvents& events) override {
+    if (keeps) {
+      running.emplace_back(run, &events);
+    } else {
+      events.OnDone(run, absl::OkStatus(), {});
+    }
+  }
+  int64_t ready_rows() const override { return kMaxRows; }
+  void Grow() override {}
+
+  const bool keeps;
+  std::vector<std::pair<BatchRun, BatchEvents*>> running;
+};
+
 struct Bench {
-  explicit Bench(RunBatch run = [](const BatchRun&, const BatchDone& done) {
-    done(absl::OkStatus(), {});
-  }) {
+  explicit Bench(bool keeps_batches = false) : runner(keeps_batches) {
     BatchBuffers buffers = {.slots = {},
                             .outputs = {},
                             .input_row_bytes = kRowBytes,
                             .output_row_bytes = kRowBytes,
-                            .lanes = 1};
+                            .lanes = 1,
+                            .runs_inline = !runner.keeps};
     for (auto& slot : slots) buffers.slots.emplace_back(slot);
     for (auto& output : outputs) buffers.outputs.emplace_back(output);
-    batcher = *Batcher::Create({.max_rows = kMaxRows}, std::move(buffers), std::move(run), nullptr);
+    batcher =
+        *Batcher::Create({.max_rows = kMaxRows}, std::move(buffers), runner, threads, nullptr);
   }
 
   std::vector<std::vector<std::byte>> slots{3, std::vector<std::byte>(kMaxRows* kRowBytes)};
   std::vector<std::vector<std::byte>> outputs{6, std::vector<std::byte>(kMaxRows* kRowBytes)};
+  Runner runner;
+  BatchThreads threads{{.runners = 2}};
   std::unique_ptr<Batcher> batcher;
 };
 
@@ -72,17 +92,16 @@ BENCHMARK(BM_UncontendedWithDeadline);
 // An asynchronous backend with one lane: while a batch of one row runs, `count` requests of one row
 // fill slots and wait beyond them; then all run. Per request, on one thread.
 void BM_Batched(benchmark::State& state) {
-  std::vector<BatchDone> running;
-  Bench bench([&](const BatchRun&, const BatchDone& done) { running.push_back(done); });
+  Bench bench(/*keeps_batches=*/true);
   const int64_t count = state.range(0);
   std::vector<std::unique_ptr<Request>> requests;
   for (int64_t i = 0; i <= count; ++i) requests.push_back(std::make_unique<Request>(1));
   for (auto _ : state) {
     for (const auto& request : requests) bench.batcher->Submit(*request);
-    while (!running.empty()) {
-      const BatchDone done = std::move(running.back());
-      running.pop_back();
-      done(absl::OkStatus(), {});
+    while (!bench.runner.running.empty()) {
+      const auto [run, events] = bench.runner.running.back();
+      bench.runner.running.pop_back();
+      events->OnDone(run, absl::OkStatus(), {});
     }
   }
   state.SetItemsProcessed(state.iterations() * (count + 1));

@@ -74,9 +74,9 @@ void Produce(Batcher& batcher, Tally& tally, unsigned seed) {
   }
 }
 
-void Stress(FakeBackend::Options fake, BatchingOptions options, Served::Shape shape) {
+void Stress(const FakeBackend::Options& fake, const BatchingOptions& options) {
   Tally tally;
-  Served served(fake, options, shape);
+  Served served(fake, options);
   std::atomic<bool> stop{false};
   std::thread scraper([&] {
     for (bool fail = false; !stop; fail = !fail) {
@@ -119,31 +119,50 @@ BatchingOptions StressOptions() {
 }
 
 TEST(BatcherStressTest, AnInlineBackendWithOneLane) {
-  Stress({.mode = FakeMode::kInline, .lanes = 1, .run_time = microseconds(20)}, StressOptions(),
-         {.slots = 3, .outputs = 4});
+  Stress({.mode = FakeMode::kInline, .run_time = microseconds(20)}, StressOptions());
 }
 
 TEST(BatcherStressTest, AnInlineBackendWithTwoLanesAndAQueueDelay) {
   BatchingOptions options = StressOptions();
   options.max_queue_delay = microseconds(100);
-  Stress({.mode = FakeMode::kInline, .lanes = 2, .run_time = microseconds(20)}, options,
-         {.slots = 3, .outputs = 3});
+  Stress({.mode = FakeMode::kInline, .lanes = 2, .outputs = 3, .run_time = microseconds(20)},
+         options);
 }
 
 TEST(BatcherStressTest, AnAsynchronousBackendWithThreeLanes) {
-  Stress({.mode = FakeMode::kThreads, .lanes = 3, .run_time = microseconds(50)}, StressOptions(),
-         {.slots = 5, .outputs = 6});
+  Stress({.mode = FakeMode::kThreads,
+          .lanes = 3,
+          .slots = 5,
+          .outputs = 6,
+          .run_time = microseconds(50)},
+         StressOptions());
+}
+
+TEST(BatcherStressTest, AnAsynchronousBackendThatFreesSlotsEarlyAndGrows) {
+  Stress({.mode = FakeMode::kThreads,
+          .lanes = 2,
+          .slots = 2,
+          .outputs = 4,
+          .run_time = microseconds(50),
+          .reads_early = true,
+          .first_rows = 2},
+         StressOptions());
+}
+
+TEST(BatcherStressTest, AnInlineBackendThatFreesSlotsEarly) {
+  Stress({.mode = FakeMode::kInline, .run_time = microseconds(20), .reads_early = true},
+         StressOptions());
 }
 
 TEST(BatcherStressTest, AnAsynchronousBackendWithOneSlot) {
-  Stress({.mode = FakeMode::kThreads, .lanes = 1}, StressOptions(), {.slots = 1, .outputs = 1});
+  Stress({.mode = FakeMode::kThreads, .slots = 1, .outputs = 1}, StressOptions());
 }
 
 TEST(BatcherStressTest, BatchStatisticsRequestsAlone) {
   BatchingOptions options = StressOptions();
   options.max_rows = 60;
   options.one_request_per_batch = true;
-  Stress({.mode = FakeMode::kThreads, .lanes = 2}, options, {.slots = 4, .outputs = 4});
+  Stress({.mode = FakeMode::kThreads, .lanes = 2, .slots = 4}, options);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <map>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -38,8 +39,9 @@ class RandomWalk {
         return CopyDone();
       case 8:
       case 9:
-      case 10:
         return Dispatch();
+      case 10:
+        return InputRead();
       case 11:
         return BatchDone();
       case 12:
@@ -48,6 +50,7 @@ class RandomWalk {
       case 14:
         return Released();
       default:
+        Grow();
         return Tick();
     }
   }
@@ -85,6 +88,7 @@ class RandomWalk {
   std::map<Eviction, int64_t> evicted_;
   int64_t copied_out_ = 0;
   int64_t split_ = 0;
+  int64_t read_early_ = 0;
 
  private:
   struct Book {
@@ -100,9 +104,9 @@ class RandomWalk {
 
   void Submit() {
     BatchPolicy::Ask ask;
-    ask.rows = Below(4) == 0 ? Below(static_cast<int>(options_.max_queued_rows) + 3) - 1
-                             : 1 + Below(static_cast<int>(options_.max_rows));
-    ask.priority = Below(options_.priority_levels + 2) - (Below(50) == 0 ? 1 : 0);
+    ask.rows = Below(4) == 0 ? Below(static_cast<int>(options_.batching.max_queued_rows) + 3) - 1
+                             : 1 + Below(static_cast<int>(options_.batching.max_rows));
+    ask.priority = Below(options_.batching.priority_levels + 2) - (Below(50) == 0 ? 1 : 0);
     if (Below(4) == 0) ask.deadline = now_ + microseconds(Below(200) - 5);
     if (Below(4) == 0) ask.queue_timeout = microseconds(1 + Below(200));
     BatchPolicy::Actions actions;
@@ -147,9 +151,33 @@ class RandomWalk {
     ASSERT_EQ(run.has_value(), can);
     if (!run) return;
     ASSERT_GE(run->rows, 1);
-    ASSERT_LE(run->rows, options_.max_rows);
+    ASSERT_LE(run->rows, options_.batching.max_rows);
     lanes_.push_back(run->lane);
+    unread_.insert(run->lane);
     ++events_;
+  }
+
+  // A lane that is told so keeps its batch.
+  void InputRead() {
+    if (lanes_.empty()) return;
+    const int lane = lanes_[static_cast<size_t>(Below(static_cast<int>(lanes_.size())))];
+    if (Below(2) == 0 || !unread_.contains(lane)) return;
+    unread_.erase(lane);
+    const int in_use = policy_.slots_in_use();
+    BatchPolicy::Actions actions;
+    ++events_;
+    policy_.InputRead(told_ = now_, lane, actions);
+    ASSERT_GE(policy_.slots_in_use(), in_use - 1);
+    ++read_early_;
+    Complete(actions);
+    Copies(actions);
+  }
+
+  void Grow() {
+    if (Below(64) != 0) return;
+    ++events_;
+    policy_.SetSlotRows(policy_.slot_rows() + 1);
+    ASSERT_LE(policy_.slot_rows(), options_.batching.max_rows);
   }
 
   void BatchDone() {
@@ -157,6 +185,7 @@ class RandomWalk {
     const auto at = lanes_.begin() + Below(static_cast<int>(lanes_.size()));
     const int lane = *at;
     lanes_.erase(at);
+    unread_.erase(lane);
     BatchPolicy::Actions actions;
     ++events_;
     const auto ended = policy_.BatchDone(told_ = now_, lane, actions);
@@ -248,6 +277,7 @@ class RandomWalk {
   std::map<Ticket, Book> alive_;
   std::vector<std::vector<BatchPolicy::Copy>> copies_;
   std::vector<int> lanes_;
+  std::set<int> unread_;  // of them
   std::vector<Batch> ended_;
   std::vector<int> lent_;
 };
@@ -258,13 +288,14 @@ BatchPolicy::Options RandomOptions(std::mt19937& random) {
   options.lanes = 1 + below(3);
   options.slots = 1 + below(5);
   options.outputs = options.lanes + below(4);
-  options.max_rows = 2 + below(7);
-  options.max_queued_rows = options.max_rows + below(40);
-  options.max_queue_delay = microseconds(below(2) * below(60));
-  options.queue_timeout = microseconds(below(2) * below(300));
-  options.priority_levels = below(5);
-  options.default_priority = below(options.priority_levels + 1);
-  options.one_request_per_batch = below(4) == 0;
+  options.batching.max_rows = 2 + below(7);
+  options.batching.max_queued_rows = options.batching.max_rows + below(40);
+  options.batching.max_queue_delay = microseconds(below(2) * below(60));
+  options.batching.queue_timeout = microseconds(below(2) * below(300));
+  options.batching.priority_levels = below(5);
+  options.batching.default_priority = below(options.batching.priority_levels + 1);
+  options.batching.one_request_per_batch = below(4) == 0;
+  if (!options.batching.one_request_per_batch && below(2) == 0) options.slot_rows = 1 + below(2);
   return options;
 }
 
@@ -273,7 +304,7 @@ TEST(BatchPolicyRandomTest, AMillionEventsBreakNoInvariantAndLoseNoRow) {
   constexpr int kSteps = 10'000;  // some find nothing to do
   const char* given = std::getenv("MLPSERVE_TEST_SEED");
   const unsigned seed = given != nullptr ? static_cast<unsigned>(std::atoi(given)) : 20260u;
-  int64_t events = 0, served = 0, split = 0, copied_out = 0;
+  int64_t events = 0, served = 0, split = 0, copied_out = 0, read_early = 0;
   std::map<absl::StatusCode, int64_t> refused;
   std::map<Eviction, int64_t> evicted;
   for (unsigned walk = 0; walk < kWalks; ++walk) {
@@ -291,6 +322,7 @@ TEST(BatchPolicyRandomTest, AMillionEventsBreakNoInvariantAndLoseNoRow) {
     served += policy.served_;
     split += policy.split_;
     copied_out += policy.copied_out_;
+    read_early += policy.read_early_;
     for (const auto& [code, count] : policy.refused_) refused[code] += count;
     for (const auto& [reason, count] : policy.evicted_) evicted[reason] += count;
   }
@@ -299,6 +331,7 @@ TEST(BatchPolicyRandomTest, AMillionEventsBreakNoInvariantAndLoseNoRow) {
   EXPECT_GT(served, 10'000);
   EXPECT_GT(split, 1'000);
   EXPECT_GT(copied_out, 1'000);
+  EXPECT_GT(read_early, 10'000);
   EXPECT_GT(refused[absl::StatusCode::kResourceExhausted], 1'000);
   EXPECT_GT(refused[absl::StatusCode::kInvalidArgument], 1'000);
   EXPECT_GT(refused[absl::StatusCode::kDeadlineExceeded], 100);

@@ -62,6 +62,11 @@ class Driver {
     const auto run = policy.Dispatch();
     return run ? run->rows : 0;
   }
+  void Read(int64_t us, int lane = 0) {
+    BatchPolicy::Actions actions;
+    policy.InputRead(At(us), lane, actions);
+    Take(us, actions);
+  }
   // Ends the lane's batch; what is lent is returned at once unless `hold_outputs`.
   bool End(int64_t us, int lane = 0, const absl::Status& status = absl::OkStatus()) {
     BatchPolicy::Actions actions;
@@ -119,7 +124,7 @@ class Driver {
 
 // One lane and three slots of 4 rows.
 BatchPolicy::Options Small() {
-  return {.slots = 3, .lanes = 1, .outputs = 4, .max_rows = 4, .max_queued_rows = 16};
+  return {.slots = 3, .lanes = 1, .outputs = 4, .batching = {.max_rows = 4, .max_queued_rows = 16}};
 }
 
 TEST(BatchPolicyTest, AnIdleLaneTakesTheOpenSlotAtOnce) {
@@ -227,11 +232,76 @@ TEST(BatchPolicyTest, TwoLanesRunTwoBatchesAtATime) {
   EXPECT_EQ(driver.Run(), 0);
 }
 
+// --- slots that are free before their batch ends ---
+
+TEST(BatchPolicyTest, ASlotWhoseInputWasReadTakesRowsThatWaitWhileItsBatchRuns) {
+  Driver driver(Small());
+  driver.Admit(0, 12);
+  driver.Admit(1, 5);
+  EXPECT_EQ(driver.Run(), 4);
+  driver.Read(2);
+  EXPECT_EQ(driver.policy.queued_rows(), 1);
+  EXPECT_EQ(driver.policy.slots_in_use(), 3);
+  EXPECT_EQ(driver.Run(), 0);  // the lane is busy
+  driver.End(3);
+  EXPECT_EQ(driver.policy.queued_rows(), 1);  // the batch had no slot to give back
+  EXPECT_THAT(driver.Finish(4), ElementsAre(4, 4, 4, 1));
+}
+
+TEST(BatchPolicyTest, OneSlotServesTwoLanesIfItsInputIsRead) {
+  BatchPolicy::Options options = Small();
+  options.slots = 1;
+  options.lanes = 2;
+  Driver driver(options);
+  driver.Admit(0, 4);
+  driver.Admit(0, 4);
+  const auto first = driver.Dispatch();
+  ASSERT_TRUE(first);
+  EXPECT_FALSE(driver.Dispatch());
+  driver.Read(1, first->lane);
+  const auto second = driver.Dispatch();
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->slot, first->slot);
+  EXPECT_NE(second->output, first->output);
+  driver.End(2, second->lane);
+  driver.End(3, first->lane);
+  EXPECT_TRUE(driver.policy.Idle());
+}
+
+TEST(BatchPolicyTest, RowsThatExpireWhenASlotBecomesFreeAreNotCopied) {
+  Driver driver(Small());
+  driver.Admit(0, 12);
+  ASSERT_TRUE(driver.Submit(1, {.rows = 2, .deadline = At(50)}).ok());
+  EXPECT_EQ(driver.Run(), 4);
+  driver.Read(50);
+  EXPECT_EQ(driver.policy.queued_rows(), 0);
+  EXPECT_EQ(driver.policy.slots_in_use(), 2);
+}
+
+// --- slots that grow ---
+
+TEST(BatchPolicyTest, BatchesAreAsLargeAsSlotsAreAtTheTime) {
+  BatchPolicy::Options options = Small();
+  options.slot_rows = 2;
+  Driver driver(options);
+  driver.Admit(0, 7);
+  EXPECT_EQ(driver.policy.queued_rows(), 1);
+  EXPECT_EQ(driver.Run(), 2);
+  driver.policy.SetSlotRows(3);
+  driver.Admit(1, 5);
+  driver.End(2);
+  EXPECT_THAT(driver.Finish(3), ElementsAre(2, 2, 3, 3));
+  driver.policy.SetSlotRows(1);  // they never shrink
+  EXPECT_EQ(driver.policy.slot_rows(), 3);
+  driver.policy.SetSlotRows(5);
+  EXPECT_EQ(driver.policy.slot_rows(), 4);
+}
+
 // --- queue delay ---
 
 TEST(BatchPolicyTest, WithAQueueDelayAnIdleLaneWaitsForMoreRowsUntilItIsOver) {
   BatchPolicy::Options options = Small();
-  options.max_queue_delay = microseconds(100);
+  options.batching.max_queue_delay = microseconds(100);
   Driver driver(options);
   driver.Admit(0, 1);
   EXPECT_EQ(driver.Run(), 0);
@@ -247,7 +317,7 @@ TEST(BatchPolicyTest, WithAQueueDelayAnIdleLaneWaitsForMoreRowsUntilItIsOver) {
 
 TEST(BatchPolicyTest, AFullSlotDoesNotWaitForTheQueueDelay) {
   BatchPolicy::Options options = Small();
-  options.max_queue_delay = microseconds(100);
+  options.batching.max_queue_delay = microseconds(100);
   Driver driver(options);
   driver.Admit(0, 3);
   driver.Admit(1, 1);
@@ -256,7 +326,7 @@ TEST(BatchPolicyTest, AFullSlotDoesNotWaitForTheQueueDelay) {
 
 TEST(BatchPolicyTest, RowsThatGrewOldWhileTheLaneWasBusyDoNotWaitAgain) {
   BatchPolicy::Options options = Small();
-  options.max_queue_delay = microseconds(100);
+  options.batching.max_queue_delay = microseconds(100);
   Driver driver(options);
   driver.Admit(0, 4);
   EXPECT_EQ(driver.Run(), 4);
@@ -268,7 +338,7 @@ TEST(BatchPolicyTest, RowsThatGrewOldWhileTheLaneWasBusyDoNotWaitAgain) {
 
 TEST(BatchPolicyTest, ALaneThatBecomesIdleEarlyWaitsForTheRestOfTheDelay) {
   BatchPolicy::Options options = Small();
-  options.max_queue_delay = microseconds(100);
+  options.batching.max_queue_delay = microseconds(100);
   Driver driver(options);
   driver.Admit(0, 4);
   EXPECT_EQ(driver.Run(), 4);
@@ -332,7 +402,7 @@ TEST(BatchPolicyTest, NoRowsAreInvalid) {
 
 TEST(BatchPolicyTest, AHigherLevelIsServedFirstAndOneLevelInOrder) {
   BatchPolicy::Options options = Small();
-  options.priority_levels = 3;
+  options.batching.priority_levels = 3;
   Driver driver(options);
   driver.Admit(0, 12);
   const Ticket low = driver.Admit(1, 4, 3);
@@ -357,8 +427,8 @@ TEST(BatchPolicyTest, WithoutLevelsAnyPriorityIsAlike) {
 TEST(BatchPolicyTest, ARequestWithoutPriorityGetsTheDefaultLevel) {
   for (const int default_priority : {0, 1}) {
     BatchPolicy::Options options = Small();
-    options.priority_levels = 2;
-    options.default_priority = default_priority;
+    options.batching.priority_levels = 2;
+    options.batching.default_priority = default_priority;
     Driver driver(options);
     driver.Admit(0, 12);
     const Ticket middle = driver.Admit(1, 4, default_priority == 1 ? 2 : 1);
@@ -375,7 +445,7 @@ TEST(BatchPolicyTest, ARequestWithoutPriorityGetsTheDefaultLevel) {
 
 TEST(BatchPolicyTest, APriorityOutsideOfTheLevelsIsInvalid) {
   BatchPolicy::Options options = Small();
-  options.priority_levels = 3;
+  options.batching.priority_levels = 3;
   Driver driver(options);
   const absl::Status status = driver.Refusal(0, {.rows = 1, .priority = 4});
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
@@ -386,7 +456,7 @@ TEST(BatchPolicyTest, APriorityOutsideOfTheLevelsIsInvalid) {
 
 TEST(BatchPolicyTest, ALowLevelDoesNotStarveUnderASteadyStreamOfHigherOnes) {
   BatchPolicy::Options options = Small();
-  options.priority_levels = 2;
+  options.batching.priority_levels = 2;
   Driver driver(options);
   driver.Admit(0, 12, 1);
   const Ticket low = driver.Admit(1, 4, 2);
@@ -428,7 +498,7 @@ TEST(BatchPolicyTest, ADeadlineThatPassedBeforeSubmitIsRefused) {
 
 TEST(BatchPolicyTest, TheBlocksQueueTimeoutHoldsUnlessTheRequestNamesOne) {
   BatchPolicy::Options options = Small();
-  options.queue_timeout = microseconds(100);
+  options.batching.queue_timeout = microseconds(100);
   Driver driver(options);
   driver.Admit(0, 12);
   const Ticket usual = driver.Admit(0, 1);
@@ -457,7 +527,7 @@ TEST(BatchPolicyTest, AHugeTimeoutDoesNotOverflow) {
 
 TEST(BatchPolicyTest, RowsInASlotAreNotTimedOut) {
   BatchPolicy::Options options = Small();
-  options.queue_timeout = microseconds(100);
+  options.batching.queue_timeout = microseconds(100);
   Driver driver(options);
   driver.Admit(0, 4);
   driver.Admit(0, 4);
@@ -572,8 +642,8 @@ TEST(BatchPolicyTest, ASplitRequestFailsOnceAndItsWaitingRowsLeave) {
 
 BatchPolicy::Options Statistics() {
   BatchPolicy::Options options = Small();
-  options.one_request_per_batch = true;
-  options.max_queue_delay = microseconds(100);
+  options.batching.one_request_per_batch = true;
+  options.batching.max_queue_delay = microseconds(100);
   return options;
 }
 
@@ -648,21 +718,28 @@ TEST(BatchPolicyTest, OptionsOutOfRangeAreNamed) {
   EXPECT_THAT(error([](auto& o) { o.slots = 0; }), HasSubstr("slots must be 1 to 64, got 0"));
   EXPECT_THAT(error([](auto& o) { o.lanes = 65; }), HasSubstr("lanes"));
   EXPECT_THAT(error([](auto& o) { o.outputs = 0; }), HasSubstr("outputs must be 1 to 64"));
-  EXPECT_THAT(error([](auto& o) { o.max_rows = 0; }), HasSubstr("max_rows"));
-  EXPECT_THAT(error([](auto& o) { o.max_queued_rows = 0; }), HasSubstr("max_queued_rows"));
-  EXPECT_THAT(error([](auto& o) { o.max_queue_delay = microseconds(-1); }), HasSubstr("delay"));
-  EXPECT_THAT(error([](auto& o) { o.queue_timeout = microseconds(-1); }), HasSubstr("timeout"));
-  EXPECT_THAT(error([](auto& o) { o.priority_levels = -1; }), HasSubstr("priority_levels"));
-  EXPECT_THAT(error([](auto& o) { o.default_priority = 1; }), HasSubstr("default_priority"));
+  EXPECT_THAT(error([](auto& o) { o.batching.max_rows = 0; }), HasSubstr("max_rows"));
+  EXPECT_THAT(error([](auto& o) { o.batching.max_queued_rows = 0; }), HasSubstr("max_queued_rows"));
+  EXPECT_THAT(error([](auto& o) { o.batching.max_queue_delay = microseconds(-1); }),
+              HasSubstr("delay"));
+  EXPECT_THAT(error([](auto& o) { o.batching.queue_timeout = microseconds(-1); }),
+              HasSubstr("timeout"));
+  EXPECT_THAT(error([](auto& o) { o.batching.priority_levels = -1; }),
+              HasSubstr("priority_levels"));
+  EXPECT_THAT(error([](auto& o) { o.batching.default_priority = 1; }),
+              HasSubstr("default_priority"));
   EXPECT_THAT(error([](auto& o) {
-                o.one_request_per_batch = true;
-                o.max_rows = 1;
+                o.batching.one_request_per_batch = true;
+                o.batching.max_rows = 1;
               }),
               HasSubstr("max_rows must be 2"));
 }
 
 TEST(BatchPolicyTest, SixtyFourOfEverythingWork) {
-  Driver driver({.slots = 64, .lanes = 64, .outputs = 64, .max_rows = 1, .max_queued_rows = 64});
+  Driver driver({.slots = 64,
+                 .lanes = 64,
+                 .outputs = 64,
+                 .batching = {.max_rows = 1, .max_queued_rows = 64}});
   driver.Admit(0, 64);
   for (int i = 0; i < 64; ++i) ASSERT_EQ(driver.Run(), 1);
   for (int i = 0; i < 64; ++i) driver.End(1, i);

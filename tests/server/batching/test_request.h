@@ -116,43 +116,49 @@ class CountingObserver final : public BatchObserver {
   }
   void OnEviction(Eviction reason) override { evictions[static_cast<size_t>(reason)].fetch_add(1); }
 
-  std::atomic<int64_t> batches{0}, batch_rows{0}, failed{0};
+  void OnLost(const absl::Status&) override { lost.fetch_add(1); }
+
+  std::atomic<int64_t> batches{0}, batch_rows{0}, failed{0}, lost{0};
   std::atomic<int64_t> evictions[3] = {};
   int64_t evicted(Eviction reason) const { return evictions[static_cast<size_t>(reason)].load(); }
 };
 
-// A batcher over a fake block of kInputs to kOutputs features. In the order of destruction: the
-// batcher, its block, the backend.
-struct Served {
-  struct Shape {
-    int slots = 3;
-    int outputs = 4;
-  };
+// Runs batches as a function says.
+struct FunctionRunner final : BatchRunner {
+  explicit FunctionRunner(std::function<void(const BatchRun&, BatchEvents&)> function, int64_t rows)
+      : run(std::move(function)), max_rows(rows) {}
+  void Run(const BatchRun& batch, BatchEvents& events) override { run(batch, events); }
+  int64_t ready_rows() const override { return max_rows; }
+  void Grow() override {}
 
-  Served(FakeBackend::Options fake, BatchingOptions options, Shape shape) : backend(fake) {
+  const std::function<void(const BatchRun&, BatchEvents&)> run;
+  const int64_t max_rows;
+};
+
+// A batcher over a fake block of kInputs to kOutputs features. In the order of destruction: the
+// batcher, its block, the threads, the backend.
+struct Served {
+  Served(const FakeBackend::Options& fake, const BatchingOptions& options) : backend(fake) {
     BlockSpec spec;
     spec.layers.resize(1);
     spec.layers[0].inputs = kInputs;
     spec.layers[0].outputs = kOutputs;
-    block = *backend.Load(spec, {.max_rows = options.max_rows,
-                                 .slots = shape.slots,
-                                 .outputs = shape.outputs,
-                                 .buckets = {}});
+    const Placement placement = *backend.Prepare(spec, options);
+    block = *backend.Load(spec, placement, {});
     BatchBuffers buffers;
-    for (int i = 0; i < shape.slots; ++i) buffers.slots.push_back(block->input(i));
-    for (int i = 0; i < shape.outputs; ++i) buffers.outputs.push_back(block->output(i));
+    for (int i = 0; i < placement.slots; ++i) buffers.slots.push_back(block->input(i));
+    for (int i = 0; i < placement.outputs; ++i) buffers.outputs.push_back(block->output(i));
     buffers.input_row_bytes = kInputs * 4;
     buffers.output_row_bytes = kOutputs * 4;
-    buffers.lanes = block->lanes();
-    auto made = Batcher::Create(
-        options, std::move(buffers),
-        [this](const BatchRun& run, const BatchDone& done) { block->Run(run, done); }, &observer);
+    buffers.lanes = placement.lanes;
+    buffers.runs_inline = placement.runs_inline;
+    auto made = Batcher::Create(options, std::move(buffers), *block, threads, &observer);
     EXPECT_TRUE(made.ok()) << made.status();
     batcher = *std::move(made);
   }
-  Served(FakeBackend::Options fake, BatchingOptions options) : Served(fake, options, Shape()) {}
 
   FakeBackend backend;
+  BatchThreads threads{{.runners = 2}};
   std::unique_ptr<LoadedBlock> block;
   CountingObserver observer;
   std::unique_ptr<Batcher> batcher;

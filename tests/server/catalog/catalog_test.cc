@@ -80,6 +80,20 @@ TEST(CatalogTest, EntryOutlivesItsReplacement) {
   EXPECT_EQ(catalog.All().front()->state, BlockState::kUnloading);
 }
 
+TEST(CatalogTest, RemovesAnEntryInTheStateThatIsNamedAndItsBlockWithTheLast) {
+  Catalog catalog;
+  catalog.Put(Entry("b", 1, BlockState::kReady));
+  catalog.Put(Entry("b", 2, BlockState::kUnloading));
+  catalog.Remove("b", 1, BlockState::kUnloading);  // it was loaded again meanwhile
+  catalog.Remove("b", 3, BlockState::kUnloading);
+  catalog.Remove("c", 1, BlockState::kUnloading);
+  EXPECT_EQ(catalog.All().size(), 2u);
+  catalog.Remove("b", 2, BlockState::kUnloading);
+  EXPECT_EQ((*catalog.Find("b", ""))->version, 1);
+  catalog.Remove("b", 1, BlockState::kReady);
+  EXPECT_EQ(catalog.FindAny("b", "").status().code(), absl::StatusCode::kNotFound);
+}
+
 TEST(CatalogTest, ReadersSeeOneStateOrTheOtherWhileItIsReplaced) {
   Catalog catalog;
   catalog.Put(Entry("b", 1, BlockState::kReady));

@@ -1,15 +1,25 @@
 #include "tests/server/engine/fake_backend.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <optional>
+#include <stop_token>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 
 namespace mlpserve {
+namespace {
+
+constexpr std::chrono::seconds kLongestWait{10};
+
+// Not shared among threads, for ThreadSanitizer: see BatchPolicy::Settle.
+absl::Status Unshared(const absl::Status& status) { return {status.code(), status.message()}; }
+
+}  // namespace
 
 std::vector<float> FakeResult(const std::vector<float>& row, int64_t output_features) {
   std::vector<float> result(static_cast<size_t>(output_features));
@@ -19,21 +29,23 @@ std::vector<float> FakeResult(const std::vector<float>& row, int64_t output_feat
 
 class FakeBackend::Block final : public LoadedBlock {
  public:
-  Block(FakeBackend& backend, const BlockSpec& spec, const LoadOptions& options)
+  Block(FakeBackend& backend, const BlockSpec& spec, const Placement& placement)
       : backend_(backend),
-        max_rows_(options.max_rows),
-        buckets_(options.buckets),
+        placement_(placement),
         element_bytes_(ByteSize(spec.input_type)),
         inputs_(static_cast<size_t>(spec.input_features())),
         outputs_(static_cast<size_t>(spec.output_features())),
-        lane_busy_(static_cast<size_t>(backend.options_.lanes)),
-        slot_busy_(static_cast<size_t>(options.slots)),
-        output_busy_(static_cast<size_t>(options.outputs)) {
-    const auto rows = static_cast<size_t>(max_rows_);
-    for (int i = 0; i < options.slots; ++i) slots_.emplace_back(rows * input_row_bytes());
-    for (int i = 0; i < options.outputs; ++i) results_.emplace_back(rows * output_row_bytes());
+        ready_rows_(backend.options_.first_rows > 0
+                        ? std::min(backend.options_.first_rows, placement.max_rows)
+                        : placement.max_rows),
+        lane_busy_(static_cast<size_t>(placement.lanes)),
+        slot_busy_(static_cast<size_t>(placement.slots)),
+        output_busy_(static_cast<size_t>(placement.outputs)) {
+    const auto rows = static_cast<size_t>(placement.max_rows);
+    for (int i = 0; i < placement.slots; ++i) slots_.emplace_back(rows * input_row_bytes());
+    for (int i = 0; i < placement.outputs; ++i) results_.emplace_back(rows * output_row_bytes());
     if (backend.options_.mode != FakeMode::kThreads) return;
-    for (int i = 0; i < lanes(); ++i) threads_.emplace_back(&Block::Serve, this);
+    for (int i = 0; i < placement.lanes; ++i) threads_.emplace_back(&Block::Serve, this);
   }
 
   ~Block() override {
@@ -45,53 +57,76 @@ class FakeBackend::Block final : public LoadedBlock {
     for (std::thread& thread : threads_) thread.join();
   }
 
-  int lanes() const override { return backend_.options_.lanes; }
+  const Placement& placement() const override { return placement_; }
 
   int64_t Bucket(int64_t rows) const override {
-    for (const int64_t bucket : buckets_) {
+    for (const int64_t bucket : placement_.buckets) {
       if (bucket >= rows) return bucket;
     }
-    return max_rows_;
+    return placement_.max_rows;
   }
 
   std::span<std::byte> input(int slot) override { return slots_[static_cast<size_t>(slot)]; }
   std::span<std::byte> output(int buffer) override { return results_[static_cast<size_t>(buffer)]; }
   std::vector<KernelVariant> variants() const override { return {}; }
+  BlockMemory memory() const override {
+    const auto bytes = static_cast<int64_t>(slots_.size() * slots_[0].size() +
+                                            results_.size() * results_[0].size());
+    return {.buffers = bytes, .buffers_reserved = bytes};
+  }
 
-  void Run(const BatchRun& run, const Done& done) override {
+  int64_t ready_rows() const override { return ready_rows_.load(); }
+  void Grow() override { ready_rows_.store(std::min(2 * ready_rows_.load(), placement_.max_rows)); }
+
+  void Run(const BatchRun& run, BatchEvents& events) override {
     if (absl::Status status = Take(run); !status.ok()) {
       const TimePoint now = Clock::now();
-      done(status, {now, now, now, now});
+      events.OnDone(run, status, {now, now, now, now});
       return;
     }
+    const Held batch{.block = this, .run = run, .events = &events};
     switch (backend_.options_.mode) {
       case FakeMode::kInline:
-        return Finish(run, done);
+        return Finish(batch);
       case FakeMode::kHeld:
-        return backend_.Hold(this, run, done);
+        return backend_.Hold(batch);
       case FakeMode::kThreads:
         MutexLock lock(mutex_);
-        queue_.emplace_back(run, done);
+        queue_.push_back(batch);
         queued_.NotifyOne();
     }
   }
 
-  void Finish(const BatchRun& run, const BatchDone& done) {
+  void ReadInput(const BatchRun& run, BatchEvents& events) {
+    Compute(run);
+    {
+      MutexLock lock(mutex_);
+      slot_busy_[static_cast<size_t>(run.slot)] = false;
+    }
+    events.OnInputRead(run);
+  }
+
+  void Finish(const Held& batch) {
+    const BatchRun& run = batch.run;
     BatchTiming timing;
     timing.started = timing.infer_started = Clock::now();
+    const absl::Status status = backend_.run_status();
+    bool read = batch.read;
+    if (!read && status.ok()) {
+      read = backend_.options_.reads_early;
+      if (read) {
+        ReadInput(run, *batch.events);
+      } else {
+        Compute(run);
+      }
+    }
     if (backend_.options_.run_time > Duration::zero()) {
       std::this_thread::sleep_for(backend_.options_.run_time);
     }
-    const absl::Status status = backend_.run_status();
-    if (status.ok()) Compute(run);
     timing.infer_ended = timing.done = Clock::now();
-    {
-      MutexLock lock(mutex_);
-      lane_busy_[static_cast<size_t>(run.lane)] = false;
-      slot_busy_[static_cast<size_t>(run.slot)] = false;
-      output_busy_[static_cast<size_t>(run.output)] = false;
-    }
-    done(status, timing);
+    GiveBack(run, /*with_slot=*/!read);
+    if (absl::Status lost = backend_.lost(); !lost.ok()) return batch.events->OnLost(run, lost);
+    batch.events->OnDone(run, status, timing);
   }
 
  private:
@@ -104,15 +139,22 @@ class FakeBackend::Block final : public LoadedBlock {
       return i < 0 || static_cast<size_t>(i) >= busy.size() || busy[static_cast<size_t>(i)];
     };
     if (bad(lane_busy_, run.lane) || bad(slot_busy_, run.slot) || bad(output_busy_, run.output) ||
-        run.rows < 1 || run.rows > max_rows_) {
+        run.rows < 1 || run.rows > ready_rows()) {
       return absl::InternalError(absl::StrCat(
-          "expected an idle lane, slot and output and 1 to ", max_rows_, " rows, got lane ",
+          "expected an idle lane, slot and output and 1 to ", ready_rows(), " rows, got lane ",
           run.lane, ", slot ", run.slot, ", output ", run.output, ", rows ", run.rows));
     }
     lane_busy_[static_cast<size_t>(run.lane)] = true;
     slot_busy_[static_cast<size_t>(run.slot)] = true;
     output_busy_[static_cast<size_t>(run.output)] = true;
     return absl::OkStatus();
+  }
+
+  void GiveBack(const BatchRun& run, bool with_slot) {
+    MutexLock lock(mutex_);
+    lane_busy_[static_cast<size_t>(run.lane)] = false;
+    if (with_slot) slot_busy_[static_cast<size_t>(run.slot)] = false;
+    output_busy_[static_cast<size_t>(run.output)] = false;
   }
 
   void Compute(const BatchRun& run) {
@@ -128,30 +170,30 @@ class FakeBackend::Block final : public LoadedBlock {
 
   void Serve() {
     for (;;) {
-      std::optional<std::pair<BatchRun, BatchDone>> next;
+      Held next;
       {
         MutexLock lock(mutex_);
         while (!stop_ && queue_.empty()) queued_.Wait(mutex_);
         if (queue_.empty()) return;
-        next = std::move(queue_.front());
+        next = queue_.front();
         queue_.pop_front();
       }
-      Finish(next->first, next->second);
+      Finish(next);
     }
   }
 
   FakeBackend& backend_;
-  const int64_t max_rows_;
-  const std::vector<int64_t> buckets_;
+  const Placement placement_;
   const size_t element_bytes_;
   const size_t inputs_;
   const size_t outputs_;
   std::vector<std::vector<std::byte>> slots_;
   std::vector<std::vector<std::byte>> results_;
+  std::atomic<int64_t> ready_rows_;
 
   Mutex mutex_;
   CondVar queued_;
-  std::deque<std::pair<BatchRun, BatchDone>> queue_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Held> queue_ ABSL_GUARDED_BY(mutex_);
   std::vector<bool> lane_busy_ ABSL_GUARDED_BY(mutex_);
   std::vector<bool> slot_busy_ ABSL_GUARDED_BY(mutex_);
   std::vector<bool> output_busy_ ABSL_GUARDED_BY(mutex_);
@@ -162,21 +204,66 @@ class FakeBackend::Block final : public LoadedBlock {
 FakeBackend::FakeBackend(Options options) : options_(options) {}
 FakeBackend::~FakeBackend() = default;
 
-absl::StatusOr<std::unique_ptr<LoadedBlock>> FakeBackend::Load(const BlockSpec& block,
-                                                               const LoadOptions& options) {
-  {
-    MutexLock lock(mutex_);
-    if (!load_status_.ok()) return load_status_;
-  }
+absl::StatusOr<Placement> FakeBackend::Prepare(const BlockSpec& block,
+                                               const BatchingOptions& options) const {
   if (block.input_type != block.output_type) {
     return absl::UnimplementedError("fake: expected equal input and output datatypes");
   }
-  if (options.slots < 1 || options.outputs < options_.lanes || options.max_rows < 1) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "fake: expected a slot, an output for each of ", options_.lanes, " lanes and a row, got ",
-        options.slots, ", ", options.outputs, " and ", options.max_rows));
+  Placement placement{.devices = devices(),
+                      .lanes = options_.lanes,
+                      .slots = options_.slots,
+                      .outputs = options_.outputs,
+                      .max_rows = options.max_rows,
+                      .buckets = options.buckets,
+                      .runs_inline = options_.mode == FakeMode::kInline};
+  if (absl::Status status = Check(placement); !status.ok()) return status;
+  placement.host_bytes = BufferBytes(block, placement);
+  return placement;
+}
+
+absl::StatusOr<std::unique_ptr<LoadedBlock>> FakeBackend::Load(const BlockSpec& block,
+                                                               const Placement& placement,
+                                                               const LoadControl& control) {
+  for (const absl::Status& status : {Check(placement), AwaitLoad(control), lost()}) {
+    if (!status.ok()) return status;
   }
-  return std::make_unique<Block>(*this, block, options);
+  return std::make_unique<Block>(*this, block, placement);
+}
+
+absl::Status FakeBackend::AwaitLoad(const LoadControl& control) {
+  const std::stop_callback wake(control.stop, [this] {
+    MutexLock lock(mutex_);
+    changed_.NotifyAll();
+  });
+  if (control.progress) control.progress({"pretending", 1, 2});
+  MutexLock lock(mutex_);
+  last_control_ = control;
+  ++loads_held_;
+  changed_.NotifyAll();
+  while (holds_loads_ && !control.stop.stop_requested()) changed_.Wait(mutex_);
+  --loads_held_;
+  if (control.stop.stop_requested()) return absl::CancelledError("the load was stopped");
+  return Unshared(load_status_);
+}
+
+void FakeBackend::HoldLoads(bool hold) {
+  MutexLock lock(mutex_);
+  holds_loads_ = hold;
+  changed_.NotifyAll();
+}
+
+bool FakeBackend::WaitUntilLoadIsHeld() const {
+  const TimePoint limit = Clock::now() + kLongestWait;
+  MutexLock lock(mutex_);
+  while (loads_held_ == 0) {
+    if (!changed_.WaitUntil(mutex_, limit)) return loads_held_ > 0;
+  }
+  return true;
+}
+
+LoadControl FakeBackend::last_control() const {
+  MutexLock lock(mutex_);
+  return last_control_;
 }
 
 void FakeBackend::FailLoads(absl::Status status) {
@@ -189,15 +276,34 @@ void FakeBackend::FailRuns(absl::Status status) {
   run_status_ = std::move(status);
 }
 
-absl::Status FakeBackend::run_status() const {
-  MutexLock lock(mutex_);
-  return absl::Status(run_status_.code(), run_status_.message());  // unshared, for TSan
+void FakeBackend::Lose(absl::Status reason) {
+  {
+    MutexLock lock(mutex_);
+    lost_ = std::move(reason);
+  }
+  ReleaseAll();
 }
 
-void FakeBackend::Hold(Block* block, const BatchRun& run, const BatchDone& done) {
+absl::Status FakeBackend::run_status() const {
   MutexLock lock(mutex_);
-  held_.push_back({block, run, done});
-  changed_.NotifyAll();
+  return Unshared(run_status_);
+}
+
+absl::Status FakeBackend::lost() const {
+  MutexLock lock(mutex_);
+  return Unshared(lost_);
+}
+
+void FakeBackend::Hold(const Held& held) {
+  {
+    MutexLock lock(mutex_);
+    if (lost_.ok()) {
+      held_.push_back(held);
+      changed_.NotifyAll();
+      return;
+    }
+  }
+  held.block->Finish(held);
 }
 
 int FakeBackend::held() const {
@@ -211,7 +317,7 @@ BatchRun FakeBackend::held_run(int index) const {
 }
 
 bool FakeBackend::WaitUntilHeld(int count) const {
-  const TimePoint limit = Clock::now() + std::chrono::seconds(10);
+  const TimePoint limit = Clock::now() + kLongestWait;
   MutexLock lock(mutex_);
   while (static_cast<int>(held_.size()) < count) {
     if (!changed_.WaitUntil(mutex_, limit)) return static_cast<int>(held_.size()) >= count;
@@ -219,14 +325,27 @@ bool FakeBackend::WaitUntilHeld(int count) const {
   return true;
 }
 
-void FakeBackend::Release(int index) {
-  std::optional<Held> held;
+void FakeBackend::ReadInput(int index) {
+  Held batch;
   {
     MutexLock lock(mutex_);
-    held = std::move(held_.at(static_cast<size_t>(index)));
-    held_.erase(held_.begin() + index);
+    Held& held = held_.at(static_cast<size_t>(index));
+    held.read = true;
+    batch = held;
   }
-  held->block->Finish(held->run, held->done);
+  batch.block->ReadInput(batch.run, *batch.events);
+}
+
+FakeBackend::Held FakeBackend::TakeHeld(int index) {
+  MutexLock lock(mutex_);
+  const Held held = held_.at(static_cast<size_t>(index));
+  held_.erase(held_.begin() + index);
+  return held;
+}
+
+void FakeBackend::Release(int index) {
+  const Held held = TakeHeld(index);
+  held.block->Finish(held);
 }
 
 void FakeBackend::ReleaseAll() {

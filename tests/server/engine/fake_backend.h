@@ -13,7 +13,6 @@
 
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,8 +26,8 @@
 namespace mlpserve {
 
 enum class FakeMode : uint8_t {
-  kInline,   // computes and calls done within Run, as the CPU does
-  kThreads,  // computes and calls done on a thread of its own per lane, as a GPU does
+  kInline,   // computes and ends the batch within Run, as the CPU does
+  kThreads,  // computes and ends the batch on a thread of its own per lane, as a GPU does
   kHeld,     // keeps batches until the test calls Release
 };
 
@@ -40,7 +39,11 @@ class FakeBackend final : public Backend {
   struct Options {
     FakeMode mode = FakeMode::kInline;
     int lanes = 1;
+    int slots = 3;
+    int outputs = 4;
     Duration run_time = Duration::zero();  // slept in each run
+    bool reads_early = false;              // says that the input was read, then sleeps
+    int64_t first_rows = 0;                // of a buffer; each Grow doubles them. 0: all
   };
 
   explicit FakeBackend(Options options);
@@ -48,40 +51,61 @@ class FakeBackend final : public Backend {
 
   std::string_view name() const override { return "fake"; }
   std::vector<std::string> devices() const override { return {"fake"}; }
+  absl::StatusOr<Placement> Prepare(const BlockSpec& block,
+                                    const BatchingOptions& options) const override;
   absl::StatusOr<std::unique_ptr<LoadedBlock>> Load(const BlockSpec& block,
-                                                    const LoadOptions& options) override;
+                                                    const Placement& placement,
+                                                    const LoadControl& control) override;
 
   // From now on; OK: they succeed again.
   void FailLoads(absl::Status status);
   void FailRuns(absl::Status status);
+  // The device is gone for good: what is held, and every run from now on, is lost.
+  void Lose(absl::Status reason);
+  // A load waits, reporting progress, until it is stopped or released.
+  void HoldLoads(bool hold);
+  // Waits until a load is held; false after 10 s.
+  bool WaitUntilLoadIsHeld() const;
+  // The options of the last load.
+  LoadControl last_control() const;
 
   // kHeld. Of all blocks together, in the order in which they were run.
   int held() const;
   BatchRun held_run(int index) const;
   // Waits until at least `count` are held; false after 10 s.
   bool WaitUntilHeld(int count) const;
-  // Finishes one that is held, on the calling thread, which runs its done.
+  // Computes one that is held, so that its slot is free, and says so; the batch goes on.
+  void ReadInput(int index = 0);
+  // Ends one that is held, on the calling thread, which gets its events.
   void Release(int index = 0);
-  // Finishes what is held, and what that leads to, until nothing is.
+  // Ends what is held, and what that leads to, until nothing is.
   void ReleaseAll();
 
  private:
   class Block;
 
   struct Held {
-    Block* block;
+    Block* block = nullptr;
     BatchRun run;
-    BatchDone done;
+    BatchEvents* events = nullptr;
+    bool read = false;  // its input
   };
 
   absl::Status run_status() const;
-  void Hold(Block* block, const BatchRun& run, const BatchDone& done);
+  absl::Status lost() const;
+  absl::Status AwaitLoad(const LoadControl& control);
+  void Hold(const Held& held);
+  Held TakeHeld(int index);
 
   const Options options_;
   mutable Mutex mutex_;
   mutable CondVar changed_;
   absl::Status load_status_ ABSL_GUARDED_BY(mutex_);
   absl::Status run_status_ ABSL_GUARDED_BY(mutex_);
+  absl::Status lost_ ABSL_GUARDED_BY(mutex_);
+  bool holds_loads_ ABSL_GUARDED_BY(mutex_) = false;
+  int loads_held_ ABSL_GUARDED_BY(mutex_) = 0;
+  LoadControl last_control_ ABSL_GUARDED_BY(mutex_);
   std::deque<Held> held_ ABSL_GUARDED_BY(mutex_);
 };
 

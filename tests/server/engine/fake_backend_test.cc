@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <stop_token>
 #include <thread>
 #include <vector>
 
@@ -26,9 +27,10 @@ BlockSpec Spec(int64_t inputs, int64_t outputs, DataType type = DataType::kFp32)
 }
 
 std::unique_ptr<LoadedBlock> Load(FakeBackend& backend, const BlockSpec& spec,
-                                  const LoadOptions& options = {
-                                      .max_rows = 4, .slots = 2, .outputs = 3, .buckets = {}}) {
-  auto block = backend.Load(spec, options);
+                                  const BatchingOptions& options = {.max_rows = 4}) {
+  const auto placement = backend.Prepare(spec, options);
+  EXPECT_TRUE(placement.ok()) << placement.status();
+  auto block = backend.Load(spec, *placement, {});
   EXPECT_TRUE(block.ok()) << block.status();
   return *std::move(block);
 }
@@ -46,18 +48,41 @@ std::vector<T> Read(std::span<const std::byte> buffer, size_t count) {
   return values;
 }
 
-absl::Status RunAndWait(LoadedBlock& block, const BatchRun& run) {
-  std::atomic<bool> ended{false};
-  absl::Status result;
-  block.Run(run, [&](const absl::Status& status, const BatchTiming& timing) {
+// What became of a batch.
+struct Events final : BatchEvents {
+  void OnInputRead(const BatchRun&) override {
+    EXPECT_FALSE(ended);
+    ++reads;
+  }
+  void OnDone(const BatchRun& run, const absl::Status& answer, const BatchTiming& timing) override {
     EXPECT_LE(timing.started, timing.infer_started);
     EXPECT_LE(timing.infer_started, timing.infer_ended);
     EXPECT_LE(timing.infer_ended, timing.done);
-    result = status;
+    End(run, answer);
+  }
+  void OnLost(const BatchRun& run, const absl::Status& reason) override {
+    lost = true;
+    End(run, reason);
+  }
+  void End(const BatchRun& run, const absl::Status& answer) {
+    EXPECT_FALSE(ended);
+    status = answer;
+    lanes.push_back(run.lane);
     ended = true;
-  });
-  while (!ended) std::this_thread::yield();
-  return result;
+  }
+
+  int reads = 0;
+  bool lost = false;
+  absl::Status status;
+  std::vector<int> lanes;
+  std::atomic<bool> ended{false};
+};
+
+absl::Status RunAndWait(LoadedBlock& block, const BatchRun& run) {
+  Events events;
+  block.Run(run, events);
+  while (!events.ended) std::this_thread::yield();
+  return events.status;
 }
 
 TEST(FakeBackendTest, ARowBecomesItsNegativeRepeatedToTheOutputsLength) {
@@ -91,17 +116,16 @@ TEST(FakeBackendTest, SixteenBitDatatypesFlipTheirSignBitToo) {
 TEST(FakeBackendTest, HeldBatchesEndInTheOrderInWhichTheTestReleasesThem) {
   FakeBackend backend({.mode = FakeMode::kHeld, .lanes = 2});
   const auto block = Load(backend, Spec(1, 1));
-  std::vector<int> ended;
-  for (int lane = 0; lane < 2; ++lane) {
-    block->Run({.slot = lane, .output = lane, .lane = lane, .rows = 1},
-               [&ended, lane](const absl::Status&, const BatchTiming&) { ended.push_back(lane); });
-  }
+  Events first, second;
+  block->Run({.slot = 0, .output = 0, .lane = 0, .rows = 1}, first);
+  block->Run({.slot = 1, .output = 1, .lane = 1, .rows = 1}, second);
   EXPECT_TRUE(backend.WaitUntilHeld(2));
   EXPECT_EQ(backend.held_run(1).lane, 1);
   backend.Release(1);
-  EXPECT_THAT(ended, ElementsAre(1));
+  EXPECT_TRUE(second.ended);
+  EXPECT_FALSE(first.ended);
   backend.ReleaseAll();
-  EXPECT_THAT(ended, ElementsAre(1, 0));
+  EXPECT_TRUE(first.ended);
   EXPECT_EQ(backend.held(), 0);
 }
 
@@ -114,18 +138,81 @@ TEST(FakeBackendTest, RunsAndLoadsFailAsTold) {
   backend.FailRuns(absl::OkStatus());
   EXPECT_TRUE(RunAndWait(*block, run).ok());
   backend.FailLoads(absl::ResourceExhaustedError("memory"));
-  EXPECT_EQ(backend.Load(Spec(1, 1), {}).status(), absl::ResourceExhaustedError("memory"));
+  const Placement placement = *backend.Prepare(Spec(1, 1), {});
+  EXPECT_EQ(backend.Load(Spec(1, 1), placement, {}).status(),
+            absl::ResourceExhaustedError("memory"));
+}
+
+TEST(FakeBackendTest, InputThatWasReadFreesItsSlotBeforeTheBatchEnds) {
+  FakeBackend backend({.mode = FakeMode::kHeld, .lanes = 2});
+  const auto block = Load(backend, Spec(1, 1));
+  Fill<float>(block->input(0), {1});
+  Events first, second;
+  block->Run({.slot = 0, .output = 0, .lane = 0, .rows = 1}, first);
+  backend.ReadInput();
+  EXPECT_EQ(first.reads, 1);
+  Fill<float>(block->input(0), {2});
+  block->Run({.slot = 0, .output = 1, .lane = 1, .rows = 1}, second);
+  backend.ReleaseAll();
+  EXPECT_THAT(Read<float>(block->output(0), 1), ElementsAre(-1));
+  EXPECT_THAT(Read<float>(block->output(1), 1), ElementsAre(-2));
+}
+
+TEST(FakeBackendTest, ALostDeviceEndsWhatIsHeldAndWhatComesLater) {
+  for (const FakeMode mode : {FakeMode::kInline, FakeMode::kThreads, FakeMode::kHeld}) {
+    FakeBackend backend({.mode = mode, .lanes = 2});
+    const auto block = Load(backend, Spec(1, 1));
+    Events before, after;
+    block->Run({.slot = 0, .output = 0, .lane = 0, .rows = 1}, before);
+    backend.Lose(absl::UnavailableError("gone"));
+    block->Run({.slot = 1, .output = 1, .lane = 1, .rows = 1}, after);
+    while (!before.ended || !after.ended) std::this_thread::yield();
+    EXPECT_TRUE(after.lost);
+    EXPECT_EQ(after.status, absl::UnavailableError("gone"));
+    EXPECT_TRUE(before.lost || mode != FakeMode::kHeld);
+    const Placement placement = *backend.Prepare(Spec(1, 1), {});
+    EXPECT_EQ(backend.Load(Spec(1, 1), placement, {}).status(), absl::UnavailableError("gone"));
+  }
+}
+
+TEST(FakeBackendTest, AHeldLoadEndsWhenItIsStopped) {
+  FakeBackend backend({});
+  backend.HoldLoads(true);
+  std::stop_source stop;
+  std::thread stopper([&] {
+    EXPECT_TRUE(backend.WaitUntilLoadIsHeld());
+    stop.request_stop();
+  });
+  int told = 0;
+  const Placement placement = *backend.Prepare(Spec(1, 1), {});
+  const auto loaded =
+      backend.Load(Spec(1, 1), placement,
+                   {.stop = stop.get_token(), .progress = [&](const LoadProgress&) { ++told; }});
+  stopper.join();
+  EXPECT_EQ(loaded.status().code(), absl::StatusCode::kCancelled);
+  EXPECT_GT(told, 0);
+}
+
+TEST(FakeBackendTest, BuffersGrowUpToMaxRows) {
+  FakeBackend backend({.first_rows = 3});
+  const auto block = Load(backend, Spec(1, 1));
+  EXPECT_EQ(block->ready_rows(), 3);
+  const BatchRun four = {.slot = 0, .output = 0, .lane = 0, .rows = 4};
+  EXPECT_EQ(RunAndWait(*block, four).code(), absl::StatusCode::kInternal);
+  block->Grow();
+  EXPECT_EQ(block->ready_rows(), 4);
+  EXPECT_TRUE(RunAndWait(*block, four).ok());
 }
 
 TEST(FakeBackendTest, MisuseEndsWithInternal) {
   FakeBackend backend({.mode = FakeMode::kHeld, .lanes = 2});
   const auto block = Load(backend, Spec(1, 1));
-  const auto ignore = [](const absl::Status&, const BatchTiming&) {};
-  block->Run({.slot = 0, .output = 0, .lane = 0, .rows = 1}, ignore);
+  Events held;
+  block->Run({.slot = 0, .output = 0, .lane = 0, .rows = 1}, held);
   for (const BatchRun& bad : {BatchRun{.slot = 1, .output = 1, .lane = 0, .rows = 1},
                               BatchRun{.slot = 0, .output = 1, .lane = 1, .rows = 1},
                               BatchRun{.slot = 1, .output = 0, .lane = 1, .rows = 1},
-                              BatchRun{.slot = 2, .output = 1, .lane = 1, .rows = 1},
+                              BatchRun{.slot = 3, .output = 1, .lane = 1, .rows = 1},
                               BatchRun{.slot = 1, .output = -1, .lane = 1, .rows = 1},
                               BatchRun{.slot = 1, .output = 1, .lane = 2, .rows = 1},
                               BatchRun{.slot = 1, .output = 1, .lane = 1, .rows = 0},
@@ -141,21 +228,22 @@ TEST(FakeBackendTest, BucketsAreThoseAskedForOrTheWholeSlot) {
   FakeBackend backend({});
   const auto whole = Load(backend, Spec(1, 1));
   EXPECT_EQ(whole->Bucket(1), 4);
-  const auto chosen =
-      Load(backend, Spec(1, 1), {.max_rows = 8, .slots = 1, .outputs = 1, .buckets = {1, 4, 8}});
+  const auto chosen = Load(backend, Spec(1, 1), {.max_rows = 8, .buckets = {1, 4, 8}});
   EXPECT_EQ(chosen->Bucket(1), 1);
   EXPECT_EQ(chosen->Bucket(2), 4);
   EXPECT_EQ(chosen->Bucket(5), 8);
 }
 
-TEST(FakeBackendTest, LoadRefusesWhatItCannotDo) {
+TEST(FakeBackendTest, WhatItCannotDoIsRefused) {
   FakeBackend backend({.lanes = 2});
   BlockSpec mixed = Spec(1, 1);
   mixed.output_type = DataType::kFp16;
-  EXPECT_EQ(backend.Load(mixed, {}).status().code(), absl::StatusCode::kUnimplemented);
-  EXPECT_EQ(backend.Load(Spec(1, 1), {.max_rows = 1, .slots = 1, .outputs = 1, .buckets = {}})
-                .status()
-                .code(),
+  EXPECT_EQ(backend.Prepare(mixed, {}).status().code(), absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(backend.Prepare(Spec(1, 1), {.max_rows = 0}).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  Placement placement = *backend.Prepare(Spec(1, 1), {});
+  placement.outputs = 1;
+  EXPECT_EQ(backend.Load(Spec(1, 1), placement, {}).status().code(),
             absl::StatusCode::kInvalidArgument);
 }
 

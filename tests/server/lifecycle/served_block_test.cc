@@ -1,6 +1,5 @@
 #include "server/lifecycle/served_block.h"
 
-#include <chrono>
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -12,7 +11,6 @@
 namespace mlpserve {
 namespace {
 
-using std::chrono::microseconds;
 using testing::ElementsAre;
 
 BlockSpec TwoToThree() {
@@ -45,76 +43,66 @@ struct Request final : InferRequest {
   std::span<const std::byte> span_;
 };
 
-LoadOptions Load() { return {.max_rows = 2, .slots = 2, .outputs = 2, .buckets = {}}; }
+class ServedBlockTest : public testing::Test {
+ protected:
+  absl::StatusOr<std::unique_ptr<ServedBlock>> Create(
+      const BatchingOptions& options, std::shared_ptr<BlockMetrics> metrics = nullptr) {
+    return ServedBlock::Create({.backend = backend_,
+                                .threads = threads_,
+                                .on_lost = [this](const absl::Status& reason) { lost_ = reason; }},
+                               TwoToThree(), options, {}, std::move(metrics));
+  }
 
-TEST(ServedBlockTest, ARequestGoesThroughTheBatcherToTheBlockAndBack) {
-  FakeBackend backend({});
+  FakeBackend backend_{{.slots = 2, .outputs = 2}};
+  BatchThreads threads_{{.runners = 1}};
+  absl::Status lost_;
+};
+
+TEST_F(ServedBlockTest, ARequestGoesThroughTheBatcherToTheBlockAndBack) {
   auto metrics = std::make_shared<BlockMetrics>("fake", 1);
-  auto served = ServedBlock::Create(backend, TwoToThree(), Load(), {.max_rows = 2}, metrics);
+  auto served = Create({.max_rows = 2}, metrics);
   ASSERT_TRUE(served.ok()) << served.status();
-  const std::shared_ptr<InferSink> sink = ServedBlock::Sink(*served);
+  const std::shared_ptr<ServedBlock> shared = *std::move(served);
   Request request({1, 2, 3, 4, 5, 6});
-  sink->Submit(request);
-  (*served)->Drain();
+  ServedBlock::Sink(shared)->Submit(request);
+  shared->Drain();
   EXPECT_TRUE(request.status.ok()) << request.status;
   EXPECT_THAT(request.result, ElementsAre(-1, -2, -1, -3, -4, -3, -5, -6, -5));
   EXPECT_EQ(metrics->Statistics().execution_count, 2u);
-  EXPECT_EQ((*served)->stats().slots, 2);
+  EXPECT_EQ(shared->stats().slots, 2);
 }
 
-TEST(ServedBlockTest, TheSinkKeepsTheBlock) {
-  FakeBackend backend({});
-  auto served = ServedBlock::Create(backend, TwoToThree(), Load(), {.max_rows = 2}, nullptr);
+TEST_F(ServedBlockTest, TheSinkKeepsTheBlock) {
+  auto served = Create({.max_rows = 2});
   ASSERT_TRUE(served.ok());
-  const std::shared_ptr<InferSink> sink = ServedBlock::Sink(*served);
-  served->reset();
+  std::shared_ptr<ServedBlock> shared = *std::move(served);
+  const std::shared_ptr<InferSink> sink = ServedBlock::Sink(shared);
+  shared.reset();
   Request request({1, 2});
   sink->Submit(request);
   EXPECT_THAT(request.result, ElementsAre(-1, -2, -1));
 }
 
-TEST(ServedBlockTest, AFailedLoadIsReported) {
-  FakeBackend backend({});
-  backend.FailLoads(absl::ResourceExhaustedError("memory"));
-  EXPECT_EQ(ServedBlock::Create(backend, TwoToThree(), Load(), {.max_rows = 2}, nullptr).status(),
-            absl::ResourceExhaustedError("memory"));
+TEST_F(ServedBlockTest, AFailedLoadIsReported) {
+  backend_.FailLoads(absl::ResourceExhaustedError("memory"));
+  EXPECT_EQ(Create({.max_rows = 2}).status(), absl::ResourceExhaustedError("memory"));
 }
 
-TEST(ServedBlockTest, SlotsOfAnotherSizeThanTheBatchesAreRefused) {
-  FakeBackend backend({});
-  EXPECT_EQ(
-      ServedBlock::Create(backend, TwoToThree(), Load(), {.max_rows = 3}, nullptr).status().code(),
-      absl::StatusCode::kInvalidArgument);
+TEST_F(ServedBlockTest, BadOptionsAreReported) {
+  for (const BatchingOptions& bad :
+       {BatchingOptions{.max_rows = 0}, BatchingOptions{.max_rows = 2, .max_queued_rows = 0}}) {
+    EXPECT_EQ(Create(bad).status().code(), absl::StatusCode::kInvalidArgument);
+  }
 }
 
-TEST(ServedBlockTest, BadBatchingOptionsAreReported) {
-  FakeBackend backend({});
-  EXPECT_EQ(ServedBlock::Create(backend, TwoToThree(), Load(),
-                                {.max_rows = 2, .max_queued_rows = 0}, nullptr)
-                .status()
-                .code(),
-            absl::StatusCode::kInvalidArgument);
-}
-
-TEST(ServedBlockTest, EveryBatchingFieldOfTheConfigurationArrives) {
-  BatchingConfig config;
-  config.max_rows = 11;
-  config.max_queue_delay_us = 12;
-  config.max_queued_rows = 13;
-  config.max_queued_bytes = 14;
-  config.queue_timeout_us = 15;
-  config.priority_levels = 3;
-  config.default_priority = 2;
-  const BatchingOptions options = BatchingOptionsOf(config, true);
-  EXPECT_EQ(options.max_rows, 11);
-  EXPECT_EQ(options.max_queue_delay, microseconds(12));
-  EXPECT_EQ(options.max_queued_rows, 13);
-  EXPECT_EQ(options.max_queued_bytes, 14);
-  EXPECT_EQ(options.queue_timeout, microseconds(15));
-  EXPECT_EQ(options.priority_levels, 3);
-  EXPECT_EQ(options.default_priority, 2);
-  EXPECT_TRUE(options.one_request_per_batch);
-  EXPECT_FALSE(BatchingOptionsOf(config, false).one_request_per_batch);
+TEST_F(ServedBlockTest, ALostDeviceIsToldAndItsRequestsAreUnavailable) {
+  auto served = Create({.max_rows = 2});
+  ASSERT_TRUE(served.ok()) << served.status();
+  backend_.Lose(absl::UnavailableError("fell off the bus"));
+  Request request({1, 2});
+  ServedBlock::Sink(*std::move(served))->Submit(request);
+  EXPECT_EQ(request.status, absl::UnavailableError("fell off the bus"));
+  EXPECT_EQ(lost_, absl::UnavailableError("fell off the bus"));
 }
 
 }  // namespace

@@ -51,7 +51,7 @@ BENCHMARK(Statistics);
 void Export(benchmark::State& state) {
   for (auto _ : state) {
     FamilyWriter writer;
-    Block().Export(writer);
+    Block().Export(writer, Detail::kFull);
     benchmark::DoNotOptimize(writer.Take());
   }
 }

@@ -35,7 +35,7 @@ RequestSample Sample(int64_t rows = 1) {
 // The block's families by name.
 std::map<std::string, prometheus::MetricFamily> Exported(const BlockMetrics& block) {
   FamilyWriter writer;
-  block.Export(writer);
+  block.Export(writer, Detail::kFull);
   std::map<std::string, prometheus::MetricFamily> families;
   for (prometheus::MetricFamily& family : writer.Take()) families[family.name] = family;
   return families;
@@ -281,6 +281,7 @@ TEST(BlockMetrics, ScrapesWhileThreadsRecordNeverGoDownAndEndExact) {
   constexpr int kThreads = 8;
   constexpr uint64_t kPerThread = 20'000;
   BlockMetrics block("m", 1);
+  block.RecordRequest(Sample());  // with it the histograms begin
   std::atomic<int> running = kThreads;
   std::vector<std::thread> recorders;
   recorders.reserve(kThreads);
@@ -301,7 +302,14 @@ TEST(BlockMetrics, ScrapesWhileThreadsRecordNeverGoDownAndEndExact) {
   for (std::thread& recorder : recorders) recorder.join();
   const auto families = Exported(block);
   EXPECT_EQ(TheHistogram(families, "mlpserve_queue_duration_seconds").sample_count,
-            kThreads * kPerThread);
+            kThreads * kPerThread + 1);
+}
+
+TEST(BlockMetrics, ABlockThatWasNeverAskedHasNoHistogram) {
+  BlockMetrics block("m", 1);
+  for (const auto& [name, family] : Exported(block)) {
+    EXPECT_NE(family.type, prometheus::MetricType::Histogram) << name;
+  }
 }
 
 }  // namespace

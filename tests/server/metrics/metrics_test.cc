@@ -52,6 +52,9 @@ void PlayScenario(Metrics& metrics) {
                       .slots_in_use = 1,
                       .slots = 3};
   });
+  metrics.SetMemory("digits", 1, [] {
+    return BlockMemory{.weights = 70000, .buffers = 512, .buffers_reserved = 4096, .device = 9};
+  });
   metrics.SetVariants("digits", 1, {{"fc0", 8, "onednn"}, {"fc1", 8, "onednn"}});
   metrics.RecordLoad("digits", 1, milliseconds(250));
   metrics.RecordReload("digits");
@@ -259,6 +262,25 @@ TEST(Metrics, BlocksComeAndGoWhileThreadsScrapeAndRecord) {
   stop = true;
   scraper.join();
   refuser.join();
+}
+
+TEST(Metrics, ManyBlocksShowLessEachSoThatAScrapeStaysSmall) {
+  Metrics metrics({});
+  const auto add = [&](size_t first, size_t last) {
+    for (size_t i = first; i < last; ++i) {
+      metrics.AddBlock("m" + std::to_string(i), 1)->RecordRequest(Sample(1));
+    }
+  };
+  add(0, Metrics::kDetailedBlocks);
+  EXPECT_THAT(metrics.Text(), HasSubstr("mlpserve_queue_duration_seconds_bucket{model=\"m0\""));
+  EXPECT_THAT(metrics.Text(), HasSubstr("mlpserve_evictions_total{model=\"m0\""));
+  add(Metrics::kDetailedBlocks, 300);
+  const std::string text = metrics.Text();
+  EXPECT_LT(text.size(), 1'500'000u);
+  EXPECT_THAT(text, HasSubstr("mlpserve_request_duration_seconds_bucket{model=\"m299\""));
+  EXPECT_THAT(text, HasSubstr("nv_inference_queue_duration_us{model=\"m299\""));
+  EXPECT_THAT(text, Not(HasSubstr("mlpserve_queue_duration_seconds")));
+  EXPECT_THAT(text, Not(HasSubstr("mlpserve_evictions_total{")));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "gtest/gtest.h"
+#include "server/lifecycle/retirer.h"
 #include "server/lifecycle/served_block.h"
 #include "tests/server/engine/fake_backend.h"
 #include "tests/server/transport/server_fixture.h"
@@ -27,10 +28,10 @@ class BatchedServerTest : public ServerTest, public testing::WithParamInterface<
     BatchingOptions batching;
     batching.max_rows = kMaxRows;
     batching.priority_levels = 2;
-    const LoadOptions load{.max_rows = kMaxRows, .slots = 3, .outputs = 4};
-    auto served = ServedBlock::Create(backend_, block, load, batching, block_metrics_);
+    auto served = ServedBlock::Create({.backend = backend_, .threads = threads_}, block, batching,
+                                      {}, block_metrics_);
     ASSERT_TRUE(served.ok()) << served.status();
-    served_ = *std::move(served);
+    served_ = retirer_.Share(*std::move(served), nullptr);
     CatalogEntry entry = EchoEntry();
     entry.sink = ServedBlock::Sink(served_);
     catalog_.Put(std::move(entry));
@@ -39,6 +40,7 @@ class BatchedServerTest : public ServerTest, public testing::WithParamInterface<
 
   void TearDown() override {
     server_.reset();  // before what its calls refer to
+    catalog_.Clear();
   }
 
   static bool IsNegated(const std::string& input, const std::string& output) {
@@ -51,6 +53,8 @@ class BatchedServerTest : public ServerTest, public testing::WithParamInterface<
   }
 
   FakeBackend backend_{{.mode = GetParam(), .lanes = 2}};
+  BatchThreads threads_{{}};
+  Retirer retirer_;
   std::shared_ptr<ServedBlock> served_;
 };
 

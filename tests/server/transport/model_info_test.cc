@@ -24,8 +24,8 @@ class ModelInfoTest : public testing::Test {
       entry.config.input = {.name = "x", .datatype = DataType::kFp16, .features = 64};
       entry.config.output = {.name = "logits", .datatype = DataType::kFp32, .features = 10};
       entry.config.batching = {.max_rows = 512,
-                               .max_queue_delay_us = 100,
-                               .queue_timeout_us = 2000,
+                               .max_queue_delay = std::chrono::microseconds(100),
+                               .queue_timeout = std::chrono::microseconds(2000),
                                .priority_levels = 3,
                                .default_priority = 2,
                                .buckets = {64, 512}};

@@ -1,0 +1,75 @@
+// The server whole: every part put together around one backend, from the repository to the sockets.
+// main.cc gives it the flags and the machine's backend, a test a fake one.
+//
+// Threads: Start, Run and the end on one.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/backend_choice.h"
+#include "server/config.h"
+#include "server/lifecycle/loader.h"
+#include "server/metrics/http_server.h"
+#include "server/metrics/metrics.h"
+#include "server/model/repository.h"
+#include "server/stop_requests.h"
+#include "server/transport/grpc_server.h"
+
+namespace mlpserve {
+
+class Server {
+ public:
+  // Listens, and begins to load the blocks of the repository. `metrics` and `stop` must outlive the
+  // Server. Errors: what refuses to start, in one line.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const Config& config, ChosenBackend chosen,
+                                                       Metrics& metrics, StopRequests& stop);
+  // Waits for blocks, requests and readers as long as they take.
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // Serves until it is asked to stop, drains (which a second request to stop hurries), and says
+  // what ended it. HTTP answers until the end of the object, /readyz with 503.
+  StopReason Run();
+
+  const GrpcServer& grpc() const { return *grpc_; }
+  const HttpServer& http() const { return *http_; }
+  Loader& loader() { return loader_; }
+
+ private:
+  Server(const Config& config, ChosenBackend chosen, Metrics& metrics, StopRequests& stop);
+
+  absl::Status Listen();
+  void LogStart() const;
+  void Load(const std::stop_token& stop);
+  void EndLoading();
+  void Drain(StopReason reason);
+  void OnLost(const absl::Status& reason);
+  int64_t MaxMessageBytes() const;
+
+  const Config config_;
+  const ChosenBackend chosen_;
+  Metrics& metrics_;
+  StopRequests& stop_;
+  RepositoryScan scan_;
+  ServingState state_;
+  BatchThreads threads_;
+  Catalog catalog_;
+  Retirer retirer_;  // tells the catalog what has ended
+  Loader loader_;
+  std::unique_ptr<HttpServer> http_;
+  std::unique_ptr<GrpcServer> grpc_;
+  std::atomic<bool> loaded_{false};
+  std::atomic<bool> lost_{false};
+  std::jthread loading_;
+};
+
+}  // namespace mlpserve

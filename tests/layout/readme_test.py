@@ -47,6 +47,14 @@ class ReadmeTest(unittest.TestCase):
         for row in rows:
             self.assertRegex(row, rf"`(?:{TOPS})/", row)
 
+    def test_every_op_of_the_schema_is_listed(self):
+        schema = (ROOT / "proto/mlp_model.proto").read_text()
+        ops = re.findall(r"^    \w+ (\w+) = \d+;", re.search(r"oneof op \{(.*?)\}", schema, re.S).group(1), re.M)
+        self.assertGreater(len(ops), 15)
+        page = (ROOT / "docs/blocks.md").read_text()
+        for op in ops:
+            self.assertRegex(page, rf"`{op}\b", op)
+
     def test_the_flags_are_the_programs(self):
         text = subprocess.run([MLPSERVE, "--help"], capture_output=True, text=True, check=True)
         table = (ROOT / "docs/flags.md").read_text()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 
 import numpy as np
@@ -98,6 +99,18 @@ def test_nothing_is_written_of_a_model_that_is_refused(tmp_path):
     with pytest.raises(mlpserve.ExportError, match=r"expected finite numbers.*'net.0.weight', found nan at \[0, 0\]"):
         mlpserve.export(model, tmp_path / "block")
     assert not (tmp_path / "block").exists()
+
+
+def test_every_op_of_the_schema_is_known_to_the_package():
+    from conftest import ROOT
+    from mlpserve import block, folder, functions
+    schema = (ROOT / "proto/mlp_model.proto").read_text()
+    ops = set(re.findall(r"^    \w+ (\w+) = \d+;", re.search(r"oneof op \{(.*?)\}", schema, re.S).group(1), re.M))
+    inner = (block.Scale(2.0),)
+    others = [block.Scale(1.0), block.Add(1.0), block.Hardtanh(0.0), block.Residual(inner), block.Gate(inner),
+              block.AddInput(), block.BatchNorm(None, None, "m", "v", 1e-5)]
+    written = [folder._op_json(op) for op in [*others, *map(block.Function, functions.FUNCTIONS)]]
+    assert {name for op in written for name in op} == ops
 
 
 def test_a_float64_number_beyond_fp32_is_refused(tmp_path):

@@ -78,8 +78,8 @@ class KernelBench {
   // RESOURCE_EXHAUSTED where the problem needs more memory than there is, with both.
   virtual absl::Status CheckFits(const Problem& problem) const = 0;
   // x is [m, k]. The layer's weights are copied as often as keeps them cold.
-  // A variant that was named and cannot run is a candidate that says why; the methods below are for
-  // the others.
+  // A variant that was named and cannot run ends it with an error, or is a candidate that says why;
+  // the methods below are for the others.
   virtual absl::StatusOr<std::vector<Candidate>> Prepare(const Problem& problem,
                                                          const LayerSpec& layer,
                                                          std::span<const float> x,

@@ -41,8 +41,8 @@ class Scratch {
  public:
   explicit Scratch(size_t bytes, uint8_t value = 0)
       : bytes_(bytes), memory_(AllocateOnGpu(bytes + kGuardBytes)) {
-    cudaMemset(memory_.get(), value, bytes);
-    cudaMemset(static_cast<std::byte*>(memory_.get()) + bytes, 0xA5, kGuardBytes);
+    FillOnGpu(memory_.get(), value, bytes);
+    FillOnGpu(static_cast<std::byte*>(memory_.get()) + bytes, 0xA5, kGuardBytes);
   }
   void* get() const { return memory_.get(); }
 
@@ -153,7 +153,7 @@ absl::StatusOr<GpuKernel::Shape> GpuKernel::ShapeOf(const GemmArgs& args) const 
   return std::visit(
       [&](const auto& tile) -> Shape {
         if constexpr (requires { Launch(tile, 2, int64_t{1}, int64_t{1}, 1); }) {
-          const MmaLaunch launch = Launch(tile, types.in_bytes, args.m, args.n, config_.split_k);
+          const MmaLaunch launch = Launch(tile, types.in_bytes, args.m, args.n, args.split_k);
           return {.launch = {.grid_x = launch.grid_x,
                              .grid_y = launch.grid_y,
                              .threads = launch.threads,

@@ -55,7 +55,7 @@ TEST_P(GpuLargeTest, AnOutputOfMoreThan2To31ElementsMatchesFloat64) {
   const GpuMatrix x = RandomMatrix(kRows, kDepth, config.compute, random);
   const GpuMatrix w = RandomMatrix(kColumns, kDepth, config.compute, random);
   const std::shared_ptr<void> y = AllocateOnGpu(y_bytes + kGuardBytes);
-  ASSERT_EQ(cudaMemset(y.get(), 0xFF, y_bytes + kGuardBytes), cudaSuccess);  // NaN
+  FillOnGpu(y.get(), 0xFF, y_bytes + kGuardBytes);  // NaN
   GemmArgs args;
   args.x = x.device.get();
   args.w = w.device.get();

@@ -103,6 +103,11 @@ std::shared_ptr<void> AllocateOnGpu(size_t bytes) {
   return {p, [](void* q) { cudaFree(q); }};
 }
 
+void FillOnGpu(void* memory, int value, size_t bytes) {
+  EXPECT_EQ(cudaMemset(memory, value, bytes), cudaSuccess);
+  EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+}
+
 float GpuMatrix::at(int64_t row, int64_t column) const {
   return ReadElement(type, &bytes[(row * stride + column) * ByteSize(type)]);
 }
@@ -172,7 +177,7 @@ std::vector<std::byte> GpuProblem::Output() {
 }
 
 void GpuProblem::PoisonOutput() {
-  EXPECT_EQ(cudaMemset(y_.device.get(), 0xFF, y_.bytes.size()), cudaSuccess);
+  FillOnGpu(y_.device.get(), 0xFF, y_.bytes.size());
 }
 
 void GpuProblem::Check() {

@@ -23,6 +23,8 @@ struct GpuShape {
 
 // Of the device, freed with its last owner.
 std::shared_ptr<void> AllocateOnGpu(size_t bytes);
+// Has ended when it returns: kernels run on streams that do not wait for the default one.
+void FillOnGpu(void* memory, int value, size_t bytes);
 
 // A matrix in the device's memory and its values as the host sees them.
 struct GpuMatrix {

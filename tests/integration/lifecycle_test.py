@@ -216,6 +216,25 @@ def test_sigterm_answers_every_request_that_was_sent_before_it(repository, start
     assert server.process.wait(30) == 0
 
 
+def test_sigterm_during_a_load_ends_it_within_a_second(tmp_path, start):
+    """Blocks that take several seconds to load, of which none is ready yet."""
+    weight = np.zeros((2048, 2048), np.float16)
+    for name in ("first", "second", "third"):
+        (tmp_path / name / "1").mkdir(parents=True)
+        safetensors.numpy.save_file({f"w{i}": weight for i in range(16)},
+                                    tmp_path / name / "1/weights.safetensors")
+        (tmp_path / name / "model.json").write_text(json.dumps({
+            "input": {"name": "x", "features": 2048}, "output": {"name": "y", "features": 2048},
+            "layers": [{"name": f"fc{i}", "weight": f"w{i}"} for i in range(16)]}))
+    server = start(tmp_path, "--cpu-threads", "1", ready=False)
+    assert server.get("/readyz")[0] == 503
+    asked = time.monotonic()
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(30) == 0
+    assert time.monotonic() - asked < 1
+    assert "block third/1 is ready" not in server.log()
+
+
 def test_second_sigterm_skips_the_grace(repository, start):
     server = start(repository, "--drain-grace", "3600")
     server.process.send_signal(signal.SIGTERM)

@@ -23,6 +23,10 @@ if(CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
 endif()
 
 if(NOT MLPSERVE_CUDA STREQUAL "OFF")
+  # CMake 3.25 sets a property of this target, which new toolkits do not have and nothing of ours links.
+  if(NOT TARGET CUDA::nvToolsExt)
+    add_library(CUDA::nvToolsExt INTERFACE IMPORTED)
+  endif()
   find_package(CUDAToolkit 12.8 QUIET)
   if(MLPSERVE_CUDA STREQUAL "ON" AND NOT CUDAToolkit_FOUND)
     message(FATAL_ERROR "MLPSERVE_CUDA=ON, but no CUDA toolkit 12.8 or newer was found (set CUDAToolkit_ROOT)")

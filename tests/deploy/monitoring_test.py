@@ -247,6 +247,18 @@ def test_queries_of_public_triton_dashboards_have_data(prometheus, query):
     await_data(prometheus, query)
 
 
+def adapter_queries():
+    rules = yaml.safe_load((DEPLOY / "kubernetes/overlays/autoscaled/prometheus-adapter.yaml").read_text())
+    for rule in rules["rules"]["custom"]:
+        query = rule["metricsQuery"].replace("<<.LabelMatchers>>", 'model="digits"').replace("<<.GroupBy>>", "instance")
+        yield pytest.param(query, id=rule["name"]["as"])
+
+
+@pytest.mark.parametrize("query", adapter_queries())
+def test_every_query_of_the_autoscaler_has_data(prometheus, query):
+    await_data(prometheus, query)
+
+
 def test_load_reached_what_the_dashboards_are_for(prometheus):
     for query in ('mlpserve_request_failures_total{code="RESOURCE_EXHAUSTED"}',
                   'mlpserve_request_failures_total{code="INVALID_ARGUMENT"}',

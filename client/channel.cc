@@ -14,8 +14,9 @@
 namespace mlpserve::client {
 namespace {
 
-std::shared_ptr<grpc::Channel> NewChannel(const std::string& address) {
+std::shared_ptr<grpc::Channel> NewChannel(const std::string& address, bool own_connection) {
   grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, own_connection ? 1 : 0);
   arguments.SetMaxReceiveMessageSize(std::numeric_limits<int>::max());
   arguments.SetMaxSendMessageSize(std::numeric_limits<int>::max());
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
@@ -34,10 +35,14 @@ std::shared_ptr<grpc::Channel> SharedChannel(const std::string& address) {
     for (auto entry = channels.begin(); entry != channels.end();) {  // only live ones are kept
       entry = entry->second.expired() ? channels.erase(entry) : std::next(entry);
     }
-    channel = NewChannel(address);
+    channel = NewChannel(address, /*own_connection=*/false);
     channels[address] = channel;
   }
   return channel;
+}
+
+std::shared_ptr<grpc::Channel> OwnChannel(const std::string& address) {
+  return NewChannel(address, /*own_connection=*/true);
 }
 
 }  // namespace mlpserve::client

@@ -1,4 +1,4 @@
-// The process's connections: one per address, shared by all clients of that address.
+// The process's connections: as a rule one per address, shared by all clients of that address.
 #pragma once
 
 #include <memory>
@@ -13,5 +13,8 @@ namespace mlpserve::client {
 // The channel to "host:port" or "unix:path": an existing one, or a new one, which lives as long as
 // somebody holds it. Connects with the first call. Thread-safe.
 std::shared_ptr<grpc::Channel> SharedChannel(const std::string& address);
+
+// A channel with a connection that no other channel uses, for who wants several to one address.
+std::shared_ptr<grpc::Channel> OwnChannel(const std::string& address);
 
 }  // namespace mlpserve::client

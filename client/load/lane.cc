@@ -1,0 +1,22 @@
+#include "client/load/lane.h"
+
+namespace mlpserve::load {
+
+Lane::Lane(const Traffic& traffic, size_t index, grpc::CompletionQueue& queue)
+    : exchange(NewUnaryExchange(traffic.connections.stub(index), queue, traffic.deadline)) {}
+
+void Lane::Send(const Traffic& traffic, size_t index, Clock::time_point since) {
+  request = index % traffic.requests.size();
+  from = since;
+  in_flight = true;
+  exchange->Send(traffic.requests.message(request), this);
+}
+
+absl::Status Lane::Judge(const Traffic& traffic) const {
+  absl::Status status = exchange->status();
+  if (!status.ok() || traffic.expected == nullptr) return status;
+  return traffic.expected->Check(exchange->answer(), traffic.requests.first_row(request),
+                                 traffic.requests.rows());
+}
+
+}  // namespace mlpserve::load

@@ -1,0 +1,237 @@
+#include "client/load/load_test.h"
+
+#include <fstream>
+#include <ostream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "client/client.h"
+#include "client/load/numbers.h"
+#include "client/load/plot.h"
+#include "client/load/progress_bar.h"
+#include "client/load/rate_search.h"
+#include "client/load/report.h"
+
+namespace mlpserve::load {
+namespace {
+
+constexpr int kFailed = 1;
+constexpr double kMostRate = 1e6;
+constexpr double kSearchPrecision = 0.05;
+// An open loop keeps its rate if it answers this part of it; Poisson arrivals vary by themselves.
+constexpr double kKeptPart = 0.95;
+
+// Of the file names by tensor, the nameless one gets the name of the only tensor.
+absl::Status NameFiles(const std::vector<std::string>& names, std::string_view kind,
+                       std::map<std::string, client::TensorPath>& files) {
+  const auto nameless = files.find("");
+  if (nameless == files.end()) return absl::OkStatus();
+  if (names.size() != 1) {
+    return absl::InvalidArgumentError(absl::StrCat(nameless->second.file, ": expected ",
+                                                   std::string(kind), "=FILE, as there are ",
+                                                   names.size(), " of them"));
+  }
+  const client::TensorPath path = nameless->second;
+  files.erase(nameless);
+  if (!files.emplace(names[0], path).second) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected one file for '", names[0], "', found two"));
+  }
+  return absl::OkStatus();
+}
+
+class LoadTest {
+ public:
+  LoadTest(const Arguments& arguments, const Streams& streams)
+      : arguments_(arguments),
+        streams_(streams),
+        bar_(streams.err, streams.err_is_terminal && !arguments.quiet) {}
+
+  absl::StatusOr<Report> Finish() {
+    if (absl::Status status = Describe(); !status.ok()) return status;
+    report_.model = arguments_.run.model;
+    report_.address = arguments_.run.address;
+    report_.title = arguments_.title.empty() ? absl::StrCat(report_.model, " at ", report_.address)
+                                             : arguments_.title;
+    report_.date = absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(), absl::UTCTimeZone());
+    report_.arrivals = arguments_.run.arrivals;
+    for (const int rows : arguments_.rows) {
+      if (absl::Status status = MeasureRows(rows); !status.ok()) return status;
+    }
+    bar_.Clear();
+    return std::move(report_);
+  }
+
+ private:
+  // What is sent: as the arguments say, or else the server.
+  absl::Status Describe() {
+    request_.model = arguments_.run.model;
+    request_.version = arguments_.run.version;
+    request_.seed = arguments_.run.seed;
+    request_.priority = arguments_.priority;
+    request_.queue_timeout = arguments_.queue_timeout;
+    request_.files = arguments_.data;
+    request_.inputs = arguments_.inputs;
+    std::vector<std::string> outputs;
+    if (request_.inputs.empty() || arguments_.expect.count("") > 0) {
+      client::Client client(arguments_.run.address);
+      const absl::StatusOr<client::BlockMetadata> metadata = client.Describe(
+          request_.model, request_.version, client::Deadline::In(arguments_.run.deadline));
+      if (!metadata.ok()) return metadata.status();
+      for (const client::TensorMetadata& output : metadata->outputs) outputs.push_back(output.name);
+      if (request_.inputs.empty()) {
+        absl::StatusOr<std::vector<InputSpec>> inputs = InputsOf(*metadata);
+        if (!inputs.ok()) return inputs.status();
+        request_.inputs = *std::move(inputs);
+      }
+    }
+    std::vector<std::string> inputs;
+    for (const InputSpec& input : request_.inputs) inputs.push_back(input.name);
+    expect_ = arguments_.expect;
+    if (absl::Status status = NameFiles(inputs, "INPUT", request_.files); !status.ok()) {
+      return status;
+    }
+    return NameFiles(outputs, "OUTPUT", expect_);
+  }
+
+  absl::Status MeasureRows(int rows) {
+    const absl::StatusOr<RequestSet> requests = RequestSet::Make(request_, rows);
+    if (!requests.ok()) return requests.status();
+    std::optional<ExpectedOutputs> expected;
+    if (!expect_.empty()) {
+      absl::StatusOr<ExpectedOutputs> read =
+          ExpectedOutputs::Read(expect_, requests->file_rows(), arguments_.tolerance);
+      if (!read.ok()) return read.status();
+      expected = *std::move(read);
+    }
+    const ExpectedOutputs* check = expected ? &*expected : nullptr;
+    if (arguments_.find_rate_p99.count() > 0) return Search(rows, *requests, check);
+    for (const Point& point : PointsOf(rows)) {
+      if (stopped()) return absl::OkStatus();
+      if (absl::Status status = Measure(point, *requests, check); !status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
+
+  std::vector<Point> PointsOf(int rows) const {
+    std::vector<Point> points;
+    for (const double rate : arguments_.rates) points.push_back({.rows = rows, .rate = rate});
+    if (!points.empty()) return points;
+    for (const int concurrency : arguments_.concurrency) {
+      points.push_back({.rows = rows, .concurrency = concurrency});
+    }
+    return points;
+  }
+
+  // 0: as many as it takes.
+  size_t point_count() const {
+    if (arguments_.find_rate_p99.count() > 0) return 0;
+    return arguments_.rows.size() *
+           (arguments_.rates.empty() ? arguments_.concurrency.size() : arguments_.rates.size());
+  }
+
+  absl::Status Measure(const Point& point, const RequestSet& requests,
+                       const ExpectedOutputs* expected) {
+    const size_t number = report_.results.size() + 1;
+    absl::StatusOr<Result> result =
+        Run(arguments_.run, point, requests, expected, [&](double done, double rate) {
+          bar_.Show(ProgressLine(done, number, point_count(), load::Describe(point), rate));
+        });
+    if (!result.ok()) return result.status();
+    report_.results.push_back(*std::move(result));
+    return absl::OkStatus();
+  }
+
+  bool Held(const Result& result) const {
+    return result.failed() == 0 && result.succeeded() > 0 &&
+           result.latency.Percentile(99) <= arguments_.find_rate_p99 &&
+           result.requests_per_second() >= kKeptPart * result.point.rate;
+  }
+
+  absl::Status Search(int rows, const RequestSet& requests, const ExpectedOutputs* expected) {
+    RateSearch search(arguments_.find_rate_from, kMostRate, kSearchPrecision);
+    while (const std::optional<double> rate = search.Next()) {
+      if (stopped()) break;
+      absl::Status status = Measure({.rows = rows, .rate = *rate}, requests, expected);
+      if (!status.ok()) return status;
+      search.Report(Held(report_.results.back()));
+    }
+    report_.found.push_back({rows, arguments_.find_rate_p99, search.best()});
+    return absl::OkStatus();
+  }
+
+  bool stopped() const { return arguments_.run.stop->load(); }
+
+  const Arguments& arguments_;
+  const Streams& streams_;
+  ProgressBar bar_;
+  RequestOptions request_;
+  std::map<std::string, client::TensorPath> expect_;
+  Report report_;
+};
+
+// To a file, or to `out` for "-".
+absl::Status Write(const std::string& file, const std::string& text, std::ostream& out) {
+  if (file == "-") {
+    out << text;
+    return absl::OkStatus();
+  }
+  std::ofstream stream(file, std::ios::binary | std::ios::trunc);
+  stream << text;
+  stream.close();
+  if (stream.good()) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat(file, ": expected a file that can be written"));
+}
+
+absl::Status WriteReports(const Arguments& arguments, const Report& report, std::ostream& out) {
+  const std::pair<const std::string&, std::string (*)(const Report&)> outputs[] = {
+      {arguments.json, Json}, {arguments.csv, Csv}, {arguments.svg, Svg}};
+  bool table = true;
+  for (const auto& [file, text] : outputs) {
+    if (file.empty()) continue;
+    table = table && file != "-";
+    if (absl::Status status = Write(file, text(report), out); !status.ok()) return status;
+  }
+  if (table) out << Table(report);
+  return absl::OkStatus();
+}
+
+// In a search some rates are meant to be too high.
+absl::Status Verdict(const Arguments& arguments, const Report& report) {
+  if (arguments.run.stop->load()) return absl::CancelledError("stopped before the end");
+  uint64_t succeeded = 0, failed = 0;
+  for (const Result& result : report.results) {
+    succeeded += result.succeeded();
+    failed += result.failed();
+  }
+  if (succeeded == 0 && failed == 0) {
+    return absl::FailedPreconditionError("expected requests in the counted time, found none");
+  }
+  if (arguments.allow_errors) return absl::OkStatus();
+  for (const FoundRate& found : report.found) {
+    if (found.rate == 0) return absl::ResourceExhaustedError("no rate kept the limit");
+  }
+  if (failed == 0 || !report.found.empty()) return absl::OkStatus();
+  return absl::AbortedError(absl::StrCat(WithCommas(static_cast<double>(failed)), " of ",
+                                         WithCommas(static_cast<double>(succeeded + failed)),
+                                         " requests failed"));
+}
+
+}  // namespace
+
+int RunLoadTest(const Arguments& arguments, const Streams& streams) {
+  absl::StatusOr<Report> report = LoadTest(arguments, streams).Finish();
+  absl::Status status = report.status();
+  if (status.ok()) status = WriteReports(arguments, *report, streams.out);
+  if (status.ok()) status = Verdict(arguments, *report);
+  streams.out.flush();
+  if (status.ok()) return 0;
+  const std::string line = absl::StrReplaceAll(status.message(), {{"\n", " "}});
+  streams.err << "mlpserve-load: " << arguments.run.model << " (" << arguments.run.address
+              << "): " << absl::StatusCodeToString(status.code()) << ": " << line << std::endl;
+  return kFailed;
+}
+
+}  // namespace mlpserve::load

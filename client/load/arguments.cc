@@ -21,7 +21,7 @@ struct Raw {
   std::vector<std::string> inputs, data, expect, server_pids;
   std::string rows = "1", concurrency = "1", rates, arrivals = "poisson";
   double duration_s = 5, warm_up_s = 1, find_rate_p99_ms = 0;
-  int64_t deadline_ms = 10'000, queue_timeout_us = 0;
+  int64_t deadline_ms = 0, queue_timeout_us = 0;
 };
 
 void DefineServer(CLI::App& app, Raw& raw) {
@@ -30,10 +30,11 @@ void DefineServer(CLI::App& app, Raw& raw) {
       ->capture_default_str();
   app.add_option("--version", raw.arguments.run.version,
                  "Version of the model (default: the server's choice)");
-  app.add_option("--deadline-ms", raw.deadline_ms,
-                 "Milliseconds after which a request without an answer has failed")
-      ->check(CLI::Range(int64_t{1}, kMostDeadlineMs))
-      ->capture_default_str();
+  app.add_option(
+         "--deadline-ms", raw.deadline_ms,
+         "Milliseconds after which a request without an answer has failed, which the server "
+         "is told (default 0: none; ten seconds after the end those in flight have failed)")
+      ->check(CLI::Range(int64_t{0}, kMostDeadlineMs));
   app.add_option("--priority", raw.arguments.priority,
                  "Priority of the requests, 1 is highest (default: the model's)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 31));

@@ -33,18 +33,16 @@ double RoundUp(double value) {
 
 // 1, 2 and 5 times the powers of ten; the powers alone where that is too many.
 std::vector<double> LogarithmicTicks(double low, double high) {
-  for (const bool powers_only : {false, true}) {
-    std::vector<double> ticks;
-    for (double decade = Decade(low); decade <= high * (1 + 1e-9); decade *= 10) {
-      for (const double step : {1.0, 2.0, 5.0}) {
-        const double tick = step * decade;
-        if (powers_only && step != 1) continue;
-        if (tick >= low * (1 - 1e-9) && tick <= high * (1 + 1e-9)) ticks.push_back(tick);
-      }
+  std::vector<double> ticks, powers;
+  for (double decade = Decade(low); decade <= high * (1 + 1e-9); decade *= 10) {
+    for (const double step : {1.0, 2.0, 5.0}) {
+      const double tick = step * decade;
+      if (tick < low * (1 - 1e-9) || tick > high * (1 + 1e-9)) continue;
+      ticks.push_back(tick);
+      if (step == 1) powers.push_back(tick);
     }
-    if (ticks.size() <= kMostTicks || powers_only) return ticks;
   }
-  return {};
+  return ticks.size() <= kMostTicks ? ticks : powers;
 }
 
 }  // namespace
@@ -69,6 +67,10 @@ Axis Logarithmic(const std::vector<double>& values) {
   if (least == values.end()) return {1, 10, true, {1, 10}};
   Axis axis{RoundDown(*least), RoundUp(*most), true, {}};
   if (axis.high <= axis.low * 1.5) axis.high = RoundUp(axis.low * 2);
+  if (axis.high > axis.low * 200) {  // only powers of ten are marked: end at them
+    axis.low = Decade(axis.low);
+    axis.high = RoundUp(Decade(axis.high * 9.99));
+  }
   axis.ticks = LogarithmicTicks(axis.low, axis.high);
   return axis;
 }

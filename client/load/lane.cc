@@ -8,7 +8,6 @@ Lane::Lane(const Traffic& traffic, size_t index, grpc::CompletionQueue& queue)
 void Lane::Send(const Traffic& traffic, size_t index, Clock::time_point since) {
   request = index % traffic.requests.size();
   from = since;
-  in_flight = true;
   exchange->Send(traffic.requests.message(request), this);
 }
 

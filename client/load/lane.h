@@ -12,7 +12,6 @@ struct Lane {
   std::unique_ptr<Exchange> exchange;
   Clock::time_point from{};  // latency counts from here
   size_t request = 0;        // in the request set
-  bool in_flight = false;
 
   // `index`: of all lanes of the run, so that they take turns with connections.
   Lane(const Traffic& traffic, size_t index, grpc::CompletionQueue& queue);

@@ -18,6 +18,7 @@ namespace mlpserve::load {
 namespace {
 
 constexpr int kFailed = 1;
+constexpr std::chrono::milliseconds kDescribeTime{10'000};
 constexpr double kMostRate = 1e6;
 constexpr double kSearchPrecision = 0.05;
 // An open loop keeps its rate if it answers this part of it; Poisson arrivals vary by themselves.
@@ -77,8 +78,8 @@ class LoadTest {
     std::vector<std::string> outputs;
     if (request_.inputs.empty() || arguments_.expect.count("") > 0) {
       client::Client client(arguments_.run.address);
-      const absl::StatusOr<client::BlockMetadata> metadata = client.Describe(
-          request_.model, request_.version, client::Deadline::In(arguments_.run.deadline));
+      const absl::StatusOr<client::BlockMetadata> metadata =
+          client.Describe(request_.model, request_.version, client::Deadline::In(kDescribeTime));
       if (!metadata.ok()) return metadata.status();
       for (const client::TensorMetadata& output : metadata->outputs) outputs.push_back(output.name);
       if (request_.inputs.empty()) {

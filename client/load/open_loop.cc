@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-#include "client/load/lane.h"
+#include "client/load/events.h"
 #include "client/load/workers.h"
 
 namespace mlpserve::load {
@@ -42,6 +42,12 @@ class LanePool {
     returned_.notify_one();
   }
 
+  // When nobody takes lanes any more.
+  void CancelAll() {
+    std::lock_guard lock(mutex_);
+    for (auto& lane : lanes_) lane->exchange->Cancel();
+  }
+
  private:
   const Traffic& traffic_;
   const size_t worker_;
@@ -60,13 +66,15 @@ class OpenLoop {
         tally_(tally),
         arrivals_(arrivals),
         next_request_(static_cast<size_t>(worker)),
-        pool_(traffic, static_cast<size_t>(worker), static_cast<size_t>(max_in_flight), queue_) {}
+        pool_(traffic, static_cast<size_t>(worker), static_cast<size_t>(max_in_flight), queue_),
+        events_(queue_, traffic, [this] { pool_.CancelAll(); }) {}
 
   void Run() {
     std::thread sender([this] { SendAll(); });
-    void* tag = nullptr;
     bool ok = false;
-    while (queue_.Next(&tag, &ok)) Handle(*static_cast<Lane*>(tag), ok);
+    while (Lane* lane = events_.Next(ok)) {
+      if (lane->exchange->Advance(ok)) HandleAnswer(*lane);
+    }
     sender.join();
   }
 
@@ -104,12 +112,10 @@ class OpenLoop {
     lane->Send(traffic_, next_request_++, intended);
   }
 
-  void Handle(Lane& lane, bool ok) {
-    if (!lane.exchange->Advance(ok)) return;
+  void HandleAnswer(Lane& lane) {
     const auto now = Clock::now();
-    if (lane.from >= traffic_.begin) tally_.Record(lane.Judge(traffic_), lane.from, now);
-    tally_.answers.store(tally_.answers.load(std::memory_order_relaxed) + 1,
-                         std::memory_order_relaxed);
+    if (lane.from >= traffic_.begin) tally_.Record(events_.Judge(lane), lane.from, now);
+    tally_.CountAnswer();
     pool_.Return(&lane);
   }
 
@@ -119,6 +125,7 @@ class OpenLoop {
   size_t next_request_;
   grpc::CompletionQueue queue_;
   LanePool pool_;
+  Events events_;
 };
 
 }  // namespace

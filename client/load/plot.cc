@@ -119,12 +119,13 @@ std::string Subtitle(const Report& report) {
                       " arrivals, latency from the intended time of sending");
 }
 
-// A search tries some rates twice and in any order.
-Results Ascending(Results results, Swept swept) {
-  std::stable_sort(results.begin(), results.end(), [&](const Result* a, const Result* b) {
-    return LoadOf(*a, swept) < LoadOf(*b, swept);
-  });
-  return results;
+// By load; of a load that was tried twice, as a search does, the last try.
+Results Ascending(const Results& results, Swept swept) {
+  std::map<double, const Result*> by_load;
+  for (const Result* result : results) by_load[LoadOf(*result, swept)] = result;
+  Results ascending;
+  for (const auto& [load, result] : by_load) ascending.push_back(result);
+  return ascending;
 }
 
 std::string About(int64_t rows) {

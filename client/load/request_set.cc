@@ -64,19 +64,19 @@ int64_t RowBytes(const std::vector<InputSpec>& inputs) {
 
 absl::StatusOr<grpc::ByteBuffer> Serialise(const RequestOptions& options, int64_t rows,
                                            const std::vector<std::string>& bytes) {
-  client::InferCall call{.model = options.model,
-                         .version = options.version,
-                         .priority = options.priority,
-                         .queue_timeout = options.queue_timeout};
+  client::InferQuery query{.model = options.model,
+                           .version = options.version,
+                           .priority = options.priority,
+                           .queue_timeout = options.queue_timeout};
   std::vector<std::vector<int64_t>> shapes;
   for (const InputSpec& input : options.inputs) shapes.push_back(ShapeOf(input, rows));
   for (size_t i = 0; i < bytes.size(); ++i) {
     const InputSpec& input = options.inputs[i];
-    call.inputs.push_back(
+    query.inputs.push_back(
         {input.name, input.type, shapes[i], std::as_bytes(std::span<const char>(bytes[i]))});
   }
   inference::ModelInferRequest message;
-  if (absl::Status status = client::ToMessage(call, message); !status.ok()) return status;
+  if (absl::Status status = client::ToMessage(query, message); !status.ok()) return status;
   const grpc::Slice slice(message.SerializeAsString());
   return grpc::ByteBuffer(&slice, 1);
 }

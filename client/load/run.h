@@ -36,9 +36,9 @@ struct RunOptions {
   std::string address;
   std::string model;
   std::string version;
-  std::chrono::nanoseconds warm_up{};   // before the counted time, under the same load
-  std::chrono::nanoseconds duration{};  // the counted time
-  std::chrono::milliseconds deadline{};
+  std::chrono::nanoseconds warm_up{};    // before the counted time, under the same load
+  std::chrono::nanoseconds duration{};   // the counted time
+  std::chrono::milliseconds deadline{};  // of each request; 0: none
   ArrivalKind arrivals = ArrivalKind::kPoisson;
   uint64_t seed = 1;
   int max_in_flight = 4096;  // open loop

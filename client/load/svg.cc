@@ -10,7 +10,7 @@ namespace {
 
 // Pixels.
 constexpr double kPanelWidth = 470, kPanelHeight = 320, kHead = 74, kFoot = 12;
-constexpr double kLeft = 58, kRight = 62, kTop = 40, kBottom = 48;
+constexpr double kLeft = 58, kRight = 78, kTop = 40, kBottom = 48;
 constexpr double kPlotWidth = kPanelWidth - kLeft - kRight;
 constexpr double kPlotHeight = kPanelHeight - kTop - kBottom;
 constexpr double kLabelGap = 14;  // between names at the ends of lines

@@ -29,6 +29,10 @@ struct Tally {
   // Answers of any kind, at any time; read by others while the worker runs.
   std::atomic<uint64_t> answers = 0;
 
+  void CountAnswer() {
+    answers.store(answers.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+
   void Record(const absl::Status& status, Clock::time_point from, Clock::time_point now) {
     last_answer = now;
     if (status.ok()) {

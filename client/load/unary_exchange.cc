@@ -17,7 +17,9 @@ class UnaryExchange final : public Exchange {
   void Send(const grpc::ByteBuffer& request, void* tag) override {
     reader_.reset();  // lies in the context's memory
     context_.emplace();
-    context_->set_deadline(std::chrono::system_clock::now() + deadline_);
+    if (deadline_.count() > 0) {
+      context_->set_deadline(std::chrono::system_clock::now() + deadline_);
+    }
     answer_.Clear();
     reader_ = stub_.PrepareUnaryCall(&*context_, kMethod, request, &queue_);
     reader_->StartCall();

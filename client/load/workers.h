@@ -23,7 +23,7 @@ struct Traffic {
   const RequestSet& requests;
   const ExpectedOutputs* expected = nullptr;  // null: answers are not looked at
   bool streaming = false;                     // ModelStreamInfer in place of ModelInfer
-  std::chrono::milliseconds deadline{};       // of each request
+  std::chrono::milliseconds deadline{};       // of each request; 0: none
   Clock::time_point start{};                  // of the warm-up
   Clock::time_point begin{};                  // of the counted time
   Clock::time_point end{};                    // of it, and of sending
@@ -31,8 +31,8 @@ struct Traffic {
 };
 
 // Worker `worker` of `workers` keeps its part of `concurrency` requests in flight. Counts answers
-// that come between begin and end; latency is from sending. Requests that are still in flight two
-// seconds after the end are cancelled.
+// that come between begin and end; latency is from sending. Requests that are still in flight ten
+// seconds after the end are cancelled and have failed; the same holds for the open loop.
 void RunClosedLoop(const Traffic& traffic, int worker, int workers, int concurrency, Tally& tally);
 
 // Sends at `arrivals` (from traffic.start on), with at most `max_in_flight` in flight: an arrival

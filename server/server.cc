@@ -88,10 +88,17 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config, Chos
 
 absl::Status Server::Listen() {
   metrics_.SetModelStates([this] { return ModelStates(catalog_); });
-  MLPSERVE_ASSIGN_OR_RETURN(
-      http_, HttpServer::Start({.address = config_.http_address},
-                               {.metrics = [this] { return metrics_.Text(); },
-                                .readiness = [this] { return Readiness(state_, catalog_); }}));
+  const auto readiness = [this] { return Readiness(state_, catalog_); };
+  status_ = std::make_unique<Status>(StatusFacts{.version = kVersion,
+                                                 .backend = std::string(chosen_.backend->name()),
+                                                 .devices = chosen_.backend->devices(),
+                                                 .losses = chosen_.losses},
+                                     catalog_, metrics_, readiness);
+  MLPSERVE_ASSIGN_OR_RETURN(http_,
+                            HttpServer::Start({.address = config_.http_address},
+                                              {.metrics = [this] { return metrics_.Text(); },
+                                               .readiness = readiness,
+                                               .index = [this] { return status_->Page(); }}));
   GrpcServerOptions options{.addresses = config_.grpc_addresses,
                             .version = kVersion,
                             .backend = std::string(chosen_.backend->name())};

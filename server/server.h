@@ -20,6 +20,7 @@
 #include "server/metrics/http_server.h"
 #include "server/metrics/metrics.h"
 #include "server/model/repository.h"
+#include "server/status/status.h"
 #include "server/stop_requests.h"
 #include "server/transport/grpc_server.h"
 
@@ -65,7 +66,8 @@ class Server {
   Catalog catalog_;
   Retirer retirer_;  // tells the catalog what has ended
   Loader loader_;
-  std::unique_ptr<HttpServer> http_;
+  std::unique_ptr<Status> status_;
+  std::unique_ptr<HttpServer> http_;  // reads the status
   std::unique_ptr<GrpcServer> grpc_;
   std::atomic<bool> loaded_{false};
   std::atomic<bool> lost_{false};

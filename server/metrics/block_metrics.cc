@@ -209,6 +209,7 @@ BlockStatistics BlockMetrics::Statistics(const Totals& totals) const {
   const auto& cells = totals.cells;
   BlockStatistics stats;
   stats.success = totals.Duration(kTotal);
+  std::ranges::copy(totals.Counts(kTotal, kDurationCells), stats.durations.begin());
   stats.queue = totals.Duration(kQueue);
   stats.compute_input = totals.Duration(kInput);
   stats.compute_infer = totals.Duration(kInfer);

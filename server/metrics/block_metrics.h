@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "server/metrics/metric_table.h"
 #include "server/metrics/thread_slot.h"
 #include "server/vocabulary/eviction.h"
 
@@ -52,6 +53,9 @@ struct BatchSample {
   std::chrono::nanoseconds compute_output{};
 };
 
+// Requests by duration: one count for each of kDurationBoundsNs, and one for what is longer.
+using DurationCounts = std::array<uint64_t, kDurationBoundsNs.size() + 1>;
+
 struct CountAndTime {
   uint64_t count = 0;
   uint64_t ns = 0;
@@ -69,6 +73,7 @@ struct BlockStatistics {
   uint64_t execution_count = 0;    // batches
   // Of requests. `queue` and `compute_*` count successful requests, one each.
   CountAndTime success, fail, queue, compute_input, compute_infer, compute_output;
+  DurationCounts durations{};  // of successful requests
   std::vector<Batch> batches;  // ascending by size, at most BlockMetrics::kMaxBuckets
 };
 

@@ -20,6 +20,13 @@ namespace mlpserve {
 namespace {
 
 constexpr const char* kPlainText = "text/plain; charset=utf-8";
+constexpr const char* kHtml = "text/html; charset=utf-8";
+// The page brings its style and script along and asks nobody but this server.
+constexpr const char* kHtmlPolicy =
+    "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'\r\n"
+    "X-Content-Type-Options: nosniff\r\n";
 constexpr const char* kIndex =
     "mlpserve\n\n"
     "/metrics  Prometheus metrics\n"
@@ -58,7 +65,10 @@ Answer AnswerTo(const HttpPages& pages, std::string_view path) {
   }
   if (path == "/healthz") return {.body = "alive\n"};
   if (path == "/readyz") return AnswerReadiness(pages.readiness());
-  if (path == "/") return {.body = kIndex};
+  if (path == "/" && !pages.index) return {.body = kIndex};
+  if (path == "/") {
+    return {.body = pages.index(), .content_type = kHtml, .more_headers = kHtmlPolicy};
+  }
   return {.code = 404, .body = "not found; there are /metrics, /healthz and /readyz\n"};
 }
 

@@ -1,9 +1,9 @@
-// The HTTP port: /metrics, /healthz, /readyz and an index at /.
+// The HTTP port: /metrics, /healthz, /readyz and a page for people at /.
 //
 //   GET /metrics   200, what Pages::metrics returns
 //   GET /healthz   200 for as long as the process can answer
 //   GET /readyz    200, or 503 with the reason in one line
-//   GET /          200, a list of the above
+//   GET /          200, what Pages::index returns
 // Anything else is 404, another method 405; HEAD is GET without the body.
 //
 // civetweb does the protocol. One connection carries one request (no keep-alive), so that a scraper
@@ -27,6 +27,7 @@ namespace mlpserve {
 struct HttpPages {
   std::function<std::string()> metrics;     // the Prometheus text format, version 0.0.4
   std::function<absl::Status()> readiness;  // OK: ready; else the message is shown
+  std::function<std::string()> index;       // HTML; empty: a list of the pages, as text
 };
 
 struct HttpOptions {

@@ -101,6 +101,25 @@ void Metrics::SetMemory(const std::string& model, int64_t version,
   if (block != blocks_.end()) block->second.memory.swap(read);
 }
 
+std::optional<QueueState> Metrics::Queue(const std::string& model, int64_t version) const {
+  MutexLock lock(mutex_);
+  const auto block = blocks_.find({model, version});
+  if (block == blocks_.end() || !block->second.queue) return std::nullopt;
+  return block->second.queue();
+}
+
+std::optional<BlockMemory> Metrics::Memory(const std::string& model, int64_t version) const {
+  MutexLock lock(mutex_);
+  const auto block = blocks_.find({model, version});
+  if (block == blocks_.end() || !block->second.memory) return std::nullopt;
+  return block->second.memory();
+}
+
+std::vector<DeviceState> Metrics::Devices() const {
+  MutexLock lock(mutex_);
+  return devices_ ? devices_() : std::vector<DeviceState>();
+}
+
 void Metrics::SetVariants(const std::string& model, int64_t version,
                           std::vector<KernelVariant> variants) {
   MutexLock lock(mutex_);

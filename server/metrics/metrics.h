@@ -95,6 +95,11 @@ class Metrics {
   void SetMemory(const std::string& model, int64_t version, std::function<BlockMemory()> read);
   void SetVariants(const std::string& model, int64_t version, std::vector<KernelVariant> variants);
 
+  // What these readers say at this moment; of a block without one, nothing.
+  std::optional<QueueState> Queue(const std::string& model, int64_t version) const;
+  std::optional<BlockMemory> Memory(const std::string& model, int64_t version) const;
+  std::vector<DeviceState> Devices() const;
+
   // How long the last load of a block took, files to warm, and how often loads failed or replaced
   // a version that was serving. A block whose load fails need not have been added.
   void RecordLoad(const std::string& model, int64_t version, std::chrono::nanoseconds duration);

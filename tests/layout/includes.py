@@ -45,6 +45,10 @@ OWN = {
     "server/catalog": [
         "server/vocabulary/", "server/sync/", "server/model/", "server/metrics/", "kernels/status/",
     ],
+    "server/status": [
+        "server/vocabulary/", "server/catalog/", "server/sync/", "server/metrics/", "server/model/",
+        "kernels/spec/",
+    ],
     "server/batching": ["server/vocabulary/", "server/sync/", "kernels/status/"],
     "server/engine": ["server/vocabulary/", "server/sync/", "kernels/"],
     "server/transport": [

@@ -61,6 +61,16 @@ TEST(HttpServer, IndexNamesThePages) {
   EXPECT_THAT(reply.body, HasSubstr("/readyz"));
 }
 
+TEST(HttpServer, AnIndexOfOnesOwnIsHtmlThatLoadsNothingElse) {
+  HttpPages pages = Pages();
+  pages.index = [] { return "<p>index"; };
+  const auto server = Started(pages);
+  const HttpReply reply = Get(server->port(), "/");
+  EXPECT_EQ(reply.body, "<p>index");
+  EXPECT_THAT(reply.headers, HasSubstr("Content-Type: text/html; charset=utf-8\r\n"));
+  EXPECT_THAT(reply.headers, HasSubstr("Content-Security-Policy: default-src 'none'"));
+}
+
 TEST(HttpServer, ReadinessFollowsItsSourceAndGivesTheReasonInOneLine) {
   std::atomic<bool> ready = false;
   HttpPages pages = Pages();

@@ -41,10 +41,9 @@ struct RunOptions {
   std::chrono::milliseconds deadline{};  // of each request; 0: none
   ArrivalKind arrivals = ArrivalKind::kPoisson;
   uint64_t seed = 1;
-  int max_in_flight = 4096;  // open loop
-  int connections = 0;       // 0: by the load
-  int threads = 0;           // 0: by the machine
-  bool streaming = false;
+  int max_in_flight = 4096;      // open loop
+  int connections = 0;           // 0: by the load
+  int threads = 0;               // 0: by the machine
   std::vector<int> server_pids;  // of which processor time is measured; empty: none
   // Set: the run ends soon, with what was counted.
   const std::atomic<bool>* stop = &kNeverStopped;

@@ -22,7 +22,6 @@ struct Traffic {
   const Connections& connections;
   const RequestSet& requests;
   const ExpectedOutputs* expected = nullptr;  // null: answers are not looked at
-  bool streaming = false;                     // ModelStreamInfer in place of ModelInfer
   std::chrono::milliseconds deadline{};       // of each request; 0: none
   Clock::time_point start{};                  // of the warm-up
   Clock::time_point begin{};                  // of the counted time

@@ -12,37 +12,43 @@
 #include "kernels/cuda/driver/device.h"
 #include "kernels/cuda/driver/memory.h"
 #include "kernels/cuda/engine/cublas_lt.h"
-#include "kernels/cuda/engine/cuda_block.h"
 #include "kernels/cuda/engine/kernel_store.h"
+#include "kernels/cuda/engine/lane.h"
 #include "kernels/cuda/jit/kernel_cache.h"
 #include "kernels/cuda/jit/nvrtc.h"
+#include "kernels/cuda/plan/block_plan.h"
+#include "kernels/cuda/plan/kernel_table.h"
 #include "kernels/status/status_macros.h"
 
 namespace mlpserve {
 namespace {
 
 using cuda::PinnedMemory;
+using Lanes = std::vector<std::unique_ptr<cuda::Lane>>;
 
 absl::Status Allocate(int count, int64_t bytes, std::vector<PinnedMemory>& buffers) {
   for (int i = 0; i < count; ++i) {
-    absl::StatusOr<PinnedMemory> buffer = PinnedMemory::Allocate(static_cast<size_t>(bytes));
-    if (!buffer.ok()) return buffer.status();
-    buffers.push_back(*std::move(buffer));
+    MLPSERVE_ASSIGN_OR_RETURN(PinnedMemory buffer,
+                              PinnedMemory::Allocate(static_cast<size_t>(bytes)));
+    buffers.push_back(std::move(buffer));
   }
   return absl::OkStatus();
 }
 
 class CudaLoadedBlock final : public LoadedBlock {
  public:
-  CudaLoadedBlock(std::unique_ptr<cuda::CudaBlock> block, Placement placement,
-                  std::vector<PinnedMemory> inputs, std::vector<PinnedMemory> outputs)
-      : block_(std::move(block)),
+  CudaLoadedBlock(Lanes lanes, Placement placement, std::vector<PinnedMemory> inputs,
+                  std::vector<PinnedMemory> outputs)
+      : lanes_(std::move(lanes)),
         placement_(std::move(placement)),
         inputs_(std::move(inputs)),
         outputs_(std::move(outputs)) {}
 
   const Placement& placement() const override { return placement_; }
-  int64_t Bucket(int64_t rows) const override { return block_->Bucket(rows); }
+  int64_t Bucket(int64_t rows) const override {
+    const cuda::BlockPlan& plan = block().plan();
+    return plan.buckets[plan.BucketOf(rows)];
+  }
   std::span<std::byte> input(int slot) override { return Span(inputs_[static_cast<size_t>(slot)]); }
   std::span<std::byte> output(int buffer) override {
     return Span(outputs_[static_cast<size_t>(buffer)]);
@@ -52,7 +58,7 @@ class CudaLoadedBlock final : public LoadedBlock {
 
   std::vector<KernelVariant> variants() const override {
     std::vector<KernelVariant> variants;
-    for (const cuda::PlanRow& row : block_->plan()) {
+    for (const cuda::KernelRow& row : block().kernels()) {
       variants.push_back({.layer = row.layer, .bucket = row.bucket, .variant = row.variant});
     }
     return variants;
@@ -60,14 +66,14 @@ class CudaLoadedBlock final : public LoadedBlock {
 
   BlockMemory memory() const override {
     const int64_t buffers = Bytes(inputs_) + Bytes(outputs_);  // page-locked, so all there
-    return {.buffers = buffers, .buffers_reserved = buffers, .device = placement_.device_bytes};
+    return {.buffers = buffers, .buffers_reserved = buffers, .device = DeviceBytes()};
   }
 
   void Run(const BatchRun& run, BatchEvents& events) override {
     BatchTiming timing;
     timing.started = timing.infer_started = timing.infer_ended = Clock::now();
-    const absl::StatusOr<cuda::RunTimes> took =
-        block_->Run(input(run.slot).data(), output(run.output).data(), run.rows);
+    const absl::StatusOr<cuda::RunTimes> took = lanes_[static_cast<size_t>(run.lane)]->Run(
+        input(run.slot).data(), output(run.output).data(), run.rows);
     timing.done = Clock::now();
     if (absl::IsUnavailable(took.status())) {
       events.OnLost(run, took.status());
@@ -91,7 +97,13 @@ class CudaLoadedBlock final : public LoadedBlock {
     return bytes;
   }
 
-  const std::unique_ptr<cuda::CudaBlock> block_;
+  const cuda::DeviceBlock& block() const { return lanes_.front()->block(); }
+  // Of the chosen kernels: never more than what was planned.
+  int64_t DeviceBytes() const {
+    return block().shared_bytes() + static_cast<int64_t>(lanes_.size()) * block().lane().total();
+  }
+
+  const Lanes lanes_;  // at least one; all of one block
   const Placement placement_;
   const std::vector<PinnedMemory> inputs_;
   const std::vector<PinnedMemory> outputs_;
@@ -124,35 +136,31 @@ class CudaBackend final : public Backend {
                                                     const LoadControl& control) override;
 
  private:
+  cuda::PlanOptions PlanOptionsFor(const Placement& placement) const {
+    return {.max_rows = placement.max_rows,
+            .buckets = placement.buckets,
+            .choice = options_.kernels,
+            .has_library = library_ != nullptr};
+  }
+
   const CudaBackendOptions options_;
   cuda::KernelStore store_;
   const std::shared_ptr<const cuda::CublasLt> library_;  // may be null
 };
 
-int64_t DeviceBytes(const BlockSpec& block, int64_t max_rows) {
-  const auto element = block.compute == ComputeType::kFp16 || block.compute == ComputeType::kBf16
-                           ? int64_t{2}
-                           : int64_t{4};
-  int64_t weights = 0;
-  int64_t widest = block.input_features();
-  for (const LayerSpec& layer : block.layers) {
-    weights += layer.inputs * layer.outputs;
-    widest = std::max(widest, layer.outputs);
-  }
-  return weights * element +
-         max_rows * (RowBytes(block.input_features(), block.input_type) +
-                     RowBytes(block.output_features(), block.output_type) + 2 * widest * element);
-}
-
 absl::StatusOr<Placement> CudaBackend::Prepare(const BlockSpec& block,
                                                const BatchingOptions& options) const {
   Placement placement{.devices = devices(),
+                      .lanes = options_.lanes,
                       .max_rows = options.max_rows,
                       .buckets = options.buckets,
                       .runs_inline = true};
   MLPSERVE_RETURN_IF_ERROR(Check(placement));
   placement.host_bytes = BufferBytes(block, placement);
-  placement.device_bytes = DeviceBytes(block, placement.max_rows);
+  cuda::PlanOptions plan_options = PlanOptionsFor(placement);
+  plan_options.reads_weights = false;
+  const cuda::BlockPlan plan = cuda::PlanBlock(block, store_.limits(), plan_options);
+  placement.device_bytes = plan.shared_bytes() + placement.lanes * plan.lane_bytes();
   return placement;
 }
 
@@ -166,41 +174,46 @@ absl::StatusOr<std::unique_ptr<LoadedBlock>> CudaBackend::Load(const BlockSpec& 
                                                                const LoadControl& control) {
   MLPSERVE_RETURN_IF_ERROR(Check(placement));
   MLPSERVE_RETURN_IF_ERROR(StoppedIfAsked(control, block.name));
-  MLPSERVE_ASSIGN_OR_RETURN(auto loaded,
-                            cuda::CudaBlock::Load(block,
-                                                  {.max_rows = placement.max_rows,
-                                                   .buckets = placement.buckets,
-                                                   .choice = options_.kernels,
-                                                   .tuning_directory = options_.cache_directory,
-                                                   .library = library_},
-                                                  store_));
+  const auto progress = [&control](const char* step, int64_t done, int64_t total) {
+    if (control.progress) control.progress({.step = step, .done = done, .total = total});
+  };
+  MLPSERVE_ASSIGN_OR_RETURN(
+      Lanes lanes, cuda::LoadLanes(block,
+                                   {.plan = PlanOptionsFor(placement),
+                                    .device = {.tuning_directory = options_.cache_directory,
+                                               .library = library_,
+                                               .may_measure = control.may_measure,
+                                               .stop = control.stop,
+                                               .progress = progress},
+                                    .lanes = placement.lanes},
+                                   store_));
   MLPSERVE_RETURN_IF_ERROR(StoppedIfAsked(control, block.name));
-  spdlog::debug("kernels of {}:\n{}", block.name, cuda::ToString(loaded->plan()));
+  const cuda::DeviceBlock& loaded = lanes.front()->block();
+  spdlog::debug("kernels of {}:\n{}", block.name, cuda::ToString(loaded.kernels()));
   const TimePoint begin = Clock::now();
   std::vector<PinnedMemory> inputs;
   std::vector<PinnedMemory> outputs;
-  MLPSERVE_RETURN_IF_ERROR(
-      Allocate(placement.slots,
-               placement.max_rows * RowBytes(block.input_features(), block.input_type), inputs));
-  MLPSERVE_RETURN_IF_ERROR(
-      Allocate(placement.outputs,
-               placement.max_rows * RowBytes(block.output_features(), block.output_type), outputs));
-  const cuda::LoadTimes& times = loaded->load_times();
+  MLPSERVE_RETURN_IF_ERROR(Allocate(placement.slots, loaded.plan().slot_bytes(), inputs));
+  MLPSERVE_RETURN_IF_ERROR(Allocate(placement.outputs, loaded.plan().output_bytes(), outputs));
+  const cuda::LoadTimes& times = loaded.load_times();
   spdlog::info(
       "block {}: copied weights in {:.2f} s, made kernels in {:.2f} s, measured them in "
       "{:.2f} s, locked host memory in {:.2f} s",
       block.name, Seconds(times.weights), Seconds(times.kernels), Seconds(times.measuring),
       Seconds(Clock::now() - begin));
-  return std::make_unique<CudaLoadedBlock>(std::move(loaded), placement, std::move(inputs),
+  return std::make_unique<CudaLoadedBlock>(std::move(lanes), placement, std::move(inputs),
                                            std::move(outputs));
 }
 
 }  // namespace
 
 absl::StatusOr<OpenedCudaBackend> OpenCudaBackend(const CudaBackendOptions& options) {
-  const absl::StatusOr<std::vector<cuda::Device>> devices = cuda::FindDevices();
-  if (!devices.ok()) return devices.status();
-  const cuda::Device& device = devices->front();
+  if (options.lanes < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected at least one lane, found ", options.lanes));
+  }
+  MLPSERVE_ASSIGN_OR_RETURN(const std::vector<cuda::Device> devices, cuda::FindDevices());
+  const cuda::Device& device = devices.front();
   const auto nvrtc = cuda::Nvrtc::Open();
   if (!nvrtc.ok()) return absl::NotFoundError(nvrtc.status().message());
   if (!(*nvrtc)->Supports(device.limits.arch)) {
@@ -209,12 +222,9 @@ absl::StatusOr<OpenedCudaBackend> OpenCudaBackend(const CudaBackendOptions& opti
   }
   std::optional<cuda::KernelCache> cache;
   if (!options.cache_directory.empty()) {
-    absl::StatusOr<cuda::KernelCache> opened = cuda::KernelCache::Open(options.cache_directory);
-    if (!opened.ok()) return opened.status();
-    cache = *std::move(opened);
+    MLPSERVE_ASSIGN_OR_RETURN(cache, cuda::KernelCache::Open(options.cache_directory));
   }
-  const absl::Status use = cuda::Use(device);
-  if (!use.ok()) return use;
+  MLPSERVE_RETURN_IF_ERROR(cuda::Use(device));
   auto library = cuda::CublasLt::Open();
   return OpenedCudaBackend{.backend = std::make_unique<CudaBackend>(
                                options, cuda::KernelCompiler(*nvrtc, std::move(cache)), device,

@@ -1,10 +1,10 @@
 // The backend that computes on an NVIDIA GPU: kernels/cuda/engine behind the seam of backend.h.
 //
-// A block has one lane: a batch is copied in, computed and copied out on one stream while the
-// calling thread waits, and `done` is called before Run returns. Slots and outputs are page-locked
-// and allocated at load, as is everything on the device.
-// Not here yet: copies that overlap arithmetic (more lanes, each with its stream and buffers),
-// captured graphs, and several devices; the first usable one is used.
+// A batch is copied in, computed and copied out on its lane's stream while the calling thread
+// waits, and its events come before Run returns. Lanes share the block's weights and kernels; each
+// has activations of its own. Slots and outputs are page-locked and allocated at load, as is
+// everything on the device. Not here yet: captured graphs, and several devices; the first usable
+// one is used.
 //
 // Threads: as backend.h says. The backend must outlive its blocks.
 #pragma once
@@ -13,7 +13,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "kernels/cuda/engine/kernel_choice.h"
+#include "kernels/cuda/plan/kernel_choice.h"
 #include "server/engine/backend.h"
 
 namespace mlpserve {
@@ -22,6 +22,7 @@ struct CudaBackendOptions {
   // Compiled kernels and measurements are kept here; empty: everything is made anew at each load.
   std::string cache_directory;
   cuda::KernelChoice kernels = cuda::KernelChoice::kMeasured;
+  int lanes = 1;  // of each block, at least one: batches that run at a time
 };
 
 struct OpenedCudaBackend {

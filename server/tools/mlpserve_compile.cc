@@ -7,17 +7,20 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "kernels/cuda/engine/kernel_texts.h"
 #include "kernels/cuda/jit/kernel_cache.h"
 #include "kernels/cuda/jit/kernel_compiler.h"
+#include "kernels/cuda/jit/kernel_text.h"
 #include "kernels/cuda/jit/nvrtc.h"
+#include "kernels/cuda/plan/block_plan.h"
 #include "kernels/cuda/tiles/device_limits.h"
+#include "kernels/status/status_macros.h"
 #include "server/model/model_reader.h"
 #include "server/model/repository.h"
 
@@ -48,14 +51,15 @@ cuda::DeviceLimits LimitsOf(const std::string& arch) {
 // Adds the kernels of one version of a block.
 absl::Status AddVersion(const BlockConfig& config, int64_t version, const Flags& flags,
                         std::vector<Work>& work) {
-  const absl::StatusOr<BlockSpec> block = ReadBlock(config, version);
-  if (!block.ok()) return block.status();
+  MLPSERVE_ASSIGN_OR_RETURN(const BlockSpec block, ReadBlock(config, version));
   for (const std::string& arch : flags.archs) {
-    auto texts = cuda::KernelTexts(
-        *block, {.max_rows = config.batching.max_rows, .buckets = config.batching.buckets},
-        LimitsOf(arch));
-    if (!texts.ok()) return texts.status();
-    for (cuda::KernelText& text : *texts) work.push_back({absl::StrCat("sm_", arch), text});
+    const cuda::BlockPlan plan =
+        cuda::PlanBlock(block, LimitsOf(arch),
+                        {.max_rows = config.batching.max_rows, .buckets = config.batching.buckets});
+    MLPSERVE_ASSIGN_OR_RETURN(std::vector<cuda::KernelText> texts, cuda::KernelTexts(plan));
+    for (cuda::KernelText& text : texts) {
+      work.push_back({absl::StrCat("sm_", arch), std::move(text)});
+    }
   }
   return absl::OkStatus();
 }

@@ -12,7 +12,7 @@ using Kernels = cuda::KernelChoice;
 template <Kernels kernels>
 std::unique_ptr<Backend> Make() {
   auto backend = OpenCudaBackend(
-      {.cache_directory = testing::TempDir() + "mlpserve-kernels", .kernels = kernels});
+      {.cache_directory = testing::TempDir() + "mlpserve-kernels", .kernels = kernels, .lanes = 2});
   if (backend.ok()) return std::move(backend->backend);
   std::fprintf(stderr, "%s\n", std::string(backend.status().message()).c_str());
   return nullptr;

@@ -13,19 +13,9 @@
 #include "absl/status/statusor.h"
 #include "kernels/cuda/driver/stream.h"
 #include "kernels/cuda/jit/nvrtc.h"
+#include "kernels/cuda/tiles/launch_shape.h"
 
 namespace mlpserve::cuda {
-
-struct LaunchShape {
-  int64_t grid_x = 1;
-  int64_t grid_y = 1;
-  int threads = 1;
-  int shared_bytes = 0;  // dynamic; at most what the kernel was loaded with
-  // The kernel may start while the one before it on the stream ends: it waits by itself.
-  bool programmatic = false;
-  // All blocks run at one time, because they wait for one another. Not with `programmatic`.
-  bool cooperative = false;
-};
 
 class LoadedKernel {
  public:

@@ -41,17 +41,13 @@ absl::StatusOr<PinnedMemory> PinnedMemory::Allocate(size_t bytes) {
   return PinnedMemory(memory, size);
 }
 
-absl::Status Scratch::Reserve(size_t bytes) {
-  if (bytes <= memory_.size()) return absl::OkStatus();
-  memory_ = {};
-  absl::StatusOr<DeviceMemory> memory = DeviceMemory::Allocate(bytes);
-  if (!memory.ok()) return memory.status();
-  memory_ = *std::move(memory);
-  return absl::OkStatus();
-}
-
 absl::Status CopyToDevice(void* to, const void* from, size_t bytes) {
   MLPSERVE_RETURN_IF_CUDA_ERROR(cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice));
+  return StatusOf(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize");
+}
+
+absl::Status CopyOnDevice(void* to, const void* from, size_t bytes) {
+  MLPSERVE_RETURN_IF_CUDA_ERROR(cudaMemcpy(to, from, bytes, cudaMemcpyDeviceToDevice));
   return StatusOf(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize");
 }
 

@@ -48,20 +48,9 @@ class PinnedMemory {
   size_t size_ = 0;
 };
 
-// Device memory that several users take turns with, as large as the largest of them asked for.
-// Reserve only while nothing runs: what was there is lost, and it lies elsewhere afterwards.
-class Scratch {
- public:
-  absl::Status Reserve(size_t bytes);
-  void Release() { memory_ = {}; }
-  void* get() const { return memory_.get(); }
-  size_t size() const { return memory_.size(); }
-
- private:
-  DeviceMemory memory_;
-};
-
 // Copies from the host and waits.
 absl::Status CopyToDevice(void* to, const void* from, size_t bytes);
+// Copies from one place on the device to another and waits.
+absl::Status CopyOnDevice(void* to, const void* from, size_t bytes);
 
 }  // namespace mlpserve::cuda

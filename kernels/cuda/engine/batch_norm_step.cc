@@ -1,10 +1,13 @@
 #include "kernels/cuda/engine/batch_norm_step.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "kernels/cuda/jit/device_sources.h"
+#include "kernels/cuda/engine/elementwise_pass.h"
+#include "kernels/cuda/engine/product_args.h"
+#include "kernels/cuda/plan/layer_texts.h"
+#include "kernels/cuda/plan/norm_launch.h"
 #include "kernels/cuda/tiles/ceil_divide.h"
 #include "kernels/status/status_macros.h"
 
@@ -14,104 +17,160 @@ namespace {
 // As the kernels have them.
 constexpr int kThreads = 256;
 constexpr int kGatherColumns = 32;
-constexpr int kGatherRows = 256;
-constexpr int kLeastWaitingCapability = 90;  // that has griddepcontrol
-constexpr int kReservedBytes = 2048;         // of shared memory, for sums and for the system
 
-int64_t HeldBytes(int64_t rows, int columns) {
-  return rows * columns * static_cast<int64_t>(sizeof(float));
+// Whole columns in shared memory.
+class HeldNorm final : public BoundStep {
+ public:
+  HeldNorm(const std::vector<SharedKernel>& kernels, const DeviceLimits& limits,
+           const GemmArgs& args, const StatisticsArgs& statistics)
+      : kernels_(kernels), sm_(limits.sm), args_(args), statistics_(statistics) {
+    shape_ = {.threads = kThreads, .programmatic = limits.has_programmatic_launch()};
+  }
+
+  void SetRows(int32_t m) override {
+    const size_t variant = NormVariant(m, sm_);
+    args_.m = m;
+    kernel_ = kernels_[variant].get();
+    shape_.grid_x = CeilDivide(args_.n, kHeldColumns[variant]);
+    shape_.shared_bytes = static_cast<int>(HeldBytes(m, kHeldColumns[variant]));
+  }
+
+  absl::Status Launch(const Stream& stream) override {
+    void* arguments[] = {&args_, &statistics_};
+    return kernel_->Launch(shape_, arguments, stream);
+  }
+
+ private:
+  const std::vector<SharedKernel> kernels_;
+  const SmLimits sm_;
+  GemmArgs args_;
+  StatisticsArgs statistics_;
+  const LoadedKernel* kernel_ = nullptr;
+  LaunchShape shape_;
+};
+
+// Statistics first, then value by value: `args.epilogue` and `statistics` name the same vectors,
+// which the first two kernels write and the third reads.
+class NormInParts final : public BoundStep {
+ public:
+  NormInParts(const BatchNormStep::Loaded& loaded, const GemmArgs& args,
+              const StatisticsArgs& statistics)
+      : gather_(loaded.gather),
+        finish_(loaded.finish),
+        args_(args),
+        statistics_(statistics),
+        normalise_(loaded.normalise, args) {
+    gather_shape_ = {.grid_x = CeilDivide(args.n, kGatherColumns), .threads = kThreads};
+    finish_shape_ = {.grid_x = CeilDivide(args.n, kThreads), .threads = kThreads};
+  }
+
+  void SetRows(int32_t m) override {
+    args_.m = m;
+    gather_shape_.grid_y = CeilDivide(m, kGatherRows);
+    normalise_.SetRows(m);
+  }
+
+  absl::Status Launch(const Stream& stream) override {
+    void* arguments[] = {&args_, &statistics_};
+    MLPSERVE_RETURN_IF_ERROR(gather_->Launch(gather_shape_, arguments, stream));
+    MLPSERVE_RETURN_IF_ERROR(finish_->Launch(finish_shape_, arguments, stream));
+    return normalise_.Launch(stream);
+  }
+
+ private:
+  const SharedKernel gather_, finish_;
+  GemmArgs args_;
+  StatisticsArgs statistics_;
+  LaunchShape gather_shape_, finish_shape_;
+  ElementwisePass normalise_;
+};
+
+// By the number of rows.
+class BoundNorm final : public BoundStep {
+ public:
+  BoundNorm(HeldNorm held, std::optional<NormInParts> in_parts, const SmLimits& sm)
+      : held_(std::move(held)), in_parts_(std::move(in_parts)), sm_(sm) {}
+
+  void SetRows(int32_t m) override {
+    is_held_ = NormVariant(m, sm_) != kHeldInParts;
+    if (is_held_) {
+      held_.SetRows(m);
+    } else {
+      in_parts_->SetRows(m);
+    }
+  }
+  absl::Status Launch(const Stream& stream) override {
+    return is_held_ ? held_.Launch(stream) : in_parts_->Launch(stream);
+  }
+
+ private:
+  HeldNorm held_;
+  std::optional<NormInParts> in_parts_;  // nothing: no batch has so many rows
+  const SmLimits sm_;
+  bool is_held_ = true;
+};
+
+// The lane's own vectors, a copy of the layer's, of which kernels write the first kNormColumns.
+// Null where the lane has no room for them: then none of its kernels writes any.
+absl::StatusOr<float*> CopyColumns(const Place& place, size_t index) {
+  const NormPlan& norm = place.layer.norms[index];
+  const EpilogueArgs& from = place.data.norms[index].columns;
+  const auto offset = static_cast<size_t>(norm.columns_offset);
+  const size_t bytes =
+      norm.epilogue.columns.size() * static_cast<size_t>(from.columns_stride) * sizeof(float);
+  if (place.memory.size(Buffer::kNormColumns) < offset + bytes) return nullptr;
+  float* to = place.memory.as<float>(Buffer::kNormColumns) + offset / sizeof(float);
+  MLPSERVE_RETURN_IF_ERROR(CopyOnDevice(to, from.columns, bytes));
+  return to;
 }
 
 }  // namespace
 
-absl::StatusOr<std::string> BatchNormSource(const EpilogueSpec& epilogue,
-                                            const ElementwiseTypes& types, int block_columns) {
-  return PassSource(epilogue, types,
-                    absl::StrCat("  static constexpr int kBlockColumns = ", block_columns, ";\n"),
-                    "kernels/cuda/device/norm/batch_norm.cuh");
-}
-
-std::string StatisticsSource() {
-  SourceJoiner source;
-  source.Add("kernels/cuda/device/norm/column_statistics.cuh");
-  return std::move(source).Take();
-}
-
-absl::StatusOr<std::unique_ptr<BatchNormStep>> BatchNormStep::Make(const BatchNormPass& pass,
-                                                                   std::shared_ptr<Scratch> parts,
-                                                                   KernelStore& store) {
-  std::unique_ptr<BatchNormStep> step(new BatchNormStep(pass, std::move(parts)));
-  step->most_shared_bytes_ = store.device().limits.sm.shared_per_block - kReservedBytes;
-  step->shared_bytes_per_sm_ = store.device().limits.sm.shared_per_sm;
-  step->waits_by_itself_ = store.device().limits.capability >= kLeastWaitingCapability;
-  const size_t last = step->VariantFor(pass.rows);
-  for (size_t i = 0; i < kBlockColumns.size() && i <= last; ++i) {
-    const auto source = BatchNormSource(pass.epilogue, pass.types, kBlockColumns[i]);
-    if (!source.ok()) return source.status();
+absl::StatusOr<std::shared_ptr<const BatchNormStep>> BatchNormStep::Make(const LayerPlan& layer,
+                                                                         size_t index,
+                                                                         Kernels& kernels) {
+  const DeviceLimits& limits = kernels.limits();
+  MLPSERVE_ASSIGN_OR_RETURN(const NormTexts texts, TextsOf(layer, layer.norms[index], limits));
+  Loaded loaded;
+  for (size_t i = 0; i < texts.held.size(); ++i) {
     const int64_t bytes =
-        std::min<int64_t>(HeldBytes(pass.rows, kBlockColumns[i]), step->most_shared_bytes_);
-    auto kernel = store.Get(*source, kBatchNormKernel, static_cast<int>(bytes));
-    if (!kernel.ok()) return kernel.status();
-    step->whole_[i] = *std::move(kernel);
+        std::min<int64_t>(HeldBytes(layer.max_rows, kHeldColumns[i]), MostHeldBytes(limits.sm));
+    MLPSERVE_ASSIGN_OR_RETURN(SharedKernel kernel,
+                              kernels.Get(texts.held[i], static_cast<int>(bytes)));
+    loaded.held.push_back(std::move(kernel));
   }
-  if (last < kBlockColumns.size()) return step;
-  const std::string source = StatisticsSource();
-  auto gather = store.Get(source, kGatherKernel, 0);
-  if (!gather.ok()) return gather.status();
-  auto finish = store.Get(source, kFinishKernel, 0);
-  if (!finish.ok()) return finish.status();
-  auto normalise = ElementwiseStep::Make(pass.epilogue, pass.types, pass.args, store);
-  if (!normalise.ok()) return normalise.status();
-  step->gather_ = *std::move(gather);
-  step->finish_ = *std::move(finish);
-  step->normalise_ = *std::move(normalise);
-  const int64_t blocks = CeilDivide(static_cast<int>(pass.rows), kGatherRows);
-  MLPSERVE_RETURN_IF_ERROR(
-      step->parts_->Reserve(static_cast<size_t>(blocks * pass.args.n) * 2 * sizeof(double)));
-  return step;
-}
-
-// The wide one where an SM holds two of its blocks, so that one loads while the other computes;
-// else the narrow one. Measured on an H200 at 1024 x 8192: the narrow one takes half as long again,
-// for all that an SM holds seven of its blocks.
-size_t BatchNormStep::VariantFor(int64_t m) const {
-  for (size_t i = 0; i < kBlockColumns.size(); ++i) {
-    const int64_t bytes = HeldBytes(m, kBlockColumns[i]);
-    const bool is_last = i + 1 == kBlockColumns.size();
-    const int64_t room =
-        is_last ? most_shared_bytes_
-                : std::min(most_shared_bytes_, shared_bytes_per_sm_ / 2 - kReservedBytes);
-    if (bytes <= room) return i;
+  if (!texts.in_parts.empty()) {
+    MLPSERVE_ASSIGN_OR_RETURN(loaded.gather, kernels.Get(texts.in_parts[0], 0));
+    MLPSERVE_ASSIGN_OR_RETURN(loaded.finish, kernels.Get(texts.in_parts[1], 0));
+    MLPSERVE_ASSIGN_OR_RETURN(loaded.normalise, kernels.Get(texts.in_parts[2], 0));
   }
-  return kBlockColumns.size();
+  return std::shared_ptr<const BatchNormStep>(new BatchNormStep(index, limits, std::move(loaded)));
 }
 
-absl::Status BatchNormStep::Launch(int32_t m, const Stream& stream) const {
-  GemmArgs args = pass_.args;
-  args.m = m;
-  const size_t variant = VariantFor(m);
-  if (variant == kBlockColumns.size()) return LaunchApart(args, stream);
-  StatisticsArgs statistics = pass_.statistics;
-  void* arguments[] = {&args, &statistics};
-  const int columns = kBlockColumns[variant];
-  return whole_[variant]->Launch({.grid_x = CeilDivide(args.n, columns),
-                                  .threads = kThreads,
-                                  .shared_bytes = static_cast<int>(HeldBytes(m, columns)),
-                                  .programmatic = waits_by_itself_},
-                                 arguments, stream);
-}
-
-absl::Status BatchNormStep::LaunchApart(GemmArgs& args, const Stream& stream) const {
-  StatisticsArgs statistics = pass_.statistics;
-  statistics.parts = static_cast<double*>(parts_->get());
-  void* arguments[] = {&args, &statistics};
-  MLPSERVE_RETURN_IF_ERROR(gather_->Launch({.grid_x = CeilDivide(args.n, kGatherColumns),
-                                            .grid_y = CeilDivide(args.m, kGatherRows),
-                                            .threads = kThreads},
-                                           arguments, stream));
-  MLPSERVE_RETURN_IF_ERROR(finish_->Launch(
-      {.grid_x = CeilDivide(args.n, kThreads), .threads = kThreads}, arguments, stream));
-  return normalise_->Launch(args.m, stream);
+absl::StatusOr<std::unique_ptr<BoundStep>> BatchNormStep::Bind(const Place& place) const {
+  const NormPlan& norm = place.layer.norms[index_];
+  GemmArgs args = ProductArgs(place);
+  args.x = place.memory.at(norm.z);
+  args.x_stride = norm.z.stride;
+  args.y = place.memory.at(norm.y);
+  args.y_stride = norm.y.stride;
+  args.epilogue = place.data.norms[index_].columns;
+  StatisticsArgs statistics = NormArgs(place, index_);
+  HeldNorm held(loaded_.held, limits_, args, statistics);
+  std::optional<NormInParts> in_parts;
+  float* columns = nullptr;
+  if (loaded_.gather != nullptr) {
+    MLPSERVE_ASSIGN_OR_RETURN(columns, CopyColumns(place, index_));
+  }
+  if (columns != nullptr) {
+    args.epilogue.columns = columns;
+    statistics.parts = place.memory.as<double>(Buffer::kMoments);
+    statistics.shift0 = columns;
+    statistics.scale = columns + args.epilogue.columns_stride;
+    statistics.shift1 = columns + 2 * args.epilogue.columns_stride;
+    in_parts.emplace(loaded_, args, statistics);
+  }
+  return std::make_unique<BoundNorm>(std::move(held), std::move(in_parts), limits_.sm);
 }
 
 }  // namespace mlpserve::cuda

@@ -1,53 +1,39 @@
-// A product as one kernel of ours, epilogue included, and the passes behind it, but for a kernel
-// that normalises by itself.
+// A product as one kernel of ours, epilogue included, and the norm of a kernel that normalises by
+// itself. What precedes and follows it is the caller's (candidates.h).
 #pragma once
 
 #include <cstdint>
 #include <memory>
 
 #include "absl/status/statusor.h"
-#include "kernels/cuda/engine/kernel_store.h"
-#include "kernels/cuda/engine/product.h"
+#include "kernels/cuda/engine/kernels.h"
 #include "kernels/cuda/engine/step.h"
+#include "kernels/cuda/plan/gemm_launch.h"
+#include "kernels/cuda/plan/layer_plan.h"
+#include "kernels/cuda/tiles/config.h"
 
 namespace mlpserve::cuda {
 
-// The code of the config for this product.
-KernelStore::GemmRequest RequestFor(const Product& product, const KernelConfig& config);
-
-// What a launch of the config takes, for a product of m rows.
-struct FusedLaunch {
-  LaunchShape shape;
-  int cluster = 1;
-  int x_box_rows = 0, w_box_rows = 0, y_box_rows = 0;  // 0: no tensor maps
-  int64_t partials_bytes = 0;
-  int64_t arrivals = 0;
-};
-// `clusters`: how many the device runs at a time.
-FusedLaunch LaunchOf(const KernelConfig& config, const Product& product, int64_t m, int clusters);
-
 class FusedGemm final : public Step {
  public:
-  // For up to `rows` rows; reserves its part of the product's scratch memory.
-  static absl::StatusOr<std::unique_ptr<FusedGemm>> Make(const Product& product,
-                                                         const KernelConfig& config, int64_t rows,
-                                                         KernelStore& store);
+  // For layers of this kind and up to `rows` rows.
+  // Errors: those of Kernels::Get; OUT_OF_RANGE, a kernel whose CTAs wait for one another cannot
+  // have all of them run at one time.
+  static absl::StatusOr<std::shared_ptr<const FusedGemm>> Make(const LayerPlan& layer,
+                                                               const KernelConfig& config,
+                                                               int64_t rows, Kernels& kernels);
 
-  absl::Status Launch(int32_t m, const Stream& stream) const override;
+  absl::StatusOr<std::unique_ptr<BoundStep>> Bind(const Place& place) const override;
   const KernelResources& resources() const { return kernel_->resources(); }
 
  private:
-  struct Maps;
+  FusedGemm(const KernelConfig& config, int64_t rows, SharedKernel kernel)
+      : config_(config), rows_(rows), kernel_(std::move(kernel)) {}
 
-  FusedGemm(const Product& product, const KernelConfig& config, SharedKernel kernel);
-  absl::Status EncodeMaps(const FusedLaunch& launch, int64_t rows);
-
-  const Product product_;
   const KernelConfig config_;
+  const int64_t rows_;
   const SharedKernel kernel_;
-  std::unique_ptr<const Step> split_;  // of the rows of x; null: the kernel reads them as they are
-  int clusters_ = 1;
-  std::shared_ptr<Maps> maps_;  // null: the kernel takes none
+  int clusters_ = 1;  // that the device runs at a time
 };
 
 }  // namespace mlpserve::cuda

@@ -7,47 +7,39 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/cuda/driver/device.h"
-#include "kernels/cuda/driver/loaded_kernel.h"
+#include "kernels/cuda/engine/kernels.h"
 #include "kernels/cuda/jit/kernel_compiler.h"
-#include "kernels/cuda/tiles/config.h"
-#include "kernels/spec/epilogue.h"
 
 namespace mlpserve::cuda {
 
-using SharedKernel = std::shared_ptr<const LoadedKernel>;
-
-class KernelStore {
+class KernelStore final : public Kernels {
  public:
   KernelStore(KernelCompiler compiler, Device device)
       : compiler_(std::move(compiler)), device_(std::move(device)) {}
 
-  struct GemmRequest {
-    EpilogueSpec epilogue;
-    KernelConfig config;
-    EpilogueSpec before;  // where the kernel normalises in between
-  };
+  const DeviceLimits& limits() const override { return device_.limits; }
+  absl::StatusOr<SharedKernel> Get(const KernelText& text, int shared_bytes) override;
+  absl::StatusOr<int> ActiveClusters(const LoadedKernel& kernel, const LaunchShape& shape,
+                                     int cluster) override {
+    return kernel.ActiveClusters(shape, cluster);
+  }
 
-  // `shared_bytes`: the most dynamic shared memory of a launch. Errors: those of the compiler.
-  absl::StatusOr<SharedKernel> Gemm(const GemmRequest& request, int shared_bytes);
-  // Of any source, by the name of the kernel in it.
-  absl::StatusOr<SharedKernel> Get(const std::string& source, const std::string& kernel_name,
-                                   int shared_bytes);
   // Compiles what is not in the cache, on as many threads as there are processors (at most 16), and
-  // keeps it until the next call: without a cache on disk, Gemm would compile it again.
-  // What does not compile is left to Gemm to report.
-  void CompileAhead(const std::vector<GemmRequest>& requests);
+  // keeps it until the next call: without a cache on disk, Get would compile it again. What does
+  // not compile is left to Get to report. Ends early, within one kernel's time, where `stop` asks.
+  void CompileAhead(const std::vector<KernelText>& texts, const std::stop_token& stop = {});
 
   const Device& device() const { return device_; }
 
  private:
-  absl::StatusOr<CompiledKernel> Compiled(const std::string& source,
-                                          const std::string& kernel_name);
+  absl::StatusOr<CompiledKernel> Compiled(const KernelText& text);
 
   const KernelCompiler compiler_;
   const Device device_;

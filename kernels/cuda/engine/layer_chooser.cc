@@ -1,231 +1,199 @@
 #include "kernels/cuda/engine/layer_chooser.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "kernels/cuda/driver/status.h"
-#include "kernels/cuda/engine/fused_gemm.h"
-#include "kernels/cuda/engine/library_gemm.h"
-#include "kernels/cuda/engine/timing.h"
-#include "kernels/cuda/jit/device_sources.h"
 #include "kernels/cuda/jit/sha256.h"
+#include "kernels/cuda/plan/layer_texts.h"
 #include "kernels/cuda/tiles/choose.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::cuda {
 namespace {
 
-constexpr int kAllProposals = 1000;
-
-// A kernel that cannot be had is left out; a device that is lost or full ends everything.
-bool IsFatal(const absl::Status& status) {
-  return status.code() == absl::StatusCode::kUnavailable ||
-         status.code() == absl::StatusCode::kResourceExhausted;
-}
-
-// What a block of the kernel takes of an SM.
-BlockResources BlockOf(const FusedGemm& gemm, const KernelConfig& config, const Product& product,
-                       int64_t rows) {
-  const LaunchShape shape = LaunchOf(config, product, rows, 1).shape;
-  return {.threads = shape.threads,
-          .registers = gemm.resources().registers,
-          .shared_bytes = gemm.resources().static_shared_bytes + shape.shared_bytes};
-}
-
-std::string DigestOfSources() {
-  std::string all;
-  for (const DeviceSource& source : DeviceSources()) {
-    all.append(source.path);
-    all.append(source.text);
-  }
-  return Sha256Hex({all});
-}
+// Without stack or spills. A kernel with either is only taken where nothing else can be had.
+bool IsInRegisters(const Candidate& candidate) { return candidate.local_bytes == 0; }
 
 }  // namespace
 
-struct LayerChooser::Candidate {
-  std::string name;
-  std::shared_ptr<const Step> step;
-  BlockResources block = {};  // no threads: the library's, which does not say
-  bool reads_halves = false;
-
-  static Candidate Of(std::unique_ptr<FusedGemm> gemm, const KernelConfig& config,
-                      const Product& product, int64_t rows) {
-    const BlockResources block = BlockOf(*gemm, config, product, rows);
-    return {.name = Name(config),
-            .step = std::move(gemm),
-            .block = block,
-            .reads_halves = ReadsHalves(config.tile)};
-  }
-};
-
-bool LayerChooser::may_use_library() const {
-  // The library promises nothing about the order of its additions.
-  return library_ != nullptr && !options_.batch_invariant &&
-         (options_.choice == KernelChoice::kMeasured || options_.choice == KernelChoice::kLibrary);
+std::vector<Proposal> UnmeasuredOrder(const LayerPlan& layer, const BucketPlan& bucket,
+                                      KernelChoice choice, const DeviceLimits& limits) {
+  std::vector<Proposal> order = bucket.candidates;
+  if (choice != KernelChoice::kMeasured) return order;
+  std::ranges::stable_sort(order, {}, [&](const Proposal& proposal) {
+    return EstimateUs(layer, proposal, bucket.rows, limits);
+  });
+  return order;
 }
 
-bool LayerChooser::Wants(const KernelConfig& config) const {
-  switch (options_.choice) {
-    case KernelChoice::kMeasured:
-      return true;
-    case KernelChoice::kWgmma:
-      return IsWgmma(config.tile);
-    case KernelChoice::kPlain:
-    case KernelChoice::kLibrary:
-      break;
-  }
-  return !IsWgmma(config.tile);
+LayerChooser::Kind& LayerChooser::KindFor(const LayerPlan& layer) {
+  return kinds_.try_emplace(KindOf(layer), layer, store_).first->second;
 }
 
-std::vector<KernelConfig> LayerChooser::Configs(const Product& product, int64_t rows) const {
-  ChooseOptions options = product.Options(options_.batch_invariant);
-  if (options_.choice == KernelChoice::kWgmma) options.most = kAllProposals;
-  const std::vector<Proposal> proposals =
-      ChooseConfigs({.m = rows, .n = product.args.n, .k = product.args.k}, product.compute,
-                    product.output, options, store_.device().limits);
-  std::vector<KernelConfig> configs;
-  for (const Proposal& proposal : proposals) {
-    if (Wants(proposal.config)) configs.push_back(proposal.config);
-  }
-  if (configs.empty()) configs.push_back(proposals.front().config);
-  return configs;
-}
-
-// Everything that a measurement depends on.
-std::string LayerChooser::RecordKey(const Product& product) const {
-  static const std::string sources = DigestOfSources();
+absl::StatusOr<TuningRecord*> LayerChooser::RecordOf(const LayerPlan& layer,
+                                                     const BucketPlan& bucket) {
+  std::map<int64_t, TuningRecord>& records = KindFor(layer).records;
+  const auto found = records.find(bucket.rows);
+  if (found != records.end()) return &found->second;
   const Device& device = store_.device();
-  return Sha256Hex({sources, device.name, absl::StrCat(device.driver_version), device.limits.arch,
-                    absl::StrCat(product.args.n, "x", product.args.k), ToString(product.epilogue),
-                    std::string(Name(product.compute)), std::string(Name(product.output)),
-                    product.norm ? ToString(product.norm->epilogue) : "",
-                    std::string(Name(product.norm ? product.norm->types.y : product.output)),
-                    absl::StrCat(product.passes.size()), product.y_aligned() ? "aligned" : "",
-                    product.norm && product.norm_y_aligned() ? "aligned" : "",
-                    product.has_halves ? "halves" : "", options_.batch_invariant ? "invariant" : "",
-                    library_ == nullptr ? "" : library_->version()});
+  MLPSERVE_ASSIGN_OR_RETURN(const std::string of_plan,
+                            MeasurementKey(layer, bucket, device.limits));
+  const std::string key =
+      Sha256Hex({of_plan, device.name, absl::StrCat(device.driver_version), device.limits.arch,
+                 options_.library == nullptr ? "" : options_.library->version()});
+  return &records.try_emplace(bucket.rows, options_.tuning_directory, key).first->second;
 }
 
-TuningRecord& LayerChooser::RecordOf(const Product& product) {
-  const std::string key = RecordKey(product);
-  return records_.try_emplace(key, options_.tuning_directory, key).first->second;
-}
-
-void LayerChooser::CompileAhead(const Product& product, const std::vector<int64_t>& buckets) {
-  const bool measures = options_.choice == KernelChoice::kMeasured;
-  const TuningRecord& record = RecordOf(product);
-  std::vector<KernelStore::GemmRequest> requests;
-  for (const int64_t rows : buckets) {
-    if (measures && !record.At(rows).empty()) continue;
-    for (const KernelConfig& config : Configs(product, rows)) {
-      requests.push_back(RequestFor(product, config));
-      if (!measures) break;
+absl::Status LayerChooser::AddTexts(const LayerPlan& layer, std::vector<KernelText>& texts) {
+  for (const BucketPlan& bucket : layer.buckets) {
+    std::vector<Proposal> wanted = bucket.candidates;
+    if (measures()) {
+      MLPSERVE_ASSIGN_OR_RETURN(const TuningRecord* record, RecordOf(layer, bucket));
+      if (!record->At(bucket.rows).empty()) continue;
+    }
+    if (!measures() || !options_.may_measure) {
+      wanted = UnmeasuredOrder(layer, bucket, options_.choice, store_.limits());
+      wanted.resize(1);
+    }
+    for (const Proposal& proposal : wanted) {
+      MLPSERVE_ASSIGN_OR_RETURN(KernelText text, GemmText(layer, proposal.config));
+      texts.push_back(std::move(text));
     }
   }
-  store_.CompileAhead(requests);
+  return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<LayerChooser::Candidate>> LayerChooser::Candidates(
-    const Product& product, int64_t rows) const {
-  std::vector<Candidate> candidates;
-  absl::Status first_error;
-  for (const KernelConfig& config : Configs(product, rows)) {
-    absl::StatusOr<std::unique_ptr<FusedGemm>> gemm =
-        FusedGemm::Make(product, config, rows, store_);
-    if (!gemm.ok()) {
-      if (IsFatal(gemm.status())) return gemm.status();
-      first_error.Update(gemm.status());
-      continue;
-    }
-    if (!(*gemm)->resources().in_registers() && !candidates.empty()) continue;
-    candidates.push_back(Candidate::Of(*std::move(gemm), config, product, rows));
-    if (options_.choice != KernelChoice::kMeasured) break;
-  }
-  if (candidates.empty()) return first_error;
-  if (!may_use_library()) return candidates;
-  auto library = LibraryGemm::Make(product, rows, library_, store_);
-  if (!library.ok()) {
-    if (IsFatal(library.status())) return library.status();
-    return candidates;
-  }
-  if (options_.choice == KernelChoice::kLibrary && !library->empty()) candidates.clear();
-  for (auto& gemm : *library) {
-    const std::string name = gemm->name();
-    candidates.push_back({.name = name, .step = std::move(gemm)});
-  }
-  return candidates;
-}
-
-absl::StatusOr<LayerChooser::Candidate> LayerChooser::ByName(const Product& product, int64_t rows,
-                                                             const std::string& name) const {
-  if (IsLibrary(name) && may_use_library()) {
-    auto library = LibraryGemm::Make(product, rows, library_, store_);
-    if (!library.ok()) return library.status();
-    for (auto& gemm : *library) {
-      if (gemm->name() == name) return Candidate{.name = name, .step = std::move(gemm)};
+absl::StatusOr<Candidate> LayerChooser::ByName(const LayerPlan& layer, const LayerData& data,
+                                               const BucketPlan& bucket, const std::string& name) {
+  CandidateMaker& maker = KindFor(layer).maker;
+  if (IsLibrary(name) && options_.library != nullptr) {
+    MLPSERVE_ASSIGN_OR_RETURN(std::vector<Candidate> library,
+                              maker.Library(data, bucket.rows, options_.library));
+    for (Candidate& candidate : library) {
+      if (candidate.name == name) return std::move(candidate);
     }
   }
-  for (const KernelConfig& config : Configs(product, rows)) {
-    if (Name(config) != name) continue;
-    absl::StatusOr<std::unique_ptr<FusedGemm>> gemm =
-        FusedGemm::Make(product, config, rows, store_);
-    if (!gemm.ok()) return gemm.status();
-    return Candidate::Of(*std::move(gemm), config, product, rows);
+  for (const Proposal& proposal : bucket.candidates) {
+    if (Name(proposal.config) == name) return maker.Ours(proposal.config, bucket.rows);
   }
   return absl::NotFoundError(absl::StrCat("no kernel is called ", name));
 }
 
-absl::StatusOr<ChosenKernel> LayerChooser::Choose(const Product& product, int64_t rows,
-                                                  const Stream& stream) {
-  const auto finish = [&](const Candidate& candidate, const std::vector<Measurement>& measured) {
-    ChosenKernel chosen{
-        .plan = {.bucket = rows,
-                 .outputs = product.args.n,
-                 .inputs = product.args.k,
-                 .compute = product.compute,
-                 .variant = candidate.name,
-                 .reads_halves = candidate.reads_halves,
-                 .registers = candidate.block.registers,
-                 .shared_bytes = candidate.block.shared_bytes,
-                 .blocks_per_sm = BlocksPerSm(store_.device().limits.sm, candidate.block)},
-        .step = candidate.step};
-    for (const Measurement& m : measured) {
-      if (m.variant == candidate.name) chosen.plan.us = m.us;
-      double& library = chosen.plan.library_us;
-      if (IsLibrary(m.variant) && m.us > 0) library = library > 0 ? std::min(library, m.us) : m.us;
-    }
-    return chosen;
-  };
-
-  const bool measures = options_.choice == KernelChoice::kMeasured;
-  TuningRecord& record = RecordOf(product);
-  std::vector<Measurement> measured;
-  if (measures) measured = record.At(rows);
-  if (!measured.empty()) {
-    const std::string& name = measured[PickFastest(measured, kLeastGain)].variant;
-    const absl::StatusOr<Candidate> known = ByName(product, rows, name);
-    if (known.ok()) return finish(*known, measured);
-    if (IsFatal(known.status())) return known.status();
+absl::StatusOr<Candidate> LayerChooser::FirstThatCanBeMade(const LayerPlan& layer,
+                                                           const std::vector<Proposal>& proposals,
+                                                           int64_t rows) {
+  std::optional<Candidate> spills;
+  absl::Status first_error;
+  for (const Proposal& proposal : proposals) {
+    absl::StatusOr<Candidate> made = KindFor(layer).maker.Ours(proposal.config, rows);
+    if (IsFatal(made.status()) || (made.ok() && IsInRegisters(*made))) return made;
+    first_error.Update(made.status());
+    if (made.ok() && !spills) spills = *std::move(made);
   }
-  absl::StatusOr<std::vector<Candidate>> candidates = Candidates(product, rows);
-  if (!candidates.ok()) return candidates.status();
-  if (!measures || candidates->size() == 1) return finish(candidates->front(), {});
-  std::vector<const Step*> steps;
-  for (const Candidate& candidate : *candidates) steps.push_back(candidate.step.get());
-  const int64_t m = options_.batch_invariant ? std::min(rows, kInvariantRows) : rows;
+  if (spills) return *std::move(spills);
+  return first_error;
+}
+
+absl::StatusOr<Candidate> LayerChooser::Unmeasured(const LayerPlan& layer, const LayerData& data,
+                                                   const BucketPlan& bucket) {
+  if (options_.choice == KernelChoice::kLibrary && options_.library != nullptr) {
+    MLPSERVE_ASSIGN_OR_RETURN(std::vector<Candidate> library,
+                              KindFor(layer).maker.Library(data, bucket.rows, options_.library, 1));
+    if (!library.empty()) return std::move(library.front());
+  }
+  return FirstThatCanBeMade(layer, UnmeasuredOrder(layer, bucket, options_.choice, store_.limits()),
+                            bucket.rows);
+}
+
+absl::StatusOr<std::vector<Candidate>> LayerChooser::All(const LayerPlan& layer,
+                                                         const LayerData& data,
+                                                         const BucketPlan& bucket) {
+  CandidateMaker& maker = KindFor(layer).maker;
+  std::vector<Candidate> candidates;
+  absl::Status first_error;
+  for (const Proposal& proposal : bucket.candidates) {
+    absl::StatusOr<Candidate> made = maker.Ours(proposal.config, bucket.rows);
+    if (IsFatal(made.status())) return made.status();
+    first_error.Update(made.status());
+    if (!made.ok() || (!IsInRegisters(*made) && !candidates.empty())) continue;
+    candidates.push_back(*std::move(made));
+  }
+  if (candidates.empty()) return first_error;
+  if (options_.library == nullptr) return candidates;
+  absl::StatusOr<std::vector<Candidate>> library =
+      maker.Library(data, bucket.rows, options_.library);
+  if (IsFatal(library.status())) return library.status();
+  if (!library.ok()) return candidates;
+  for (Candidate& candidate : *library) candidates.push_back(std::move(candidate));
+  return candidates;
+}
+
+ChosenKernel LayerChooser::Finish(const LayerPlan& layer, const BucketPlan& bucket,
+                                  const Candidate& candidate,
+                                  const std::vector<Measurement>& measured) const {
+  ChosenKernel chosen{.row = {.bucket = bucket.rows,
+                              .outputs = layer.outputs,
+                              .inputs = layer.inputs,
+                              .compute = layer.compute,
+                              .variant = candidate.name,
+                              .reads_split = candidate.reads_split,
+                              .registers = candidate.cta.registers,
+                              .shared_bytes = candidate.cta.shared_bytes,
+                              .ctas_per_sm = BlocksPerSm(store_.limits().sm, candidate.cta)},
+                      .step = candidate.step,
+                      .scratch = candidate.scratch};
+  for (const Measurement& m : measured) {
+    if (m.variant == candidate.name) chosen.row.us = m.us;
+    double& library = chosen.row.library_us;
+    if (IsLibrary(m.variant) && m.us > 0) library = library > 0 ? std::min(library, m.us) : m.us;
+  }
+  return chosen;
+}
+
+absl::StatusOr<ChosenKernel> LayerChooser::Measure(const LayerPlan& layer, const LayerData& data,
+                                                   const BucketPlan& bucket, TuningRecord& record) {
+  MLPSERVE_ASSIGN_OR_RETURN(const std::vector<Candidate> candidates, All(layer, data, bucket));
+  if (candidates.size() == 1) return Finish(layer, bucket, candidates.front(), {});
+  const int64_t m = layer.batch_invariant ? std::min(bucket.rows, kInvariantRows) : bucket.rows;
   const auto begin = std::chrono::steady_clock::now();
-  const absl::StatusOr<std::vector<double>> us = TimeInTurn(steps, static_cast<int32_t>(m), stream);
-  if (!us.ok()) return us.status();
-  measured.clear();
-  for (size_t i = 0; i < us->size(); ++i) {
-    measured.push_back({.rows = rows, .us = (*us)[i], .variant = (*candidates)[i].name});
+  MLPSERVE_ASSIGN_OR_RETURN(const std::vector<double> us,
+                            measurer_.Time(layer, data, candidates, static_cast<int32_t>(m)));
+  measuring_ += std::chrono::steady_clock::now() - begin;
+  std::vector<Measurement> measured;
+  for (size_t i = 0; i < us.size(); ++i) {
+    measured.push_back({.rows = bucket.rows, .us = us[i], .variant = candidates[i].name});
   }
   // What cannot be kept is measured again by the next load.
   (void)record.Add(measured);
-  ChosenKernel chosen = finish((*candidates)[PickFastest(measured, kLeastGain)], measured);
-  chosen.measuring = std::chrono::steady_clock::now() - begin;
-  return chosen;
+  return Finish(layer, bucket, candidates[PickFastest(measured, kLeastGain)], measured);
+}
+
+absl::StatusOr<ChosenKernel> LayerChooser::ChooseNew(const LayerPlan& layer, const LayerData& data,
+                                                     const BucketPlan& bucket) {
+  if (measures()) {
+    MLPSERVE_ASSIGN_OR_RETURN(TuningRecord * record, RecordOf(layer, bucket));
+    const std::vector<Measurement> measured = record->At(bucket.rows);
+    if (!measured.empty()) {
+      const absl::StatusOr<Candidate> known =
+          ByName(layer, data, bucket, measured[PickFastest(measured, kLeastGain)].variant);
+      if (known.ok()) return Finish(layer, bucket, *known, measured);
+      if (IsFatal(known.status())) return known.status();
+    }
+    if (options_.may_measure) return Measure(layer, data, bucket, *record);
+  }
+  MLPSERVE_ASSIGN_OR_RETURN(const Candidate candidate, Unmeasured(layer, data, bucket));
+  return Finish(layer, bucket, candidate, {});
+}
+
+absl::StatusOr<ChosenKernel> LayerChooser::Choose(const LayerPlan& layer, const LayerData& data,
+                                                  const BucketPlan& bucket) {
+  std::map<int64_t, ChosenKernel>& chosen = KindFor(layer).chosen;
+  const auto found = chosen.find(bucket.rows);
+  if (found != chosen.end()) return found->second;
+  MLPSERVE_ASSIGN_OR_RETURN(ChosenKernel one, ChooseNew(layer, data, bucket));
+  return chosen.emplace(bucket.rows, std::move(one)).first->second;
 }
 
 }  // namespace mlpserve::cuda

@@ -1,42 +1,46 @@
-// Rows of FP32 as the halves that three products of TF32 are made of (tf32_split.cuh, which
-// tf32_terms.cuh reads): a pass before such a product, and, once, over its weights.
+// Rows of FP32 in the two parts for each number that three products of TF32 are made of
+// (tf32_split.cuh, which tf32_terms.cuh reads): a pass before such a product, and, once, over its
+// weight.
 #pragma once
 
+#include <cstdint>
 #include <memory>
-#include <string>
 
 #include "absl/status/statusor.h"
 #include "kernels/cuda/device/tf32/split_args.cuh"
-#include "kernels/cuda/engine/kernel_store.h"
+#include "kernels/cuda/engine/kernels.h"
 #include "kernels/cuda/engine/step.h"
-#include "kernels/spec/block.h"
+#include "kernels/cuda/tiles/device_limits.h"
 
 namespace mlpserve::cuda {
 
-inline constexpr char kSplitKernel[] = "mlpserve_split_tf32";
-
-// Of tf32_split.cuh.
-std::string SplitSource();
-
-// Whether the layer's products keep FP32's meaning when they are made of halves: its sums are long
-// enough (kLeastHalvesDepth), none of its weights is infinite or NaN, none so large that a scaled
-// row of x overflows (tf32_halves.cuh), and none so small, but for 0, that TF32 has not all of its
-// halves.
-bool MayBeSplit(const LayerSpec& layer);
-
-class SplitStep final : public Step {
+class SplitPass final : public BoundStep {
  public:
-  static absl::StatusOr<std::unique_ptr<SplitStep>> Make(const SplitArgs& args, KernelStore& store);
+  // `kernel` is of SplitText.
+  SplitPass(SharedKernel kernel, const SplitArgs& args, const DeviceLimits& limits);
 
-  absl::Status Launch(int32_t m, const Stream& stream) const override;
+  void SetRows(int32_t m) override { shape_.grid_x = m; }
+  absl::Status Launch(const Stream& stream) override;
 
  private:
-  SplitStep(const SplitArgs& args, bool waits_by_itself, SharedKernel kernel)
-      : args_(args), waits_by_itself_(waits_by_itself), kernel_(std::move(kernel)) {}
-
-  const SplitArgs args_;
-  const bool waits_by_itself_;
   const SharedKernel kernel_;
+  SplitArgs args_;
+  LaunchShape shape_;
+};
+
+// Of a layer's x, to Buffer::kSplitRows.
+class SplitStep final : public Step {
+ public:
+  static absl::StatusOr<std::shared_ptr<const SplitStep>> Make(Kernels& kernels);
+
+  absl::StatusOr<std::unique_ptr<BoundStep>> Bind(const Place& place) const override;
+
+ private:
+  SplitStep(SharedKernel kernel, DeviceLimits limits)
+      : kernel_(std::move(kernel)), limits_(std::move(limits)) {}
+
+  const SharedKernel kernel_;
+  const DeviceLimits limits_;
 };
 
 }  // namespace mlpserve::cuda

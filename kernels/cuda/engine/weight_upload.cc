@@ -1,11 +1,15 @@
 #include "kernels/cuda/engine/weight_upload.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <optional>
 #include <span>
+#include <vector>
 
-#include "kernels/cuda/engine/elementwise_step.h"
-#include "kernels/cuda/engine/product.h"
+#include "kernels/cuda/engine/elementwise_pass.h"
 #include "kernels/cuda/engine/split_step.h"
+#include "kernels/cuda/plan/layer_texts.h"
+#include "kernels/cuda/plan/pass_texts.h"
 #include "kernels/cuda/tiles/wgmma_launch.h"
 #include "kernels/status/status_macros.h"
 
@@ -27,16 +31,21 @@ absl::Status CopyTensor(const Tensor& tensor, void* to) {
   return absl::OkStatus();
 }
 
+// Runs a pass over the rows of a weight.
+absl::Status RunOnce(BoundStep& pass, int64_t rows, const Stream& stream) {
+  pass.SetRows(static_cast<int32_t>(rows));
+  MLPSERVE_RETURN_IF_ERROR(pass.Launch(stream));
+  return stream.Synchronize();
+}
+
 }  // namespace
 
-absl::StatusOr<DeviceMemory> UploadWeight(const LayerSpec& layer, ComputeType compute,
-                                          KernelStore& store, const Stream& stream) {
-  const DataType type = StorageType(compute);
-  const int64_t stride = AlignedStride(layer.inputs, type);
-  MLPSERVE_ASSIGN_OR_RETURN(
-      DeviceMemory weight,
-      DeviceMemory::Allocate(static_cast<size_t>(layer.outputs * stride) * ByteSize(type)));
-  if (layer.weight.type() == type && stride == layer.inputs) {
+absl::StatusOr<DeviceMemory> UploadWeight(const LayerSpec& layer, const LayerPlan& plan,
+                                          Kernels& kernels, const Stream& stream) {
+  MLPSERVE_ASSIGN_OR_RETURN(DeviceMemory weight,
+                            DeviceMemory::Allocate(static_cast<size_t>(plan.weight_bytes())));
+  MLPSERVE_ASSIGN_OR_RETURN(const std::optional<KernelText> conversion, WeightText(plan));
+  if (!conversion) {
     MLPSERVE_RETURN_IF_ERROR(CopyTensor(layer.weight, weight.get()));
     return weight;
   }
@@ -45,51 +54,31 @@ absl::StatusOr<DeviceMemory> UploadWeight(const LayerSpec& layer, ComputeType co
   MLPSERVE_RETURN_IF_ERROR(CopyTensor(layer.weight, as_given.get()));
   GemmArgs args;
   args.x = as_given.get();
-  args.x_stride = layer.inputs;
+  args.x_stride = plan.inputs;
   args.y = weight.get();
-  args.y_stride = stride;
-  args.n = static_cast<int32_t>(layer.inputs);
-  MLPSERVE_ASSIGN_OR_RETURN(
-      const auto convert,
-      ElementwiseStep::Make({}, {.x = layer.weight.type(), .y = type}, args, store));
-  MLPSERVE_RETURN_IF_ERROR(convert->Launch(static_cast<int32_t>(layer.outputs), stream));
-  MLPSERVE_RETURN_IF_ERROR(stream.Synchronize());
+  args.y_stride = plan.weight_stride();
+  args.n = static_cast<int32_t>(plan.inputs);
+  MLPSERVE_ASSIGN_OR_RETURN(SharedKernel kernel, kernels.Get(*conversion, 0));
+  ElementwisePass convert(std::move(kernel), args);
+  MLPSERVE_RETURN_IF_ERROR(RunOnce(convert, plan.outputs, stream));
   return weight;
 }
 
-absl::StatusOr<DeviceMemory> SplitWeight(const DeviceMemory& weight, int64_t outputs,
-                                         int64_t inputs, KernelStore& store, const Stream& stream) {
-  const int64_t stride = SplitStrideOfW(inputs);
-  MLPSERVE_ASSIGN_OR_RETURN(
-      DeviceMemory split,
-      DeviceMemory::Allocate(static_cast<size_t>(outputs * stride) * sizeof(float)));
-  MLPSERVE_ASSIGN_OR_RETURN(
-      const auto step, SplitStep::Make({.from = static_cast<const float*>(weight.get()),
-                                        .to = static_cast<float*>(split.get()),
-                                        .from_stride = AlignedStride(inputs, DataType::kFp32),
-                                        .to_stride = stride,
-                                        .columns = static_cast<int32_t>(inputs),
-                                        .half_columns = static_cast<int32_t>(HalfColumns(inputs))},
-                                       store));
-  MLPSERVE_RETURN_IF_ERROR(step->Launch(static_cast<int32_t>(outputs), stream));
-  MLPSERVE_RETURN_IF_ERROR(stream.Synchronize());
+absl::StatusOr<DeviceMemory> SplitWeight(const DeviceMemory& weight, const LayerPlan& plan,
+                                         Kernels& kernels, const Stream& stream) {
+  MLPSERVE_ASSIGN_OR_RETURN(DeviceMemory split,
+                            DeviceMemory::Allocate(static_cast<size_t>(plan.split_weight_bytes())));
+  MLPSERVE_ASSIGN_OR_RETURN(SharedKernel kernel, kernels.Get(SplitText(), 0));
+  SplitPass pass(std::move(kernel),
+                 {.from = static_cast<const float*>(weight.get()),
+                  .to = static_cast<float*>(split.get()),
+                  .from_stride = plan.weight_stride(),
+                  .to_stride = SplitStrideOfW(plan.inputs),
+                  .columns = static_cast<int32_t>(plan.inputs),
+                  .half_columns = static_cast<int32_t>(HalfColumns(plan.inputs))},
+                 kernels.limits());
+  MLPSERVE_RETURN_IF_ERROR(RunOnce(pass, plan.outputs, stream));
   return split;
-}
-
-int64_t ColumnsStride(int64_t outputs) { return RoundUp(outputs, 8); }
-
-absl::StatusOr<DeviceMemory> UploadColumns(const std::vector<std::vector<float>>& columns,
-                                           int64_t outputs) {
-  const int64_t stride = ColumnsStride(outputs);
-  std::vector<float> padded(std::max<size_t>(columns.size(), 1) * static_cast<size_t>(stride));
-  for (size_t i = 0; i < columns.size(); ++i) {
-    std::ranges::copy(columns[i], padded.begin() + static_cast<int64_t>(i) * stride);
-  }
-  MLPSERVE_ASSIGN_OR_RETURN(DeviceMemory memory,
-                            DeviceMemory::Allocate(padded.size() * sizeof(float)));
-  MLPSERVE_RETURN_IF_ERROR(
-      CopyToDevice(memory.get(), padded.data(), padded.size() * sizeof(float)));
-  return memory;
 }
 
 }  // namespace mlpserve::cuda

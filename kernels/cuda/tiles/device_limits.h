@@ -21,6 +21,8 @@ struct DeviceLimits {
   double fp32_flops_per_s = 82.6e12;  // FFMA
 
   bool has_wgmma() const { return arch == "sm_90a"; }
+  // griddepcontrol: a kernel may start while the one before it ends.
+  bool has_programmatic_launch() const { return capability >= 90; }
   // Of TF32 products.
   double tf32_flops_per_s() const { return flops_per_s / 2; }
 };

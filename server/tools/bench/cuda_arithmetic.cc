@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/cuda/device/bench/float64_args.cuh"
 #include "kernels/cuda/driver/memory.h"
+#include "kernels/cuda/engine/product_args.h"
 #include "kernels/cuda/jit/device_sources.h"
 #include "kernels/status/status_macros.h"
 #include "server/tools/bench/cuda_device.h"
@@ -16,6 +17,7 @@ namespace mlpserve::tools {
 namespace {
 
 using cuda::DeviceMemory;
+using cuda::KernelText;
 
 constexpr size_t kReadBytes = size_t{4} << 30;
 constexpr int kReadThreads = 512;
@@ -40,7 +42,7 @@ const char* TypeText(ComputeType type) {
 
 }  // namespace
 
-std::string Float64Source(ComputeType stored) {
+KernelText Float64Text(ComputeType stored) {
   cuda::SourceJoiner source;
   source.Add("kernels/cuda/device/bench/float64_args.cuh");
   source.Add("kernels/cuda/device/ptx/primitives.cuh");
@@ -48,28 +50,30 @@ std::string Float64Source(ComputeType stored) {
                               "  static constexpr Type kIn = Type::", TypeText(stored),
                               ";\n};\n}  // namespace mlpserve::cuda\n"));
   source.Add("kernels/cuda/device/bench/float64_product.cuh");
-  return std::move(source).Take();
+  return {.source = std::move(source).Take(),
+          .kernel = "mlpserve_float64_product",
+          .label = "float64 product"};
 }
 
-std::string ReadSource() {
+KernelText ReadText() {
   cuda::SourceJoiner source;
   source.Add("kernels/cuda/device/bench/read_memory.cuh");
-  return std::move(source).Take();
+  return {.source = std::move(source).Take(),
+          .kernel = "mlpserve_read_memory",
+          .label = "read of memory"};
 }
 
-absl::StatusOr<ProductSums> MultiplyOnDevice(const cuda::Product& product, int64_t m,
-                                             Columns columns, ComputeType rounded_to,
-                                             cuda::KernelStore& store, const cuda::Stream& stream) {
-  const cuda::GemmArgs& gemm = product.args;
+absl::StatusOr<ProductSums> MultiplyOnDevice(const cuda::Place& place, int64_t m, Columns columns,
+                                             ComputeType rounded_to, cuda::KernelStore& store,
+                                             const cuda::Stream& stream) {
+  const cuda::GemmArgs gemm = cuda::ProductArgs(place);
   const size_t count = static_cast<size_t>(m) * static_cast<size_t>(columns.count);
   MLPSERVE_ASSIGN_OR_RETURN(const DeviceMemory sums,
                             DeviceMemory::Allocate(count * sizeof(double)));
   MLPSERVE_ASSIGN_OR_RETURN(const DeviceMemory magnitudes,
                             DeviceMemory::Allocate(count * sizeof(double)));
-  MLPSERVE_ASSIGN_OR_RETURN(const auto kernel,
-                            store.Get(Float64Source(rounded_to), kFloat64Kernel, 0));
-  const auto row_bytes =
-      gemm.w_stride * static_cast<int64_t>(ByteSize(StorageType(product.compute)));
+  MLPSERVE_ASSIGN_OR_RETURN(const auto kernel, store.Get(Float64Text(rounded_to), 0));
+  const auto row_bytes = gemm.w_stride * static_cast<int64_t>(ByteSize(place.layer.stored()));
   cuda::Float64Args args{.x = gemm.x,
                          .w = static_cast<const std::byte*>(gemm.w) + columns.first * row_bytes,
                          .sums = static_cast<double*>(sums.get()),
@@ -98,7 +102,7 @@ absl::StatusOr<double> MeasureReading(cuda::KernelStore& store, const cuda::Stre
   if (!memory.ok()) return memory.status();
   const auto sink = DeviceMemory::Allocate(sizeof(unsigned));
   if (!sink.ok()) return sink.status();
-  const auto kernel = store.Get(ReadSource(), kReadKernel, 0);
+  const auto kernel = store.Get(ReadText(), 0);
   if (!kernel.ok()) return kernel.status();
   absl::Status status = (*kernel)->PreferL1();  // where what is under way from memory will land
   const Launch read = [&](int, cudaStream_t) {

@@ -15,6 +15,7 @@
 #include "kernels/cuda/driver/device.h"
 #include "kernels/cuda/jit/kernel_cache.h"
 #include "kernels/cuda/jit/nvrtc.h"
+#include "kernels/cuda/plan/scratch.h"
 #include "kernels/spec/rounding.h"
 #include "kernels/status/status_macros.h"
 #include "server/tools/bench/card_monitor.h"
@@ -35,12 +36,13 @@ constexpr int kPickRounds = 9;                   // of a burst that picks the li
 constexpr int kGraphLaunches = 24;               // at least, back to back
 constexpr size_t kSpareBytes = size_t{1} << 30;  // for scratch memory and the runtime
 
-using Steps = std::vector<std::shared_ptr<const cuda::Step>>;
+using Steps = std::vector<std::unique_ptr<cuda::BoundStep>>;
 
 struct Entry {
   Candidate candidate;
-  Steps copies;  // the product, for each copy of the weights
-  Steps chain;   // the product, for each layer of the chain
+  cuda::Candidate made;
+  Steps copies;  // bound to each copy of the weight
+  Steps chain;   // bound to each layer of the chain
 };
 
 // A folder that is gone when its owner is. Movable.
@@ -98,8 +100,8 @@ class CudaKernelBench final : public KernelBench {
                                                  std::span<const float> x,
                                                  const Variants& variants) override;
   absl::StatusOr<ProductSums> Multiply(ComputeType rounded_to, Columns columns) override {
-    return MultiplyOnDevice(prepared_->copies().front(), prepared_->problem().m, columns,
-                            rounded_to, store_, stream_);
+    return MultiplyOnDevice(prepared_->PlaceOf(prepared_->layer(), 0), prepared_->problem().m,
+                            columns, rounded_to, store_, stream_);
   }
   absl::StatusOr<Output> Compute(size_t candidate, Columns columns) override;
   absl::StatusOr<bool> RowsStandAlone(size_t candidate) override;
@@ -115,19 +117,21 @@ class CudaKernelBench final : public KernelBench {
 
  private:
   GpuTools tools() { return {.store = store_, .library = library_, .stream = stream_}; }
-  absl::StatusOr<Entry> MakeEntry(const Way& way);
-  cuda::Product ProductOf(const Way& way, const cuda::Product& layer) const {
-    const cuda::Activation& y = prepared_->y();
-    return way.is_plain ? PlainProduct(layer, y.data, y.stride) : layer;
+  LayerOnDevice LayerOf(bool is_plain) const {
+    return {.plan = is_plain ? prepared_->plain() : prepared_->layer(),
+            .data = prepared_->copies().front()};
   }
-  absl::StatusOr<std::vector<Entry>> MakeLibraryEntries(const std::vector<Way>& ways);
+  absl::StatusOr<Entry> MakeEntry(const Way& way);
+  absl::Status Bind(Entry& entry) const;
+  absl::Status BindChain(Entry& entry) const;
+  absl::StatusOr<std::vector<Entry>> MakeLibraryEntries(bool is_plain);
   absl::Status AddFastest(const std::vector<Way>& ways);
 
   absl::Status LaunchCopy(const Entry& entry, size_t copy) const {
-    return prepared_->Launch(*entry.copies[copy]);
+    return entry.copies[copy]->Launch(stream_);
   }
   absl::Status LaunchChainLayer(const Entry& entry, size_t layer) const {
-    return prepared_->Launch(*entry.chain[layer]);
+    return entry.chain[layer]->Launch(stream_);
   }
   Launch CopyLauncher(const Entry& entry, absl::Status& failed) const;
   Launch ChainLauncher(const Entry& entry, absl::Status& failed) const;
@@ -164,42 +168,45 @@ absl::Status CudaKernelBench::CheckFits(const Problem& p) const {
 }
 
 absl::StatusOr<Entry> CudaKernelBench::MakeEntry(const Way& way) {
-  const PreparedLayer& now = *prepared_;
-  Entry entry{.candidate = {.variant = way.variant, .resources = {}}};
-  const auto add = [&](const cuda::Product& layer, Steps& steps) -> absl::Status {
-    auto made = MakeStep(way, layer, now.problem().m, tools());
-    if (!made.ok()) return made.status();
-    entry.candidate.resources = made->resources;
-    steps.push_back(made->step);
-    return absl::OkStatus();
-  };
-  for (const cuda::Product& layer : now.copies()) {
-    MLPSERVE_RETURN_IF_ERROR(add(layer, entry.copies));
-  }
-  for (const cuda::Product& layer : now.chain()) {
-    MLPSERVE_RETURN_IF_ERROR(add(layer, entry.chain));
-  }
-  return entry;
+  MLPSERVE_ASSIGN_OR_RETURN(cuda::Candidate made, MakeCandidate(way, LayerOf(false), tools()));
+  MLPSERVE_RETURN_IF_ERROR(prepared_->Reserve(made.scratch));
+  return Entry{.candidate = {.variant = way.variant, .resources = ResourcesOf(made)},
+               .made = std::move(made)};
 }
 
-// Every way of the library that runs, for each copy of the weights. `ways` are those of one
-// product, in order.
-absl::StatusOr<std::vector<Entry>> CudaKernelBench::MakeLibraryEntries(
-    const std::vector<Way>& ways) {
+// Once everything that is to be bound has reserved its memory.
+absl::Status CudaKernelBench::Bind(Entry& entry) const {
   const PreparedLayer& now = *prepared_;
-  std::vector<Entry> entries;
-  for (const Way& way : ways) {
-    entries.push_back({.candidate = {.variant = way.variant, .is_plain = way.is_plain}});
+  const cuda::LayerPlan& layer = entry.candidate.is_plain ? now.plain() : now.layer();
+  for (size_t i = 0; i < now.copies().size(); ++i) {
+    MLPSERVE_ASSIGN_OR_RETURN(auto bound, entry.made.step->Bind(now.PlaceOf(layer, i)));
+    bound->SetRows(static_cast<int32_t>(now.problem().m));
+    entry.copies.push_back(std::move(bound));
   }
-  for (const cuda::Product& layer : now.copies()) {
-    const auto steps = MakeLibrarySteps(ProductOf(ways.front(), layer), now.problem().m,
-                                        ways.front().is_plain, tools());
-    if (!steps.ok()) return steps.status();
-    if (steps->size() != entries.size()) {
-      return absl::InternalError(absl::StrCat(
-          "expected ", entries.size(), " algorithms of cuBLASLt again, found ", steps->size()));
-    }
-    for (size_t i = 0; i < entries.size(); ++i) entries[i].copies.push_back((*steps)[i]);
+  return absl::OkStatus();
+}
+
+absl::Status CudaKernelBench::BindChain(Entry& entry) const {
+  if (entry.candidate.is_plain) return absl::OkStatus();
+  for (size_t i = 0; i < prepared_->chain_layers(); ++i) {
+    MLPSERVE_ASSIGN_OR_RETURN(auto bound, entry.made.step->Bind(prepared_->ChainPlace(i)));
+    bound->SetRows(static_cast<int32_t>(prepared_->problem().m));
+    entry.chain.push_back(std::move(bound));
+  }
+  return absl::OkStatus();
+}
+
+// Every way of the library that runs, for each copy of the weight.
+absl::StatusOr<std::vector<Entry>> CudaKernelBench::MakeLibraryEntries(bool is_plain) {
+  MLPSERVE_ASSIGN_OR_RETURN(std::vector<cuda::Candidate> library,
+                            MakeLibrary(LayerOf(is_plain), is_plain, tools()));
+  std::vector<Entry> entries;
+  for (cuda::Candidate& made : library) {
+    Entry entry{
+        .candidate = {.variant = is_plain ? kPlainVariant : made.name, .is_plain = is_plain},
+        .made = std::move(made)};
+    MLPSERVE_RETURN_IF_ERROR(Bind(entry));
+    entries.push_back(std::move(entry));
   }
   // The heuristics also name what refuses to run.
   std::erase_if(entries, [this](const Entry& entry) { return !LaunchCopy(entry, 0).ok(); });
@@ -210,9 +217,7 @@ absl::StatusOr<std::vector<Entry>> CudaKernelBench::MakeLibraryEntries(
 // Of the library's ways, the one that is fastest here; none where there are none.
 absl::Status CudaKernelBench::AddFastest(const std::vector<Way>& ways) {
   if (ways.empty()) return absl::OkStatus();
-  absl::StatusOr<std::vector<Entry>> made = MakeLibraryEntries(ways);
-  if (!made.ok()) return made.status();
-  std::vector<Entry>& entries = *made;
+  MLPSERVE_ASSIGN_OR_RETURN(std::vector<Entry> entries, MakeLibraryEntries(ways.front().is_plain));
   if (entries.empty()) return absl::OkStatus();
   absl::Status failed;
   std::vector<Launch> launches;
@@ -220,17 +225,9 @@ absl::Status CudaKernelBench::AddFastest(const std::vector<Way>& ways) {
   const std::vector<double> ms = BurstMs(launches, kPickRounds, stream_.get());
   MLPSERVE_RETURN_IF_ERROR(failed);
   const auto fastest = static_cast<size_t>(std::ranges::min_element(ms) - ms.begin());
-  Entry& entry = entries[fastest];
   // Only the fastest gets a chain.
-  if (!entry.candidate.is_plain) {
-    const auto way = std::ranges::find(ways, entry.candidate.variant, &Way::variant);
-    for (const cuda::Product& layer : prepared_->chain()) {
-      auto step = MakeStep(*way, layer, prepared_->problem().m, tools());
-      if (!step.ok()) return step.status();
-      entry.chain.push_back(step->step);
-    }
-  }
-  entries_.push_back(std::move(entry));
+  MLPSERVE_RETURN_IF_ERROR(BindChain(entries[fastest]));
+  entries_.push_back(std::move(entries[fastest]));
   return absl::OkStatus();
 }
 
@@ -242,12 +239,15 @@ absl::StatusOr<std::vector<Candidate>> CudaKernelBench::Prepare(const Problem& p
   prepared_.reset();
   prepared_ = std::make_unique<PreparedLayer>(problem, store_, stream_);
   MLPSERVE_RETURN_IF_ERROR(prepared_->Upload(layer, x));
-  const cuda::Product& product = prepared_->copies().front();
-  const auto ways =
-      FindWays(product, PlainProduct(product, prepared_->y().data, prepared_->y().stride),
-               problem.m, variants, tools());
-  if (!ways.ok()) return ways.status();
-  for (const Way& way : ways->ours) {
+  MLPSERVE_ASSIGN_OR_RETURN(const Ways ways,
+                            FindWays(LayerOf(false), LayerOf(true), variants, tools()));
+  if (library_ != nullptr) {
+    for (const cuda::LayerPlan* plan : {&prepared_->layer(), &prepared_->plain()}) {
+      MLPSERVE_RETURN_IF_ERROR(
+          prepared_->Reserve(cuda::LibraryScratch(*plan, problem.m, store_.limits())));
+    }
+  }
+  for (const Way& way : ways.ours) {
     absl::StatusOr<Entry> entry = MakeEntry(way);
     if (entry.ok()) {
       entries_.push_back(*std::move(entry));
@@ -258,8 +258,12 @@ absl::StatusOr<std::vector<Candidate>> CudaKernelBench::Prepare(const Problem& p
       return entry.status();
     }
   }
-  MLPSERVE_RETURN_IF_ERROR(AddFastest(ways->library));
-  MLPSERVE_RETURN_IF_ERROR(AddFastest(ways->plain));
+  for (Entry& entry : entries_) {
+    MLPSERVE_RETURN_IF_ERROR(Bind(entry));
+    MLPSERVE_RETURN_IF_ERROR(BindChain(entry));
+  }
+  MLPSERVE_RETURN_IF_ERROR(AddFastest(ways.library));
+  MLPSERVE_RETURN_IF_ERROR(AddFastest(ways.plain));
   std::vector<Candidate> candidates;
   for (const Entry& entry : entries_) candidates.push_back(entry.candidate);
   return candidates;
@@ -301,15 +305,18 @@ absl::StatusOr<bool> CudaKernelBench::RowsStandAlone(size_t candidate) {
   // The library promises nothing of the kind.
   if (!entries_[candidate].candidate.resources) return true;
   const PreparedLayer& now = *prepared_;
-  const cuda::Step& step = *entries_[candidate].copies.front();
+  cuda::BoundStep& step = *entries_[candidate].copies.front();
   const int64_t fewer = (now.problem().m + 2) / 3;
   // Some columns stand for all: a tile's bits do not depend on its place.
   const int64_t width = std::min(now.problem().n, std::max<int64_t>(1, kMostHeldValues / fewer));
-  MLPSERVE_RETURN_IF_ERROR(now.Launch(step));
+  MLPSERVE_RETURN_IF_ERROR(step.Launch(stream_));
   MLPSERVE_RETURN_IF_ERROR(stream_.Synchronize());
   const std::vector<std::byte> among_all = now.Download(now.y(), fewer, 0, width);
   now.PoisonY();
-  MLPSERVE_RETURN_IF_ERROR(now.Launch(step, fewer));
+  step.SetRows(static_cast<int32_t>(fewer));
+  const absl::Status launched = step.Launch(stream_);
+  step.SetRows(static_cast<int32_t>(now.problem().m));
+  MLPSERVE_RETURN_IF_ERROR(launched);
   MLPSERVE_RETURN_IF_ERROR(stream_.Synchronize());
   return now.Download(now.y(), fewer, 0, width) == among_all;
 }
@@ -328,15 +335,14 @@ absl::Status CudaKernelBench::Profile(const std::vector<size_t>& candidates) {
 
 absl::StatusOr<bool> CudaKernelBench::ChainHolds(size_t candidate) {
   const Entry& entry = entries_[candidate];
-  const cuda::Activation& last = prepared_->between()[(entry.chain.size() - 1) % 2];
+  const cuda::RowsPlan& last = prepared_->chain_rows(entry.chain.size() - 1);
   for (size_t i = 0; i < entry.chain.size(); ++i) {
     MLPSERVE_RETURN_IF_ERROR(LaunchChainLayer(entry, i));
     MLPSERVE_RETURN_IF_ERROR(stream_.Synchronize());
   }
   const std::vector<std::byte> one_by_one = prepared_->Download(last);
-  for (const cuda::Activation& buffer : prepared_->between()) {
-    Poison(buffer.data,
-           static_cast<size_t>(prepared_->problem().m * buffer.stride) * ByteSize(buffer.type));
+  for (size_t i = 0; i < std::min<size_t>(2, entry.chain.size()); ++i) {
+    prepared_->Poison(prepared_->chain_rows(i));
   }
   MLPSERVE_ASSIGN_OR_RETURN(const cuda::Graph graph, cuda::Graph::Capture(stream_, [&] {
                               for (size_t i = 0; i < entry.chain.size(); ++i) {

@@ -1,16 +1,14 @@
 #include "server/tools/bench/layer_ways.h"
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "kernels/cuda/engine/fused_gemm.h"
 #include "kernels/cuda/engine/layer_chooser.h"
 #include "kernels/cuda/engine/library_gemm.h"
-#include "kernels/cuda/tiles/choose.h"
+#include "kernels/cuda/plan/layer_texts.h"
+#include "kernels/cuda/plan/scratch.h"
 #include "kernels/cuda/tiles/parse_config.h"
 #include "kernels/cuda/tiles/tuning_space.h"
 #include "kernels/status/status_macros.h"
@@ -20,33 +18,23 @@ namespace {
 
 constexpr int kAllProposals = 1000;
 
-std::vector<Way> WaysOfOurs(const cuda::Product& product, int64_t m, const GpuTools& tools) {
-  cuda::ChooseOptions options = product.Options(false);
-  options.most = kAllProposals;
+std::vector<Way> WaysOfOurs(const cuda::LayerPlan& layer, const GpuTools& tools) {
   std::vector<Way> ways;
   for (const cuda::Proposal& proposal :
-       cuda::ChooseConfigs({.m = m, .n = product.args.n, .k = product.args.k}, product.compute,
-                           product.output, options, tools.store.device().limits)) {
+       cuda::ProposalsFor(layer, layer.max_rows, kAllProposals, tools.store.limits())) {
     ways.push_back({.variant = Name(proposal.config), .config = proposal.config});
   }
   return ways;
 }
 
-absl::StatusOr<std::vector<std::unique_ptr<cuda::LibraryGemm>>> Library(
-    const cuda::Product& product, int64_t m, bool is_plain, const GpuTools& tools) {
-  return cuda::LibraryGemm::Make(
-      product, m, tools.library, tools.store,
-      is_plain ? kMostPlainAlgorithms : cuda::LibraryGemm::kMostAlgorithms);
-}
-
-absl::StatusOr<std::vector<Way>> WaysOfLibrary(const cuda::Product& product, int64_t m,
-                                               bool is_plain, const GpuTools& tools) {
+absl::StatusOr<std::vector<Way>> WaysOfLibrary(const LayerOnDevice& layer, bool is_plain,
+                                               const GpuTools& tools) {
   std::vector<Way> ways;
   if (tools.library == nullptr) return ways;
-  const auto gemms = Library(product, m, is_plain, tools);
-  if (!gemms.ok()) return gemms.status();
-  for (size_t i = 0; i < gemms->size(); ++i) {
-    ways.push_back({.variant = is_plain ? kPlainVariant : (*gemms)[i]->name(),
+  MLPSERVE_ASSIGN_OR_RETURN(const std::vector<cuda::Candidate> candidates,
+                            MakeLibrary(layer, is_plain, tools));
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    ways.push_back({.variant = is_plain ? kPlainVariant : candidates[i].name,
                     .is_plain = is_plain,
                     .config = {},
                     .algorithm = i});
@@ -55,30 +43,38 @@ absl::StatusOr<std::vector<Way>> WaysOfLibrary(const cuda::Product& product, int
 }
 
 // The name of what the service would take.
-absl::StatusOr<std::string> Choose(const cuda::Product& product, int64_t m, const GpuTools& tools) {
-  cuda::LayerChooser chooser({}, tools.store, tools.library);
-  chooser.CompileAhead(product, {m});
-  const auto chosen = chooser.Choose(product, m, tools.stream);
-  if (!chosen.ok()) return chosen.status();
-  return chosen->plan.variant;
+absl::StatusOr<std::string> Choose(const LayerOnDevice& layer, const GpuTools& tools) {
+  cuda::LayerChooser chooser(
+      {.library = tools.library,
+       .lane = cuda::LaneBytes(layer.plan, tools.store.limits(), tools.library != nullptr)},
+      tools.store, tools.stream);
+  std::vector<cuda::KernelText> texts;
+  MLPSERVE_RETURN_IF_ERROR(chooser.AddTexts(layer.plan, texts));
+  tools.store.CompileAhead(texts);
+  MLPSERVE_ASSIGN_OR_RETURN(const cuda::ChosenKernel chosen,
+                            chooser.Choose(layer.plan, layer.data, layer.plan.buckets.front()));
+  return chosen.row.variant;
 }
 
-void CompileAhead(const std::vector<Way>& ways, const cuda::Product& product,
-                  const GpuTools& tools) {
-  std::vector<cuda::KernelStore::GemmRequest> requests;
+absl::Status CompileAhead(const std::vector<Way>& ways, const cuda::LayerPlan& layer,
+                          const GpuTools& tools) {
+  std::vector<cuda::KernelText> texts;
   for (const Way& way : ways) {
-    if (way.config) requests.push_back(RequestFor(product, *way.config));
+    if (!way.config) continue;
+    MLPSERVE_ASSIGN_OR_RETURN(cuda::KernelText text, cuda::GemmText(layer, *way.config));
+    texts.push_back(std::move(text));
   }
-  tools.store.CompileAhead(requests);
+  tools.store.CompileAhead(texts);
+  return absl::OkStatus();
 }
 
 // A kernel that the service would not choose, but that may exist. Whether it fits and compiles is
 // seen when it is made.
-absl::StatusOr<Way> Outside(const std::string& name, const cuda::Product& product,
+absl::StatusOr<Way> Outside(const std::string& name, const cuda::LayerPlan& layer,
                             const GpuTools& tools) {
   MLPSERVE_ASSIGN_OR_RETURN(cuda::KernelConfig config,
-                            cuda::ParseConfig(name, product.compute, product.output));
-  const cuda::DeviceLimits& limits = tools.store.device().limits;
+                            cuda::ParseConfig(name, layer.compute, layer.y.type));
+  const cuda::DeviceLimits& limits = tools.store.limits();
   if (cuda::IsWgmma(config.tile) && !limits.has_wgmma()) {
     return absl::InvalidArgumentError(
         absl::StrCat("expected a kernel for ", limits.arch, ", found ", name));
@@ -87,16 +83,16 @@ absl::StatusOr<Way> Outside(const std::string& name, const cuda::Product& produc
     return absl::InvalidArgumentError(absl::StrCat(
         "expected a kernel that normalises to be one that the service could choose, found ", name));
   }
-  if (cuda::ReadsHalves(config.tile) && !product.has_halves) {
+  if (cuda::ReadsHalves(config.tile) && !layer.is_split) {
     return absl::InvalidArgumentError(
         absl::StrCat("expected a kernel that reads w whole, found ", name));
   }
   if (auto* wgmma = std::get_if<cuda::WgmmaConfig>(&config.tile);
-      wgmma != nullptr && !product.y_aligned()) {
+      wgmma != nullptr && !layer.y.is_aligned()) {
     wgmma->store_by_tma = 0;
   }
   const int shared_bytes = cuda::ResourcesOf(config.tile, config.compute, config.output,
-                                             static_cast<int>(product.epilogue.columns.size()))
+                                             static_cast<int>(layer.epilogue.columns.size()))
                                .shared_bytes;
   if (shared_bytes > limits.sm.shared_per_block) {
     return absl::InvalidArgumentError(
@@ -108,7 +104,7 @@ absl::StatusOr<Way> Outside(const std::string& name, const cuda::Product& produc
 
 // Those of `all`, and kernels outside of it.
 absl::StatusOr<std::vector<Way>> Named(const std::vector<std::string>& names,
-                                       const std::vector<Way>& all, const cuda::Product& product,
+                                       const std::vector<Way>& all, const cuda::LayerPlan& layer,
                                        const GpuTools& tools) {
   std::vector<Way> ways;
   for (const std::string& name : names) {
@@ -117,7 +113,7 @@ absl::StatusOr<std::vector<Way>> Named(const std::vector<std::string>& names,
       ways.push_back(*found);
       continue;
     }
-    absl::StatusOr<Way> outside = Outside(name, product, tools);
+    absl::StatusOr<Way> outside = Outside(name, layer, tools);
     if (!outside.ok()) {
       const auto variant = [](std::string* out, const Way& way) { out->append(way.variant); };
       return absl::InvalidArgumentError(
@@ -131,72 +127,54 @@ absl::StatusOr<std::vector<Way>> Named(const std::vector<std::string>& names,
 
 }  // namespace
 
-cuda::Product PlainProduct(const cuda::Product& product, void* y, int64_t y_stride) {
-  cuda::Product plain = product;
-  plain.epilogue = {};
-  plain.passes.clear();
-  plain.norm.reset();
-  plain.output = StorageType(product.compute);
-  plain.args.y = y;
-  plain.args.y_stride = y_stride;
-  return plain;
-}
-
-absl::StatusOr<Ways> FindWays(const cuda::Product& product, const cuda::Product& plain, int64_t m,
+absl::StatusOr<Ways> FindWays(const LayerOnDevice& layer, const LayerOnDevice& plain,
                               const Variants& variants, const GpuTools& tools) {
   Ways ways;
-  auto bare = WaysOfLibrary(plain, m, true, tools);
-  if (!bare.ok()) return bare.status();
-  ways.plain = *std::move(bare);
-  auto library = WaysOfLibrary(product, m, false, tools);
-  if (!library.ok()) return library.status();
-  std::vector<Way> ours = WaysOfOurs(product, m, tools);
+  MLPSERVE_ASSIGN_OR_RETURN(ways.plain, WaysOfLibrary(plain, true, tools));
+  MLPSERVE_ASSIGN_OR_RETURN(std::vector<Way> library, WaysOfLibrary(layer, false, tools));
+  std::vector<Way> ours = WaysOfOurs(layer.plan, tools);
   if (variants.kind == Variants::Kind::kAll) {
     ways.ours = std::move(ours);
-    ways.library = *std::move(library);
+    ways.library = std::move(library);
   } else {
     std::vector<std::string> names = variants.names;
     if (variants.kind == Variants::Kind::kChosen) {
-      absl::StatusOr<std::string> chosen = Choose(product, m, tools);
-      if (!chosen.ok()) return chosen.status();
-      names = {*std::move(chosen)};
+      MLPSERVE_ASSIGN_OR_RETURN(std::string chosen, Choose(layer, tools));
+      names = {std::move(chosen)};
     }
-    ours.insert(ours.end(), library->begin(), library->end());
-    absl::StatusOr<std::vector<Way>> named = Named(names, ours, product, tools);
-    if (!named.ok()) return named.status();
-    ways.ours = *std::move(named);
+    ours.insert(ours.end(), library.begin(), library.end());
+    MLPSERVE_ASSIGN_OR_RETURN(ways.ours, Named(names, ours, layer.plan, tools));
   }
-  CompileAhead(ways.ours, product, tools);
+  MLPSERVE_RETURN_IF_ERROR(CompileAhead(ways.ours, layer.plan, tools));
   return ways;
 }
 
-absl::StatusOr<std::vector<std::shared_ptr<const cuda::Step>>> MakeLibrarySteps(
-    const cuda::Product& product, int64_t m, bool is_plain, const GpuTools& tools) {
-  auto gemms = Library(product, m, is_plain, tools);
-  if (!gemms.ok()) return gemms.status();
-  return std::vector<std::shared_ptr<const cuda::Step>>(std::make_move_iterator(gemms->begin()),
-                                                        std::make_move_iterator(gemms->end()));
+absl::StatusOr<std::vector<cuda::Candidate>> MakeLibrary(const LayerOnDevice& layer, bool is_plain,
+                                                         const GpuTools& tools) {
+  return cuda::CandidateMaker(layer.plan, tools.store)
+      .Library(layer.data, layer.plan.max_rows, tools.library,
+               is_plain ? kMostPlainAlgorithms : cuda::LibraryGemm::kMostAlgorithms);
 }
 
-absl::StatusOr<MadeStep> MakeStep(const Way& way, const cuda::Product& product, int64_t m,
-                                  const GpuTools& tools) {
-  if (!way.config) {
-    const auto steps = MakeLibrarySteps(product, m, way.is_plain, tools);
-    if (!steps.ok()) return steps.status();
-    if (way.algorithm >= steps->size()) {
-      return absl::InternalError(absl::StrCat("expected algorithm ", way.algorithm,
-                                              " of cuBLASLt again, found ", steps->size()));
-    }
-    return MadeStep{.step = (*steps)[way.algorithm], .resources = {}};
+absl::StatusOr<cuda::Candidate> MakeCandidate(const Way& way, const LayerOnDevice& layer,
+                                              const GpuTools& tools) {
+  if (way.config) {
+    return cuda::CandidateMaker(layer.plan, tools.store).Ours(*way.config, layer.plan.max_rows);
   }
-  auto gemm = cuda::FusedGemm::Make(product, *way.config, m, tools.store);
-  if (!gemm.ok()) return gemm.status();
-  const cuda::KernelResources& resources = (*gemm)->resources();
-  const int dynamic = LaunchOf(*way.config, product, m, 1).shape.shared_bytes;
-  const Resources figures{.registers = resources.registers,
-                          .shared_bytes = resources.static_shared_bytes + dynamic,
-                          .local_bytes = resources.stack_bytes};
-  return MadeStep{.step = *std::move(gemm), .resources = figures};
+  MLPSERVE_ASSIGN_OR_RETURN(std::vector<cuda::Candidate> library,
+                            MakeLibrary(layer, way.is_plain, tools));
+  if (way.algorithm >= library.size()) {
+    return absl::InternalError(absl::StrCat("expected algorithm ", way.algorithm,
+                                            " of cuBLASLt again, found ", library.size()));
+  }
+  return std::move(library[way.algorithm]);
+}
+
+std::optional<Resources> ResourcesOf(const cuda::Candidate& candidate) {
+  if (candidate.cta.threads == 0) return std::nullopt;
+  return Resources{.registers = candidate.cta.registers,
+                   .shared_bytes = candidate.cta.shared_bytes,
+                   .local_bytes = candidate.local_bytes};
 }
 
 }  // namespace mlpserve::tools

@@ -10,10 +10,11 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/cuda/driver/stream.h"
+#include "kernels/cuda/engine/candidates.h"
 #include "kernels/cuda/engine/cublas_lt.h"
 #include "kernels/cuda/engine/kernel_store.h"
-#include "kernels/cuda/engine/product.h"
-#include "kernels/cuda/engine/step.h"
+#include "kernels/cuda/engine/layer_data.h"
+#include "kernels/cuda/plan/layer_plan.h"
 #include "kernels/cuda/tiles/config.h"
 #include "server/tools/bench/kernel_bench.h"
 
@@ -26,7 +27,13 @@ struct GpuTools {
   const cuda::Stream& stream;
 };
 
-// One way, apart from the weights that it reads.
+// A layer and its numbers.
+struct LayerOnDevice {
+  const cuda::LayerPlan& plan;
+  const cuda::LayerData& data;
+};
+
+// One way to compute a layer.
 struct Way {
   std::string variant;
   bool is_plain = false;                     // the bare product
@@ -37,29 +44,25 @@ struct Way {
 inline constexpr char kPlainVariant[] = "cublaslt plain";
 inline constexpr int kMostPlainAlgorithms = 32;
 
-// The product alone, stored as `y` is: what the library's plain way computes.
-cuda::Product PlainProduct(const cuda::Product& product, void* y, int64_t y_stride);
-
 // The wanted ways. Of the library's every algorithm is there: which is fastest, a clock must say.
 struct Ways {
   std::vector<Way> ours;     // and the library's, where one is chosen or named
   std::vector<Way> library;  // with a kernel of ours behind it; only where all are wanted
   std::vector<Way> plain;
 };
-// Errors: INVALID_ARGUMENT, a named variant that there is not, with all that there are.
-absl::StatusOr<Ways> FindWays(const cuda::Product& product, const cuda::Product& plain, int64_t m,
+// `plain` is the product alone. Errors: INVALID_ARGUMENT, a named variant that there is not, with
+// all that there are.
+absl::StatusOr<Ways> FindWays(const LayerOnDevice& layer, const LayerOnDevice& plain,
                               const Variants& variants, const GpuTools& tools);
 
-// Of every algorithm of the library, in the order of Way::algorithm.
-absl::StatusOr<std::vector<std::shared_ptr<const cuda::Step>>> MakeLibrarySteps(
-    const cuda::Product& product, int64_t m, bool is_plain, const GpuTools& tools);
+// Every algorithm of the library, in the order of Way::algorithm.
+absl::StatusOr<std::vector<cuda::Candidate>> MakeLibrary(const LayerOnDevice& layer, bool is_plain,
+                                                         const GpuTools& tools);
 
-struct MadeStep {
-  std::shared_ptr<const cuda::Step> step;
-  std::optional<Resources> resources;
-};
 // Of a way of ours, or one of the library's.
-absl::StatusOr<MadeStep> MakeStep(const Way& way, const cuda::Product& product, int64_t m,
-                                  const GpuTools& tools);
+absl::StatusOr<cuda::Candidate> MakeCandidate(const Way& way, const LayerOnDevice& layer,
+                                              const GpuTools& tools);
+// Nothing for the library's.
+std::optional<Resources> ResourcesOf(const cuda::Candidate& candidate);
 
 }  // namespace mlpserve::tools

@@ -19,16 +19,23 @@ constexpr std::byte kPoison{0xFF};
 
 }  // namespace
 
+cuda::RowsPlan PreparedLayer::Rows(cuda::Buffer buffer, int64_t features, int64_t stride) const {
+  return {.buffer = buffer, .features = features, .stride = stride, .type = problem_.stored()};
+}
+
+cuda::LayerPlan PreparedLayer::Plan(const LayerSpec& layer, const cuda::RowsPlan& x,
+                                    const cuda::RowsPlan& y) const {
+  return cuda::PlanLayer(layer, {.x = x, .block_input = x_, .y = y},
+                         {.compute = problem_.compute, .buckets = {problem_.m}}, store_.limits());
+}
+
 absl::Status PreparedLayer::AllocateY() {
-  const DataType type = problem_.stored();
-  const int64_t stride =
-      problem_.padding < 0 ? cuda::AlignedStride(problem_.n, type) : problem_.n + problem_.padding;
-  const size_t bytes = static_cast<size_t>(problem_.m * stride) * ByteSize(type);
+  const int64_t stride = problem_.padding < 0 ? cuda::AlignedStride(problem_.n, problem_.stored())
+                                              : problem_.n + problem_.padding;
+  y_ = Rows(cuda::Buffer::kWireOutput, problem_.n, stride);
+  const auto bytes = static_cast<size_t>(y_.bytes(problem_.m));
   MLPSERVE_ASSIGN_OR_RETURN(y_memory_, cuda::DeviceMemory::Allocate(bytes + 2 * kGuardBytes));
-  y_ = {.data = static_cast<std::byte*>(y_memory_.get()) + kGuardBytes,
-        .features = problem_.n,
-        .stride = stride,
-        .type = type};
+  memory_.Borrow(y_.buffer, static_cast<std::byte*>(y_memory_.get()) + kGuardBytes, bytes);
   return absl::OkStatus();
 }
 
@@ -49,61 +56,67 @@ absl::Status PreparedLayer::UploadRows(std::span<const float> x) {
       }
     }
     MLPSERVE_RETURN_IF_ERROR(cuda::CopyToDevice(
-        static_cast<std::byte*>(x_.data) + static_cast<size_t>(first) * row_bytes, rows.data(),
-        rows.size()));
+        static_cast<std::byte*>(memory_.at(x_)) + static_cast<size_t>(first) * row_bytes,
+        rows.data(), rows.size()));
   }
   return absl::OkStatus();
 }
 
 absl::Status PreparedLayer::Upload(const LayerSpec& layer, std::span<const float> x) {
-  const DataType type = problem_.stored();
   const int64_t padding = std::max<int64_t>(0, problem_.padding);
-  MLPSERVE_ASSIGN_OR_RETURN(
-      x_, builder_.AllocateActivation(problem_.k, cuda::AlignedStride(problem_.k + padding, type),
-                                      type));
+  x_ = Rows(cuda::Buffer::kInput, problem_.k,
+            cuda::AlignedStride(problem_.k + padding, problem_.stored()));
+  cuda::BufferBytes bytes;
+  bytes[x_.buffer] = x_.bytes(problem_.m);
+  MLPSERVE_RETURN_IF_ERROR(Reserve(bytes));
   MLPSERVE_RETURN_IF_ERROR(AllocateY());
-  MLPSERVE_RETURN_IF_ERROR(builder_.ReserveUnfinished(problem_.n));
-  if (problem_.compute == ComputeType::kFp32) {
-    MLPSERVE_RETURN_IF_ERROR(builder_.ReserveHalves(problem_.k));
-  }
   MLPSERVE_RETURN_IF_ERROR(UploadRows(x));
+  layer_ = Plan(layer, x_, y_);
+  plain_ = layer_;
+  plain_.epilogue = {};
+  plain_.norms.clear();
+  plain_.y = y_;
   const int copies = ColdCopies(static_cast<size_t>(problem_.weight_bytes()));
   for (int i = 0; i < copies; ++i) {
-    auto built = builder_.Build(layer, problem_.compute, x_, x_, y_, stream_);
-    if (!built.ok()) return built.status();
-    copies_.push_back(*std::move(built));
+    MLPSERVE_ASSIGN_OR_RETURN(cuda::LayerData data,
+                              cuda::UploadLayer(layer, layer_, store_, stream_));
+    copies_.push_back(std::move(data));
   }
-  if (problem_.layers == 1) return absl::OkStatus();
-  for (cuda::Activation& activation : between_) {
-    MLPSERVE_ASSIGN_OR_RETURN(
-        activation,
-        builder_.AllocateActivation(problem_.n, cuda::AlignedStride(problem_.n, type), type));
-  }
-  return BuildChain(layer);
+  return problem_.layers == 1 ? absl::OkStatus() : BuildChain(layer);
 }
 
 absl::Status PreparedLayer::BuildChain(const LayerSpec& layer) {
-  cuda::Activation from = x_;
+  const int64_t stride = cuda::AlignedStride(problem_.n, problem_.stored());
+  cuda::RowsPlan from = x_;
   for (int i = 0; i < problem_.layers; ++i) {
-    const cuda::Activation& to = between_[static_cast<size_t>(i) % 2];
-    auto built = builder_.Build(layer, problem_.compute, from, x_, to, stream_);
-    if (!built.ok()) return built.status();
-    chain_.push_back(*std::move(built));
+    const auto buffer = i % 2 == 0 ? cuda::Buffer::kBetweenEven : cuda::Buffer::kBetweenOdd;
+    const cuda::RowsPlan to = Rows(buffer, problem_.n, stride);
+    cuda::BufferBytes bytes;
+    bytes[buffer] = to.bytes(problem_.m);
+    MLPSERVE_RETURN_IF_ERROR(Reserve(bytes));
+    ChainLayer one{.plan = Plan(layer, from, to), .data = {}, .rows = to};
+    MLPSERVE_ASSIGN_OR_RETURN(one.data, cuda::UploadLayer(layer, one.plan, store_, stream_));
+    chain_.push_back(std::move(one));
     from = to;
   }
   return absl::OkStatus();
 }
 
-void PreparedLayer::PoisonY() const { Poison(y_memory_.get(), y_memory_.size()); }
+void PreparedLayer::PoisonY() const { tools::Poison(y_memory_.get(), y_memory_.size()); }
 
-std::vector<std::byte> PreparedLayer::Download(const cuda::Activation& from, int64_t rows,
+void PreparedLayer::Poison(const cuda::RowsPlan& rows) const {
+  tools::Poison(memory_.at(rows), static_cast<size_t>(rows.bytes(problem_.m)));
+}
+
+std::vector<std::byte> PreparedLayer::Download(const cuda::RowsPlan& from, int64_t rows,
                                                int64_t first, int64_t count) const {
   const size_t size = ByteSize(from.type);
   std::vector<std::byte> copied(static_cast<size_t>(rows * count) * size);
-  CopyRowsToHost(copied.data(),
-                 static_cast<const std::byte*>(from.data) + static_cast<size_t>(first) * size,
-                 static_cast<size_t>(from.stride) * size, static_cast<size_t>(count) * size,
-                 static_cast<size_t>(rows));
+  CopyRowsToHost(
+      copied.data(),
+      static_cast<const std::byte*>(memory_.at(from)) + static_cast<size_t>(first) * size,
+      static_cast<size_t>(from.stride) * size, static_cast<size_t>(count) * size,
+      static_cast<size_t>(rows));
   return copied;
 }
 

@@ -11,20 +11,20 @@ namespace {
 constexpr ComputeType kAllComputeTypes[] = {ComputeType::kFp32, ComputeType::kTf32,
                                             ComputeType::kFp16, ComputeType::kBf16};
 
+void ExpectCompiles(const cuda::Nvrtc& nvrtc, const cuda::KernelText& text, const char* arch) {
+  const auto kernel = nvrtc.Compile(text.source, text.label, {.arch = arch, .kernel = text.kernel});
+  ASSERT_TRUE(kernel.ok()) << arch << ": " << kernel.status();
+  EXPECT_TRUE(kernel->resources.in_registers()) << text.label << " for " << arch;
+}
+
 TEST(CudaArithmeticTest, ItsKernelsCompileAndStayInRegisters) {
   const auto nvrtc = cuda::Nvrtc::Open();
   if (!nvrtc.ok()) GTEST_SKIP() << nvrtc.status();
   for (const char* arch : {"sm_80", "sm_89", "sm_90a"}) {
     for (const ComputeType type : kAllComputeTypes) {
-      const auto kernel = (*nvrtc)->Compile(Float64Source(type), "float64",
-                                            {.arch = arch, .kernel = kFloat64Kernel});
-      ASSERT_TRUE(kernel.ok()) << arch << " " << Name(type) << ": " << kernel.status();
-      EXPECT_TRUE(kernel->resources.in_registers()) << arch << " " << Name(type);
+      ExpectCompiles(**nvrtc, Float64Text(type), arch);
     }
-    const auto read =
-        (*nvrtc)->Compile(ReadSource(), "read", {.arch = arch, .kernel = kReadKernel});
-    ASSERT_TRUE(read.ok()) << arch << ": " << read.status();
-    EXPECT_TRUE(read->resources.in_registers()) << arch;
+    ExpectCompiles(**nvrtc, ReadText(), arch);
   }
 }
 

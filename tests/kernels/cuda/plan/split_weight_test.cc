@@ -1,4 +1,4 @@
-#include "kernels/cuda/engine/split_step.h"
+#include "kernels/cuda/plan/split_weight.h"
 
 #include <gtest/gtest.h>
 
@@ -6,22 +6,10 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/cuda/jit/nvrtc.h"
 #include "kernels/cuda/tiles/choose.h"
 
 namespace mlpserve::cuda {
 namespace {
-
-TEST(SplitSourceTest, Compiles) {
-  const auto nvrtc = Nvrtc::Open();
-  if (!nvrtc.ok()) GTEST_SKIP() << nvrtc.status();
-  for (const char* arch : {"sm_80", "sm_90a"}) {
-    const auto compiled =
-        (*nvrtc)->Compile(SplitSource(), kSplitKernel, {.arch = arch, .kernel = kSplitKernel});
-    ASSERT_TRUE(compiled.ok()) << compiled.status();
-    EXPECT_TRUE(compiled->resources.in_registers()) << arch;
-  }
-}
 
 LayerSpec LayerOf(std::vector<float> weight, int64_t inputs = kLeastHalvesDepth) {
   return {.name = "fc", .inputs = inputs, .outputs = 1, .weight = std::move(weight)};
@@ -32,7 +20,7 @@ TEST(MayBeSplitTest, OrdinaryWeightsMayAndZerosToo) {
   EXPECT_FALSE(MayBeSplit(LayerOf({1}, kLeastHalvesDepth - 1))) << "FP32 errs by less";
 }
 
-TEST(MayBeSplitTest, OneWeightThatHalvesCannotHoldRulesThemOut) {
+TEST(MayBeSplitTest, OneWeightThatTwoPartsCannotHoldRulesThemOut) {
   using Limits = std::numeric_limits<float>;
   for (const float w : {Limits::infinity(), -Limits::infinity(), Limits::quiet_NaN(), Limits::max(),
                         2e12f, -2e12f, 1e-31f, Limits::min(), -Limits::denorm_min()}) {

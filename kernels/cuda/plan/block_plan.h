@@ -1,0 +1,67 @@
+// A block on one device, worked out before anything is allocated or compiled:
+//
+//   wire rows -> [input format] -> layer 0 -> ... -> last layer, straight to the wire's format
+//
+// A kernel is told the batch's own number of rows. A bucket is only the number of rows that it was
+// chosen for: powers of two up to max_rows, unless the block names its own.
+//
+// Pure: no device, driver or compiler is asked, and equal arguments give equal plans.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kernels/cuda/jit/kernel_text.h"
+#include "kernels/cuda/plan/buffers.h"
+#include "kernels/cuda/plan/layer_plan.h"
+#include "kernels/cuda/tiles/device_limits.h"
+#include "kernels/spec/block.h"
+
+namespace mlpserve::cuda {
+
+struct PlanOptions {
+  int64_t max_rows = 4096;       // of a batch
+  std::vector<int64_t> buckets;  // ascending; empty: powers of two up to max_rows
+  KernelChoice choice = KernelChoice::kMeasured;
+  bool has_library = true;  // cuBLASLt may compute products too; false: no memory is set aside
+  bool may_split = true;    // false: there is no room for split weights (LayerPlan::is_split)
+  // False: weights are not looked at. The bytes are then an upper bound, for admission; such a plan
+  // is not for loading.
+  bool reads_weights = true;
+};
+
+struct BlockPlan {
+  DeviceLimits limits;
+  PlanOptions options;
+  bool may_use_library = false;  // it promises nothing about the order of its additions
+  std::vector<int64_t> buckets;  // ascending; the last is max_rows
+  // The rows as they come, as the first layer reads them, and as they leave. The first two are in
+  // one buffer where they are the same.
+  RowsPlan wire_input, input, output;
+  std::vector<LayerPlan> layers;
+  BufferBytes lane;  // the most that a lane needs, whichever candidates are chosen
+
+  bool converts_input() const { return wire_input.buffer != input.buffer; }
+  // Index of the smallest bucket that holds so many rows (<= max_rows).
+  size_t BucketOf(int64_t rows) const;
+  // Of the device's memory: what all lanes share, and at most what each of them adds.
+  int64_t shared_bytes() const;
+  int64_t lane_bytes() const { return lane.total(); }
+  // Of the host's: a slot's rows, and an output's.
+  int64_t slot_bytes() const { return wire_input.bytes(options.max_rows); }
+  int64_t output_bytes() const { return output.bytes(options.max_rows); }
+};
+
+// `block` has passed Validate.
+BlockPlan PlanBlock(const BlockSpec& block, const DeviceLimits& limits,
+                    const PlanOptions& options = {});
+
+// What changes the input's format, where something does.
+absl::StatusOr<std::vector<KernelText>> InputTexts(const BlockPlan& plan);
+
+// Every kernel that a load may ask for, each source once: what a cache is filled with ahead of
+// time, on a machine without a GPU. Errors are EmitEpilogue's.
+absl::StatusOr<std::vector<KernelText>> KernelTexts(const BlockPlan& plan);
+
+}  // namespace mlpserve::cuda

@@ -1,0 +1,249 @@
+// Device block and lanes on a GPU: what lanes share, by the memory that the device reports, what
+// they do not, and loads that may not measure or are stopped. Skips itself without a GPU.
+#include <cuda_runtime.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "kernels/cuda/driver/device.h"
+#include "kernels/cuda/driver/memory.h"
+#include "kernels/cuda/engine/kernel_store.h"
+#include "kernels/cuda/engine/lane.h"
+#include "kernels/cuda/engine/measurer.h"
+#include "kernels/cuda/jit/kernel_cache.h"
+#include "kernels/cuda/jit/nvrtc.h"
+#include "kernels/spec/rounding.h"
+
+namespace mlpserve::cuda {
+namespace {
+
+constexpr int64_t kMiB = int64_t{1} << 20;
+
+class DeviceBlockTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    const auto devices = FindDevices();
+    if (!devices.ok()) GTEST_SKIP() << devices.status();
+    const auto nvrtc = Nvrtc::Open();
+    if (!nvrtc.ok()) GTEST_SKIP() << nvrtc.status();
+    auto cache = KernelCache::Open(testing::TempDir() + "device_block_gpu_test");
+    ASSERT_TRUE(cache.ok()) << cache.status();
+    store_ =
+        std::make_unique<KernelStore>(KernelCompiler(*nvrtc, *std::move(cache)), devices->front());
+    ASSERT_TRUE(Use(devices->front()).ok());
+    auto library = CublasLt::Open();
+    if (library.ok()) library_ = *library;
+  }
+
+  // Features x features, weights of N(0, 1 / features).
+  static BlockSpec Block(int layers, int64_t features, ComputeType compute,
+                         std::vector<Op> ops = {}) {
+    std::mt19937 random(7);
+    std::normal_distribution<float> normal(0, 1 / std::sqrt(static_cast<float>(features)));
+    BlockSpec block{.name = "b", .compute = compute};
+    for (int i = 0; i < layers; ++i) {
+      LayerSpec layer{.name = "fc", .inputs = features, .outputs = features};
+      std::vector<float> weight(static_cast<size_t>(features * features));
+      for (float& w : weight) w = normal(random);
+      layer.weight = weight;
+      layer.epilogue.ops = ops;
+      block.layers.push_back(std::move(layer));
+    }
+    return block;
+  }
+
+  absl::StatusOr<std::vector<std::unique_ptr<Lane>>> Load(const BlockSpec& block, int lanes,
+                                                          int64_t max_rows,
+                                                          DeviceBlockOptions device = {}) {
+    device.library = library_;
+    return LoadLanes(block,
+                     {.plan = {.max_rows = max_rows, .has_library = library_ != nullptr},
+                      .device = device,
+                      .lanes = lanes},
+                     *store_);
+  }
+
+  static int64_t FreeBytes() {
+    size_t free = 0;
+    size_t total = 0;
+    EXPECT_EQ(cudaMemGetInfo(&free, &total), cudaSuccess);
+    return static_cast<int64_t>(free);
+  }
+
+  std::unique_ptr<KernelStore> store_;
+  std::shared_ptr<const CublasLt> library_;
+};
+
+// One batch's rows on the host, page-locked.
+struct Batch {
+  Batch(int64_t count, int64_t features, unsigned seed) : rows(count) {
+    const auto bytes = static_cast<size_t>(count * features) * sizeof(float);
+    input = *PinnedMemory::Allocate(bytes);
+    output = *PinnedMemory::Allocate(bytes);
+    std::mt19937 random(seed);
+    std::normal_distribution<float> normal;
+    auto* x = reinterpret_cast<float*>(input.get());
+    for (int64_t i = 0; i < count * features; ++i) x[i] = normal(random);
+  }
+
+  absl::Status RunOn(Lane& lane) { return lane.Run(input.get(), output.get(), rows).status(); }
+  std::string result() const {
+    return {reinterpret_cast<const char*>(output.get()), output.size()};
+  }
+
+  int64_t rows;
+  PinnedMemory input, output;
+};
+
+TEST_F(DeviceBlockTest, TwoLanesHoldOneCopyOfTheWeights) {
+  const BlockSpec block = Block(4, 4096, ComputeType::kFp32);  // 256 MiB of weights
+  auto lanes = Load(block, 1, 64, {.may_measure = false});
+  ASSERT_TRUE(lanes.ok()) << lanes.status();
+  const DeviceBlock& shared = lanes->front()->block();
+  const int64_t weights = 4 * 4096 * 4096 * int64_t{sizeof(float)};
+  EXPECT_GE(shared.shared_bytes(), weights);
+  EXPECT_LE(shared.shared_bytes(), shared.plan().shared_bytes());
+  EXPECT_LE(shared.lane().total(), shared.plan().lane_bytes());
+
+  const int64_t before = FreeBytes();
+  // A second lane as the backend makes it: of the same block.
+  auto two = Load(block, 2, 64, {.may_measure = false});
+  ASSERT_TRUE(two.ok()) << two.status();
+  const int64_t of_two = before - FreeBytes();
+  two->pop_back();
+  const int64_t of_one = before - FreeBytes();
+  const int64_t of_second = of_two - of_one;
+  EXPECT_GE(of_one, weights) << "the weights are there";
+  EXPECT_LE(of_second, shared.lane().total() + 32 * kMiB) << "and not a second time";
+  EXPECT_LT(of_second, weights / 2);
+}
+
+TEST_F(DeviceBlockTest, LanesThatRunAtOneTimeDoNotSeeEachOther) {
+  for (const std::vector<Op>& ops :
+       {std::vector<Op>{{Pointwise{.function = Function::kGeluTanh}}},
+        std::vector<Op>{{BatchNorm{}}, {Pointwise{.function = Function::kSilu}}}}) {
+    // More rows than a batch norm holds in shared memory, so that it writes its vectors.
+    const int64_t rows = ops.size() == 1 ? 200 : 8000;
+    auto lanes = Load(Block(2, 512, ComputeType::kBf16, ops), 2, rows, {.may_measure = false});
+    ASSERT_TRUE(lanes.ok()) << lanes.status();
+    std::vector<Batch> batches;
+    std::vector<std::string> alone;
+    for (unsigned i = 0; i < 2; ++i) {
+      batches.emplace_back(rows - 3 * i, 512, i + 1);
+      ASSERT_TRUE(batches[i].RunOn(*(*lanes)[i]).ok());
+      alone.push_back(batches[i].result());
+    }
+    ASSERT_NE(alone[0], alone[1]);
+    std::vector<std::jthread> threads;
+    for (size_t i = 0; i < 2; ++i) {
+      threads.emplace_back([&, i] {
+        for (int run = 0; run < 50; ++run) {
+          const absl::Status status = batches[i].RunOn(*(*lanes)[i]);
+          ASSERT_TRUE(status.ok()) << status;
+          ASSERT_EQ(batches[i].result(), alone[i]) << "lane " << i << ", run " << run;
+        }
+      });
+    }
+  }
+}
+
+TEST_F(DeviceBlockTest, BothLanesComputeTheSameBitsForTheSameRows) {
+  auto lanes = Load(Block(3, 300, ComputeType::kFp32), 2, 40);
+  ASSERT_TRUE(lanes.ok()) << lanes.status();
+  Batch batch(40, 300, 3);
+  for (const int64_t rows : {40, 1, 39, 7}) {
+    batch.rows = rows;
+    ASSERT_TRUE(batch.RunOn(*(*lanes)[0]).ok());
+    const std::string first = batch.result();
+    std::memset(batch.output.get(), 0xff, batch.output.size());
+    ASSERT_TRUE(batch.RunOn(*(*lanes)[1]).ok());
+    const size_t used = static_cast<size_t>(rows) * 300 * sizeof(float);
+    EXPECT_EQ(batch.result().substr(0, used), first.substr(0, used)) << rows;
+  }
+}
+
+TEST_F(DeviceBlockTest, ALoadThatMayNotMeasureTakesWhatWasMeasuredBeforeAndElseTheEstimate) {
+  const std::string records = testing::TempDir() + "device_block_records";
+  std::filesystem::remove_all(records);
+  std::filesystem::create_directories(records);
+  const BlockSpec block = Block(1, 1024, ComputeType::kBf16);
+  const auto rows = [](const auto& lanes) { return (*lanes)[0]->block().kernels(); };
+
+  auto estimated = Load(block, 1, 64, {.tuning_directory = records, .may_measure = false});
+  ASSERT_TRUE(estimated.ok()) << estimated.status();
+  EXPECT_EQ((*estimated)[0]->block().load_times().measuring.count(), 0);
+  for (const KernelRow& row : rows(estimated)) EXPECT_EQ(row.us, 0) << row.variant;
+
+  auto measured = Load(block, 1, 64, {.tuning_directory = records});
+  ASSERT_TRUE(measured.ok()) << measured.status();
+  EXPECT_GT((*measured)[0]->block().load_times().measuring.count(), 0);
+
+  auto recorded = Load(block, 1, 64, {.tuning_directory = records, .may_measure = false});
+  ASSERT_TRUE(recorded.ok()) << recorded.status();
+  ASSERT_EQ(rows(recorded).size(), rows(measured).size());
+  for (size_t i = 0; i < rows(recorded).size(); ++i) {
+    EXPECT_EQ(rows(recorded)[i].variant, rows(measured)[i].variant) << i;
+    EXPECT_NEAR(rows(recorded)[i].us, rows(measured)[i].us, 1e-3) << i;
+  }
+}
+
+TEST_F(DeviceBlockTest, AKindOfLayerIsMeasuredOnce) {
+  auto one = Load(Block(2, 1024, ComputeType::kBf16), 1, 64);
+  auto many = Load(Block(9, 1024, ComputeType::kBf16), 1, 64);
+  ASSERT_TRUE(one.ok() && many.ok());
+  // The last layer stores FP32: two kinds in both.
+  const auto took = [](const auto& lanes) {
+    return static_cast<double>((*lanes)[0]->block().load_times().measuring.count());
+  };
+  EXPECT_LT(took(many), 3 * took(one));
+}
+
+TEST_F(DeviceBlockTest, ALoadThatIsStoppedEnds) {
+  std::stop_source stop;
+  std::vector<std::string> steps;
+  const auto progress = [&](const char* step, int64_t done, int64_t total) {
+    steps.emplace_back(step);
+    EXPECT_LT(done, total);
+    if (done == 1) stop.request_stop();
+  };
+  const auto lanes = Load(Block(3, 64, ComputeType::kBf16), 1, 64,
+                          {.stop = stop.get_token(), .progress = progress});
+  EXPECT_EQ(lanes.status().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(steps, std::vector<std::string>(2, "copying weights"));
+}
+
+TEST_F(DeviceBlockTest, KernelsAreMeasuredOnNormalNumbers) {
+  for (const DataType type : {DataType::kFp32, DataType::kFp16, DataType::kBf16}) {
+    const RowsPlan rows{.buffer = Buffer::kInput, .features = 1000, .stride = 1000, .type = type};
+    BufferBytes bytes;
+    bytes[Buffer::kInput] = rows.bytes(700);
+    const auto memory = LaneMemory::Allocate(bytes);
+    ASSERT_TRUE(memory.ok()) << memory.status();
+    ASSERT_TRUE(FillNormal(rows, *memory).ok());
+    std::vector<std::byte> values(static_cast<size_t>(rows.bytes(700)));
+    ASSERT_EQ(cudaMemcpy(values.data(), memory->at(rows), values.size(), cudaMemcpyDeviceToHost),
+              cudaSuccess);
+    double sum = 0;
+    double squares = 0;
+    const size_t count = values.size() / ByteSize(type);
+    for (size_t i = 0; i < count; ++i) {
+      const double value = ReadElement(type, &values[i * ByteSize(type)]);
+      sum += value;
+      squares += value * value;
+    }
+    EXPECT_NEAR(sum / static_cast<double>(count), 0, 0.02);
+    EXPECT_NEAR(squares / static_cast<double>(count), 1, 0.02);
+  }
+}
+
+}  // namespace
+}  // namespace mlpserve::cuda

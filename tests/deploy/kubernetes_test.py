@@ -1,5 +1,6 @@
 """The Kubernetes manifests: rendered by kubectl, held to the API's schemas, and the promises that they must keep."""
 
+import os
 import pathlib
 import shutil
 import subprocess
@@ -14,8 +15,13 @@ KUBERNETES = ROOT / "deploy/kubernetes"
 OVERLAYS = ["cpu", "gpu", "autoscaled", "kserve"]
 
 
+# This machine's kubectl, else the one that PyPI installs beside Python: Debian 12's knows an older Kustomize.
+ENVIRONMENT = {**os.environ, "PATH": f"{os.environ['PATH']}:{pathlib.Path(sys.executable).parent}"}
+
+
 def render(name, folder=KUBERNETES):
-    done = subprocess.run([sys.executable, folder / "render", name], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, folder / "render", name], capture_output=True, text=True, timeout=60,
+                          env=ENVIRONMENT)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -2,6 +2,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "server/version.h"
+
 namespace mlpserve::client {
 namespace {
 
@@ -25,6 +27,7 @@ std::string CheckEnding(const std::string& text) {
 }
 
 void Define(CLI::App& app, Raw& raw) {
+  app.set_version_flag("--version", std::string("mlpserve-client ") + kVersion);
   app.description(
       "Asks a server of the Open Inference Protocol (gRPC), and sends it rows.\n"
       "Exit code: 0 done, 1 a call or a file failed or the server is not ready, 2 wrong usage.");
@@ -96,6 +99,8 @@ std::variant<Arguments, Exit> ParseArguments(int argc, const char* const* argv) 
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     return Exit{0, app.help()};
+  } catch (const CLI::CallForVersion& version) {
+    return Exit{0, std::string(version.what()) + "\n"};
   } catch (const CLI::Error& error) {
     return Exit{kUsage, std::string("mlpserve-client: ") + error.what() +
                             " (mlpserve-client --help says more)\n"};

@@ -205,6 +205,11 @@ absl::StatusOr<std::unique_ptr<LoadedBlock>> CudaBackend::Load(const BlockSpec& 
                                            std::move(outputs));
 }
 
+void LogTrim(const cuda::CacheTrim& trim) {
+  spdlog::info("kernel cache: removed the {} entries not used for longest, {} KiB; {} KiB are left",
+               trim.entries, trim.bytes >> 10, trim.bytes_left >> 10);
+}
+
 }  // namespace
 
 absl::StatusOr<OpenedCudaBackend> OpenCudaBackend(const CudaBackendOptions& options) {
@@ -222,7 +227,8 @@ absl::StatusOr<OpenedCudaBackend> OpenCudaBackend(const CudaBackendOptions& opti
   }
   std::optional<cuda::KernelCache> cache;
   if (!options.cache_directory.empty()) {
-    MLPSERVE_ASSIGN_OR_RETURN(cache, cuda::KernelCache::Open(options.cache_directory));
+    MLPSERVE_ASSIGN_OR_RETURN(
+        cache, cuda::KernelCache::Open(options.cache_directory, {.on_trim = LogTrim}));
   }
   MLPSERVE_RETURN_IF_ERROR(cuda::Use(device));
   auto library = cuda::CublasLt::Open();

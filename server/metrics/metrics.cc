@@ -133,7 +133,6 @@ void Metrics::RecordLoad(const std::string& model, int64_t version,
   load_seconds_[{model, version}] = Seconds(duration).count();
   // Shown from the first load on: a rate over the first failure needs the zero before it.
   load_failures_.try_emplace(model, 0);
-  reloads_.try_emplace(model, 0);
 }
 
 void Metrics::RecordLoadFailure(const std::string& model) {

@@ -104,7 +104,7 @@ class Metrics {
   // a version that was serving. A block whose load fails need not have been added.
   void RecordLoad(const std::string& model, int64_t version, std::chrono::nanoseconds duration);
   void RecordLoadFailure(const std::string& model);
-  void RecordReload(const std::string& model);
+  void RecordReload(const std::string& model);  // shown from the first on
 
   // A request that was answered with an error before its block was known.
   void RecordRefusal(absl::StatusCode code);

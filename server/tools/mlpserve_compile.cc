@@ -23,6 +23,7 @@
 #include "kernels/status/status_macros.h"
 #include "server/model/model_reader.h"
 #include "server/model/repository.h"
+#include "server/version.h"
 
 namespace mlpserve {
 namespace {
@@ -144,6 +145,7 @@ int main(int argc, char** argv) {
       ->type_name("ARCH,...")
       ->delimiter(',')
       ->capture_default_str();
+  app.set_version_flag("--version", std::string("mlpserve-compile ") + mlpserve::kVersion);
   CLI11_PARSE(app, argc, argv);
   const absl::Status status = mlpserve::Run(flags);
   if (status.ok()) return 0;

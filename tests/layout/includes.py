@@ -62,7 +62,7 @@ OWN = {
     ],
     "server/tools": EVERYTHING,
     "server": EVERYTHING,
-    "client": ["server/safetensors/", "kernels/spec/", "kernels/status/", "proto/"],
+    "client": ["server/safetensors/", "server/version.h", "kernels/spec/", "kernels/status/", "proto/"],
     "deploy": ["client/"],
     "tests": EVERYTHING,
 }

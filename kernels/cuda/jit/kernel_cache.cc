@@ -1,6 +1,7 @@
 #include "kernels/cuda/jit/kernel_cache.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -8,12 +9,15 @@
 #include <cstring>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/cuda/jit/sha256.h"
 
 namespace mlpserve::cuda {
 namespace {
+
+constexpr char kEnding[] = ".kernel";
 
 absl::Status DiskError(const char* call, const std::string& path) {
   return absl::UnavailableError(absl::StrCat(call, " ", path, ": ", std::strerror(errno)));
@@ -68,7 +72,25 @@ absl::Status FlushDirectory(const std::string& directory) {
 
 }  // namespace
 
-absl::StatusOr<KernelCache> KernelCache::Open(const std::string& directory) {
+KernelCache::KernelCache(std::string directory, KernelCacheOptions options)
+    : directory_(std::move(directory)),
+      options_(std::move(options)),
+      bytes_(std::make_shared<std::atomic<int64_t>>(0)) {
+  Trim("", 0);
+}
+
+// After `bytes` more have been written, as `written`.
+void KernelCache::Trim(const std::string& written, int64_t bytes) const {
+  const bool is_first_look = written.empty();
+  if (bytes_->fetch_add(bytes) + bytes <= options_.max_bytes && !is_first_look) return;
+  const int64_t aim = is_first_look ? options_.max_bytes : options_.max_bytes / 10 * 9;
+  const CacheTrim trim = TrimCache(directory_, kEnding, aim, written);
+  *bytes_ = trim.bytes_left;
+  if (trim.entries > 0 && options_.on_trim) options_.on_trim(trim);
+}
+
+absl::StatusOr<KernelCache> KernelCache::Open(const std::string& directory,
+                                              KernelCacheOptions options) {
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   if (!std::filesystem::is_directory(directory)) {
@@ -79,7 +101,7 @@ absl::StatusOr<KernelCache> KernelCache::Open(const std::string& directory) {
     return absl::FailedPreconditionError(
         absl::StrCat("kernel cache ", directory, ": ", std::strerror(errno)));
   }
-  return KernelCache(directory);
+  return KernelCache(directory, std::move(options));
 }
 
 std::string KernelCache::Key(std::string_view source, const CompileOptions& options,
@@ -88,19 +110,24 @@ std::string KernelCache::Key(std::string_view source, const CompileOptions& opti
 }
 
 std::string KernelCache::PathOf(const std::string& key) const {
-  return absl::StrCat(directory_, "/", key, ".kernel");
+  return absl::StrCat(directory_, "/", key, kEnding);
 }
 
 std::optional<CompiledKernel> KernelCache::Read(const std::string& key) const {
-  const std::optional<std::string> bytes = ReadWhole(PathOf(key));
-  return bytes ? DecodeEntry(key, *bytes) : std::nullopt;
+  const std::string path = PathOf(key);
+  const std::optional<std::string> bytes = ReadWhole(path);
+  if (!bytes) return std::nullopt;
+  // What is in use is young. A directory that others own stays as it is.
+  (void)utimensat(AT_FDCWD, path.c_str(), nullptr, 0);
+  return DecodeEntry(key, *bytes);
 }
 
 absl::Status KernelCache::Write(const std::string& key, const CompiledKernel& kernel) const {
   static std::atomic<int> writes{0};  // two threads may write one key
   const std::string temporary =
       absl::StrCat(PathOf(key), ".", getpid(), ".", writes.fetch_add(1), ".tmp");
-  absl::Status status = WriteAndFlush(temporary, EncodeEntry(key, kernel));
+  const std::string entry = EncodeEntry(key, kernel);
+  absl::Status status = WriteAndFlush(temporary, entry);
   if (status.ok() && rename(temporary.c_str(), PathOf(key).c_str()) != 0) {
     status = DiskError("rename", temporary);
   }
@@ -108,6 +135,7 @@ absl::Status KernelCache::Write(const std::string& key, const CompiledKernel& ke
     unlink(temporary.c_str());
     return status;
   }
+  Trim(PathOf(key), static_cast<int64_t>(entry.size()));
   return FlushDirectory(directory_);
 }
 

@@ -3,25 +3,39 @@
 // Any number of threads and processes may share a directory: an entry appears whole (written to a
 // temporary file, flushed to disk, renamed) or not at all, and is never changed. Each entry carries
 // a digest of itself; one that is damaged reads as missing, and the next Write replaces it.
-// Nothing is ever deleted: an entry is some tens of kilobytes, a layer has a few, and the directory
-// may be emptied at any time.
+//
+// Bound: max_bytes on disk. A Write that goes beyond removes the entries that were not read or
+// written for longest, down to nine tenths, so that this is seldom; it knows of what other
+// processes wrote only when it looks, so that several may be beyond by what each of them writes
+// between. The directory may be emptied at any time.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "kernels/cuda/jit/cache_limit.h"
 #include "kernels/cuda/jit/nvrtc.h"
 
 namespace mlpserve::cuda {
+
+struct KernelCacheOptions {
+  int64_t max_bytes = int64_t{1} << 30;           // some 20,000 kernels; a layer has a few
+  std::function<void(const CacheTrim&)> on_trim;  // for the log; called on the thread that writes
+};
 
 class KernelCache {
  public:
   // Creates the directory where it is missing.
   // Errors: FAILED_PRECONDITION, naming the path, where it is no directory that can be used.
-  static absl::StatusOr<KernelCache> Open(const std::string& directory);
+  static absl::StatusOr<KernelCache> Open(const std::string& directory,
+                                          KernelCacheOptions options = {});
 
   // The key of a kernel: a digest of everything that its code depends on.
   static std::string Key(std::string_view source, const CompileOptions& options,
@@ -35,9 +49,14 @@ class KernelCache {
   std::string PathOf(const std::string& key) const;
 
  private:
-  explicit KernelCache(std::string directory) : directory_(std::move(directory)) {}
+  KernelCache(std::string directory, KernelCacheOptions options);
+
+  void Trim(const std::string& written, int64_t bytes) const;
 
   std::string directory_;
+  KernelCacheOptions options_;
+  // On disk, as far as is known; of all copies of this object.
+  std::shared_ptr<std::atomic<int64_t>> bytes_;
 };
 
 // A kernel's entry as bytes, and back (nothing, where a byte is not as it was written).

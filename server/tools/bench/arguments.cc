@@ -10,6 +10,7 @@
 #include "kernels/status/status_macros.h"
 #include "server/text/strict_json.h"
 #include "server/tools/bench/flags.h"
+#include "server/version.h"
 
 namespace mlpserve::tools {
 namespace {
@@ -94,11 +95,14 @@ std::variant<Arguments, Exit> ParseArguments(int argc, const char* const* argv) 
       "against float64 before it is timed.\nExit code 0: measured; 1: an output was wrong, or the "
       "device failed; 2: wrong arguments, or nothing to measure them on");
   AddOptions(*kernels, line, arguments);
+  app.set_version_flag("--version", std::string("mlpserve-bench ") + kVersion);
   app.require_subcommand(1);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     return Exit{0, kernels->parsed() ? kernels->help() : app.help("", CLI::AppFormatMode::All)};
+  } catch (const CLI::CallForVersion& version) {
+    return Exit{0, std::string(version.what()) + "\n"};
   } catch (const CLI::ParseError& error) {
     if (!kernels->parsed()) {
       const std::string found = argc > 1 ? Quoted(argv[1]) : "none";

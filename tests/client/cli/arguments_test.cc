@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "server/version.h"
+
 namespace mlpserve::client {
 namespace {
 
@@ -67,6 +69,12 @@ TEST(Arguments, HelpGoesToStdoutWithCodeZero) {
     EXPECT_EQ(std::get<Exit>(parsed).code, 0);
     EXPECT_THAT(std::get<Exit>(parsed).text, HasSubstr("Usage: mlpserve-client"));
   }
+}
+
+TEST(Arguments, VersionIsTheBuilds) {
+  const auto parsed = Parse({"--version"});
+  EXPECT_EQ(std::get<Exit>(parsed).code, 0);
+  EXPECT_EQ(std::get<Exit>(parsed).text, std::string("mlpserve-client ") + kVersion + "\n");
 }
 
 TEST(Arguments, WrongUsageNamesWhatWasExpectedAndFound) {

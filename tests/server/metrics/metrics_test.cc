@@ -57,7 +57,6 @@ void PlayScenario(Metrics& metrics) {
   });
   metrics.SetVariants("digits", 1, {{"fc0", 8, "onednn"}, {"fc1", 8, "onednn"}});
   metrics.RecordLoad("digits", 1, milliseconds(250));
-  metrics.RecordReload("digits");
   metrics.RecordLoadFailure("broken");
   metrics.RecordRefusal(absl::StatusCode::kNotFound);
   metrics.SetModelStates([] {
@@ -281,6 +280,14 @@ TEST(Metrics, ManyBlocksShowLessEachSoThatAScrapeStaysSmall) {
   EXPECT_THAT(text, HasSubstr("nv_inference_queue_duration_us{model=\"m299\""));
   EXPECT_THAT(text, Not(HasSubstr("mlpserve_queue_duration_seconds")));
   EXPECT_THAT(text, Not(HasSubstr("mlpserve_evictions_total{")));
+}
+
+TEST(Metrics, ReloadsAreShownFromTheFirstOn) {
+  Metrics metrics({});
+  metrics.RecordLoad("digits", 1, milliseconds(250));
+  EXPECT_THAT(metrics.Text(), Not(HasSubstr("mlpserve_reloads")));
+  metrics.RecordReload("digits");
+  EXPECT_THAT(metrics.Text(), HasSubstr("mlpserve_reloads_total{model=\"digits\"} 1\n"));
 }
 
 }  // namespace

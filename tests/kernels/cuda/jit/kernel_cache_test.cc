@@ -4,8 +4,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <vector>
 
 #include "kernels/cuda/jit/kernel_compiler.h"
 #include "kernels/cuda/jit/sha256.h"
@@ -179,6 +181,86 @@ TEST_F(KernelCompilerTest, FailuresAreNotCached) {
   const KernelCompiler compiler(nvrtc_, Open());
   EXPECT_FALSE(compiler.CompileSource("#error no", "broken", {}).ok());
   EXPECT_EQ(CountFiles(), 0u);
+}
+
+std::string KeyOf(int i) { return KernelCache::Key(std::to_string(i), {}, "13.0"); }
+
+class KernelCacheLimitTest : public KernelCacheTest {
+ protected:
+  // Entries 0 to count - 1, each a minute older than the next.
+  void Fill(int count) {
+    const KernelCache cache = Open();
+    for (int i = 0; i < count; ++i) {
+      ASSERT_TRUE(cache.Write(KeyOf(i), SomeKernel()).ok());
+      SetAge(i, std::chrono::minutes(count - i));
+    }
+    entry_bytes_ = static_cast<int64_t>(std::filesystem::file_size(cache.PathOf(KeyOf(0))));
+  }
+  void SetAge(int entry, std::chrono::minutes age) {
+    std::filesystem::last_write_time(directory_ + "/" + KeyOf(entry) + ".kernel",
+                                     std::filesystem::file_time_type::clock::now() - age);
+  }
+  KernelCache OpenFor(int64_t entries) {
+    return KernelCache::Open(directory_,
+                             {.max_bytes = entries * entry_bytes_,
+                              .on_trim = [this](const CacheTrim& trim) { trims_.push_back(trim); }})
+        .value();
+  }
+
+  int64_t entry_bytes_ = 0;
+  std::vector<CacheTrim> trims_;
+};
+
+TEST_F(KernelCacheLimitTest, OpeningRemovesTheOldestBeyondTheLimit) {
+  Fill(5);
+  const KernelCache cache = OpenFor(3);
+  EXPECT_FALSE(cache.Read(KeyOf(0)));
+  EXPECT_FALSE(cache.Read(KeyOf(1)));
+  for (int i = 2; i < 5; ++i) EXPECT_TRUE(cache.Read(KeyOf(i))) << i;
+  ASSERT_EQ(trims_.size(), 1u);
+  EXPECT_EQ(trims_[0].entries, 2);
+  EXPECT_EQ(trims_[0].bytes, 2 * entry_bytes_);
+  EXPECT_EQ(trims_[0].bytes_left, 3 * entry_bytes_);
+  OpenFor(3);
+  EXPECT_EQ(trims_.size(), 1u);  // nothing to remove, nothing to tell
+}
+
+TEST_F(KernelCacheLimitTest, WritingBeyondTheLimitMakesRoomForMore) {
+  Fill(20);
+  const KernelCache cache = OpenFor(20);
+  EXPECT_TRUE(trims_.empty());
+  ASSERT_TRUE(cache.Write(KeyOf(20), SomeKernel()).ok());
+  ASSERT_EQ(trims_.size(), 1u);
+  EXPECT_EQ(trims_[0].entries, 3);  // to 18, nine tenths
+  EXPECT_FALSE(cache.Read(KeyOf(2)));
+  EXPECT_TRUE(cache.Read(KeyOf(3)));
+  EXPECT_TRUE(cache.Read(KeyOf(20)));
+  ASSERT_TRUE(cache.Write(KeyOf(21), SomeKernel()).ok());
+  EXPECT_EQ(trims_.size(), 1u);
+}
+
+TEST_F(KernelCacheLimitTest, WhatIsReadIsKept) {
+  Fill(5);
+  EXPECT_TRUE(Open().Read(KeyOf(0)));
+  const KernelCache cache = OpenFor(2);
+  EXPECT_TRUE(cache.Read(KeyOf(0)));
+  EXPECT_TRUE(cache.Read(KeyOf(4)));
+  EXPECT_FALSE(cache.Read(KeyOf(3)));
+}
+
+TEST_F(KernelCacheLimitTest, TheEntryJustWrittenStaysHoweverSmallTheLimit) {
+  Fill(3);
+  const KernelCache cache = OpenFor(0);
+  EXPECT_EQ(CountFiles(), 0u);
+  ASSERT_TRUE(cache.Write(KeyOf(7), SomeKernel()).ok());
+  EXPECT_TRUE(cache.Read(KeyOf(7)));
+}
+
+TEST_F(KernelCacheLimitTest, OtherFilesAreNotTouched) {
+  Fill(3);
+  Overwrite(directory_ + "/notes.txt", std::string(100'000, 'x'));
+  OpenFor(0);
+  EXPECT_EQ(CountFiles(), 1u);
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "client/channel.h"
 #include "client/infer_message.h"
+#include "kernels/status/status_macros.h"
 #include "proto/open_inference.grpc.pb.h"
 
 namespace mlpserve::client {
@@ -134,34 +135,34 @@ Client::~Client() = default;
 const std::string& Client::address() const { return connection_->address; }
 
 absl::StatusOr<bool> Client::Live(Deadline deadline) {
-  const auto response =
-      connection_->Call(&Stub::ServerLive, inference::ServerLiveRequest(), deadline);
-  if (!response.ok()) return response.status();
-  return response->live();
+  MLPSERVE_ASSIGN_OR_RETURN(
+      const auto response,
+      connection_->Call(&Stub::ServerLive, inference::ServerLiveRequest(), deadline));
+  return response.live();
 }
 
 absl::StatusOr<bool> Client::Ready(Deadline deadline) {
-  const auto response =
-      connection_->Call(&Stub::ServerReady, inference::ServerReadyRequest(), deadline);
-  if (!response.ok()) return response.status();
-  return response->ready();
+  MLPSERVE_ASSIGN_OR_RETURN(
+      const auto response,
+      connection_->Call(&Stub::ServerReady, inference::ServerReadyRequest(), deadline));
+  return response.ready();
 }
 
 absl::StatusOr<ServerMetadata> Client::Metadata(Deadline deadline) {
-  const auto response =
-      connection_->Call(&Stub::ServerMetadata, inference::ServerMetadataRequest(), deadline);
-  if (!response.ok()) return response.status();
-  return ServerMetadata{response->name(),
-                        response->version(),
-                        {response->extensions().begin(), response->extensions().end()}};
+  MLPSERVE_ASSIGN_OR_RETURN(
+      const auto response,
+      connection_->Call(&Stub::ServerMetadata, inference::ServerMetadataRequest(), deadline));
+  return ServerMetadata{response.name(),
+                        response.version(),
+                        {response.extensions().begin(), response.extensions().end()}};
 }
 
 absl::StatusOr<std::vector<IndexEntry>> Client::List(Deadline deadline) {
-  const auto response =
-      connection_->Call(&Stub::RepositoryIndex, inference::RepositoryIndexRequest(), deadline);
-  if (!response.ok()) return response.status();
+  MLPSERVE_ASSIGN_OR_RETURN(
+      const auto response,
+      connection_->Call(&Stub::RepositoryIndex, inference::RepositoryIndexRequest(), deadline));
   std::vector<IndexEntry> entries;
-  for (const auto& model : response->models()) {
+  for (const auto& model : response.models()) {
     entries.push_back({model.name(), model.version(), model.state(), model.reason()});
   }
   return entries;
@@ -172,9 +173,9 @@ absl::StatusOr<bool> Client::BlockReady(const std::string& model, const std::str
   inference::ModelReadyRequest request;
   request.set_name(model);
   request.set_version(version);
-  const auto response = connection_->Call(&Stub::ModelReady, request, deadline);
-  if (!response.ok()) return response.status();
-  return response->ready();
+  MLPSERVE_ASSIGN_OR_RETURN(const auto response,
+                            connection_->Call(&Stub::ModelReady, request, deadline));
+  return response.ready();
 }
 
 absl::StatusOr<BlockMetadata> Client::Describe(const std::string& model, const std::string& version,
@@ -182,13 +183,13 @@ absl::StatusOr<BlockMetadata> Client::Describe(const std::string& model, const s
   inference::ModelMetadataRequest request;
   request.set_name(model);
   request.set_version(version);
-  const auto response = connection_->Call(&Stub::ModelMetadata, request, deadline);
-  if (!response.ok()) return response.status();
-  return BlockMetadata{response->name(),
-                       response->platform(),
-                       {response->versions().begin(), response->versions().end()},
-                       TensorsOf(response->inputs()),
-                       TensorsOf(response->outputs())};
+  MLPSERVE_ASSIGN_OR_RETURN(const auto response,
+                            connection_->Call(&Stub::ModelMetadata, request, deadline));
+  return BlockMetadata{response.name(),
+                       response.platform(),
+                       {response.versions().begin(), response.versions().end()},
+                       TensorsOf(response.inputs()),
+                       TensorsOf(response.outputs())};
 }
 
 absl::StatusOr<int64_t> Client::MaxRows(const std::string& model, const std::string& version,
@@ -196,17 +197,16 @@ absl::StatusOr<int64_t> Client::MaxRows(const std::string& model, const std::str
   inference::ModelConfigRequest request;
   request.set_name(model);
   request.set_version(version);
-  const auto response = connection_->Call(&Stub::ModelConfig, request, deadline);
-  if (!response.ok()) return response.status();
-  return response->config().max_batch_size();
+  MLPSERVE_ASSIGN_OR_RETURN(const auto response,
+                            connection_->Call(&Stub::ModelConfig, request, deadline));
+  return response.config().max_batch_size();
 }
 
 absl::StatusOr<InferResult> Client::Infer(const InferQuery& query, Deadline deadline) {
   inference::ModelInferRequest request;
-  if (absl::Status status = ToMessage(query, request); !status.ok()) return status;
-  auto response = connection_->Call(&Stub::ModelInfer, request, deadline);
-  if (!response.ok()) return response.status();
-  return FromMessage(*response);
+  MLPSERVE_RETURN_IF_ERROR(ToMessage(query, request));
+  MLPSERVE_ASSIGN_OR_RETURN(auto response, connection_->Call(&Stub::ModelInfer, request, deadline));
+  return FromMessage(response);
 }
 
 void Client::InferAsync(const InferQuery& query, Deadline deadline, InferDone done) {

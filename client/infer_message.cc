@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/status/status_macros.h"
 #include "proto/open_inference.pb.h"
 
 namespace mlpserve::client {
@@ -14,11 +15,10 @@ constexpr int64_t kSmallFieldBytes = 1 << 20;
 constexpr int64_t kMaxTensorBytes = std::numeric_limits<int32_t>::max() - kSmallFieldBytes;
 
 absl::Status CheckBytes(ElementType type, std::span<const int64_t> shape, size_t found) {
-  const absl::StatusOr<int64_t> expected = ByteCount(type, shape);
-  if (!expected.ok()) return expected.status();
-  if (static_cast<uint64_t>(*expected) == found) return absl::OkStatus();
+  MLPSERVE_ASSIGN_OR_RETURN(const int64_t expected, ByteCount(type, shape));
+  if (static_cast<uint64_t>(expected) == found) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("expected ", *expected, " bytes of ", Describe(type, shape), ", found ", found));
+      absl::StrCat("expected ", expected, " bytes of ", Describe(type, shape), ", found ", found));
 }
 
 absl::StatusOr<OutputTensor> TakeOutput(
@@ -75,10 +75,10 @@ absl::StatusOr<InferResult> FromMessage(inference::ModelInferResponse& message) 
   }
   InferResult result{message.model_name(), message.model_version(), message.id(), {}};
   for (int i = 0; i < message.outputs_size(); ++i) {
-    absl::StatusOr<OutputTensor> output =
-        TakeOutput(message.outputs(i), *message.mutable_raw_output_contents(i));
-    if (!output.ok()) return output.status();
-    result.outputs.push_back(*std::move(output));
+    MLPSERVE_ASSIGN_OR_RETURN(
+        OutputTensor output,
+        TakeOutput(message.outputs(i), *message.mutable_raw_output_contents(i)));
+    result.outputs.push_back(std::move(output));
   }
   return result;
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::client {
 namespace {
@@ -22,20 +23,18 @@ bool IsRows(const std::vector<TensorMetadata>& tensors) {
 
 absl::StatusOr<RemoteBlock> RemoteBlock::Open(Client& client, const std::string& name,
                                               const std::string& version, Deadline deadline) {
-  const absl::StatusOr<BlockMetadata> metadata = client.Describe(name, version, deadline);
-  if (!metadata.ok()) return metadata.status();
-  if (!IsRows(metadata->inputs) || !IsRows(metadata->outputs)) {
+  MLPSERVE_ASSIGN_OR_RETURN(const BlockMetadata metadata, client.Describe(name, version, deadline));
+  if (!IsRows(metadata.inputs) || !IsRows(metadata.outputs)) {
     return absl::FailedPreconditionError(
         absl::StrCat("block '", name,
                      "': expected one input and one output [-1, features] of FP32, FP16 or BF16, "
                      "found ",
-                     Describe(metadata->inputs), " and ", Describe(metadata->outputs)));
+                     Describe(metadata.inputs), " and ", Describe(metadata.outputs)));
   }
-  const absl::StatusOr<int64_t> max_rows = client.MaxRows(name, version, deadline);
-  if (!max_rows.ok()) return max_rows.status();
+  MLPSERVE_ASSIGN_OR_RETURN(const int64_t max_rows, client.MaxRows(name, version, deadline));
 
-  const TensorMetadata& input = metadata->inputs[0];
-  const TensorMetadata& output = metadata->outputs[0];
+  const TensorMetadata& input = metadata.inputs[0];
+  const TensorMetadata& output = metadata.outputs[0];
   RemoteBlock block;
   block.client_ = &client;
   block.name_ = name;
@@ -46,7 +45,7 @@ absl::StatusOr<RemoteBlock> RemoteBlock::Open(Client& client, const std::string&
   block.output_type_ = *ParseElementType(output.datatype);
   block.input_features_ = input.shape[1];
   block.output_features_ = output.shape[1];
-  block.max_rows_ = std::max<int64_t>(1, *max_rows);
+  block.max_rows_ = std::max<int64_t>(1, max_rows);
   return block;
 }
 
@@ -94,7 +93,7 @@ absl::StatusOr<std::vector<float>> RemoteBlock::OutputOf(const InferResult& resu
 
 absl::StatusOr<std::vector<float>> RemoteBlock::Infer(std::span<const float> rows,
                                                       Deadline deadline) const {
-  if (absl::Status status = CheckRows(rows); !status.ok()) return status;
+  MLPSERVE_RETURN_IF_ERROR(CheckRows(rows));
   absl::StatusOr<InferResult> result;
   WithQuery(rows, [&](const InferQuery& query) { result = client_->Infer(query, deadline); });
   if (!result.ok()) return result.status();

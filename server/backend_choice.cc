@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/status/status_macros.h"
 #include "server/engine/cpu_backend.h"
 #include "server/engine/cuda_backend.h"
 
@@ -12,11 +13,11 @@ namespace {
 absl::StatusOr<ChosenBackend> OpenGpu([[maybe_unused]] std::string kernel_cache,
                                       [[maybe_unused]] Metrics& metrics) {
 #ifdef MLPSERVE_HAS_CUDA
-  auto cuda = OpenCudaBackend({.cache_directory = std::move(kernel_cache)});
-  if (!cuda.ok()) return cuda.status();
-  ChosenBackend chosen{.backend = std::move(cuda->backend)};
-  metrics.SetDegraded(Degradation::kNoCublasLt, !cuda->library.ok());
-  if (!cuda->library.ok()) chosen.losses.emplace_back(cuda->library.message());
+  MLPSERVE_ASSIGN_OR_RETURN(auto cuda,
+                            OpenCudaBackend({.cache_directory = std::move(kernel_cache)}));
+  ChosenBackend chosen{.backend = std::move(cuda.backend)};
+  metrics.SetDegraded(Degradation::kNoCublasLt, !cuda.library.ok());
+  if (!cuda.library.ok()) chosen.losses.emplace_back(cuda.library.message());
   return chosen;
 #else
   return absl::UnavailableError("this program was built without CUDA");

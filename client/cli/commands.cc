@@ -8,6 +8,7 @@
 #include "absl/strings/str_replace.h"
 #include "client/cli/infer_command.h"
 #include "client/client.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::client {
 namespace {
@@ -43,11 +44,10 @@ std::string Signature(Client& client, const IndexEntry& entry, Deadline deadline
 
 absl::Status Run(const ListCommand&, Client& client, const Arguments& arguments,
                  const Streams& streams) {
-  const absl::StatusOr<std::vector<IndexEntry>> entries =
-      client.List(Deadline::In(arguments.deadline));
-  if (!entries.ok()) return entries.status();
+  MLPSERVE_ASSIGN_OR_RETURN(const std::vector<IndexEntry> entries,
+                            client.List(Deadline::In(arguments.deadline)));
   std::vector<std::vector<std::string>> table = {{"NAME", "VERSION", "STATE", "REASON"}};
-  for (const IndexEntry& entry : *entries) {
+  for (const IndexEntry& entry : entries) {
     table.push_back({entry.name, entry.version, entry.state, entry.reason});
   }
   PrintTable(streams.out, table);
@@ -57,31 +57,27 @@ absl::Status Run(const ListCommand&, Client& client, const Arguments& arguments,
 absl::Status Run(const StatusCommand&, Client& client, const Arguments& arguments,
                  const Streams& streams) {
   const Deadline deadline = Deadline::In(arguments.deadline);
-  const absl::StatusOr<bool> live = client.Live(deadline);
-  if (!live.ok()) return live.status();
-  const absl::StatusOr<bool> ready = client.Ready(deadline);
-  if (!ready.ok()) return ready.status();
-  const absl::StatusOr<ServerMetadata> metadata = client.Metadata(deadline);
-  if (!metadata.ok()) return metadata.status();
-  const absl::StatusOr<std::vector<IndexEntry>> entries = client.List(deadline);
-  if (!entries.ok()) return entries.status();
+  MLPSERVE_ASSIGN_OR_RETURN(const bool live, client.Live(deadline));
+  MLPSERVE_ASSIGN_OR_RETURN(const bool ready, client.Ready(deadline));
+  MLPSERVE_ASSIGN_OR_RETURN(const ServerMetadata metadata, client.Metadata(deadline));
+  MLPSERVE_ASSIGN_OR_RETURN(const std::vector<IndexEntry> entries, client.List(deadline));
 
-  const auto ready_blocks = std::count_if(entries->begin(), entries->end(),
+  const auto ready_blocks = std::count_if(entries.begin(), entries.end(),
                                           [](const auto& entry) { return entry.state == "READY"; });
   PrintTable(streams.out,
              {{"address", client.address()},
-              {"server", absl::StrCat(metadata->name, " ", metadata->version)},
-              {"extensions", absl::StrJoin(metadata->extensions, ", ")},
-              {"live", YesNo(*live)},
-              {"ready", YesNo(*ready)},
-              {"blocks", absl::StrCat(ready_blocks, " of ", entries->size(), " ready")}});
+              {"server", absl::StrCat(metadata.name, " ", metadata.version)},
+              {"extensions", absl::StrJoin(metadata.extensions, ", ")},
+              {"live", YesNo(live)},
+              {"ready", YesNo(ready)},
+              {"blocks", absl::StrCat(ready_blocks, " of ", entries.size(), " ready")}});
   std::vector<std::vector<std::string>> table;
-  for (const IndexEntry& entry : *entries) {
+  for (const IndexEntry& entry : entries) {
     table.push_back(
         {"  " + entry.name, entry.version, entry.state, Signature(client, entry, deadline)});
   }
   PrintTable(streams.out, table);
-  if (!*live || !*ready) return absl::UnavailableError("expected a server that is ready");
+  if (!live || !ready) return absl::UnavailableError("expected a server that is ready");
   return absl::OkStatus();
 }
 

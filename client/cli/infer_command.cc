@@ -8,6 +8,7 @@
 #include "client/infer_all.h"
 #include "client/remote_block.h"
 #include "client/tensor/classes.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::client {
 namespace {
@@ -20,24 +21,22 @@ std::string Shown(const TensorPath& path) {
 
 // The input file's rows for the block: [rows, features], or [features] as one row.
 absl::StatusOr<std::vector<float>> ReadRows(const TensorPath& path, const RemoteBlock& block) {
-  const absl::StatusOr<Tensor> tensor = ReadTensor(path, block.input_name());
-  if (!tensor.ok()) return tensor.status();
-  const size_t rank = tensor->shape.size();
-  if (rank < 1 || rank > 2 || tensor->shape.back() != block.input_features() ||
-      tensor->bytes.empty()) {
+  MLPSERVE_ASSIGN_OR_RETURN(const Tensor tensor, ReadTensor(path, block.input_name()));
+  const size_t rank = tensor.shape.size();
+  if (rank < 1 || rank > 2 || tensor.shape.back() != block.input_features() ||
+      tensor.bytes.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
         Shown(path), ": expected [rows, ", block.input_features(), "] for input '",
-        block.input_name(), "' of block '", block.name(), "', found ", Describe(*tensor)));
+        block.input_name(), "' of block '", block.name(), "', found ", Describe(tensor)));
   }
-  return ToFloats(*tensor);
+  return ToFloats(tensor);
 }
 
 // The classes of the label file; none where no labels are asked for.
 absl::StatusOr<std::vector<int64_t>> ReadLabels(const TensorPath& path, int64_t rows) {
   if (path.file.empty()) return std::vector<int64_t>();
-  const absl::StatusOr<Tensor> tensor = ReadTensor(path, "label");
-  if (!tensor.ok()) return tensor.status();
-  absl::StatusOr<std::vector<int64_t>> classes = ClassesOf(*tensor);
+  MLPSERVE_ASSIGN_OR_RETURN(const Tensor tensor, ReadTensor(path, "label"));
+  absl::StatusOr<std::vector<int64_t>> classes = ClassesOf(tensor);
   if (!classes.ok()) {
     return absl::Status(classes.status().code(),
                         absl::StrCat(Shown(path), ": ", classes.status().message()));
@@ -76,33 +75,28 @@ void PrintAccuracy(const Accuracy& accuracy, std::ostream& out) {
 
 absl::Status RunInfer(const InferCommand& command, Client& client,
                       std::chrono::milliseconds deadline, const Streams& streams) {
-  const absl::StatusOr<RemoteBlock> block =
-      RemoteBlock::Open(client, command.model, command.version, Deadline::In(deadline));
-  if (!block.ok()) return block.status();
-  const absl::StatusOr<std::vector<float>> rows = ReadRows(command.input, *block);
-  if (!rows.ok()) return rows.status();
-  const auto count = static_cast<int64_t>(rows->size()) / block->input_features();
-  const absl::StatusOr<std::vector<int64_t>> labels = ReadLabels(command.labels, count);
-  if (!labels.ok()) return labels.status();
+  MLPSERVE_ASSIGN_OR_RETURN(
+      const RemoteBlock block,
+      RemoteBlock::Open(client, command.model, command.version, Deadline::In(deadline)));
+  MLPSERVE_ASSIGN_OR_RETURN(const std::vector<float> rows, ReadRows(command.input, block));
+  const auto count = static_cast<int64_t>(rows.size()) / block.input_features();
+  MLPSERVE_ASSIGN_OR_RETURN(const std::vector<int64_t> labels, ReadLabels(command.labels, count));
 
   const Clock::time_point started = Clock::now();
-  const absl::StatusOr<std::vector<float>> results =
-      RunRows(command, *block, *rows, deadline, streams);
-  if (!results.ok()) return results.status();
+  MLPSERVE_ASSIGN_OR_RETURN(const std::vector<float> results,
+                            RunRows(command, block, rows, deadline, streams));
   const double seconds = std::chrono::duration<double>(Clock::now() - started).count();
   streams.out << absl::StrFormat("%d rows in %.3f s (%.0f rows/s)\n", count, seconds,
                                  static_cast<double>(count) / seconds);
   if (!command.output.empty()) {
-    absl::Status written =
-        WriteTensor(command.output, block->output_name(),
-                    FromFloats(*results, {count, block->output_features()}, block->output_type()));
-    if (!written.ok()) return written;
+    MLPSERVE_RETURN_IF_ERROR(
+        WriteTensor(command.output, block.output_name(),
+                    FromFloats(results, {count, block.output_features()}, block.output_type())));
   }
   if (command.labels.file.empty()) return absl::OkStatus();
-  const absl::StatusOr<Accuracy> accuracy =
-      Compare(Argmax(*results, block->output_features()), *labels);
-  if (!accuracy.ok()) return accuracy.status();
-  PrintAccuracy(*accuracy, streams.out);
+  MLPSERVE_ASSIGN_OR_RETURN(const Accuracy accuracy,
+                            Compare(Argmax(results, block.output_features()), labels));
+  PrintAccuracy(accuracy, streams.out);
   return absl::OkStatus();
 }
 

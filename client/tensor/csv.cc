@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::client {
 namespace {
@@ -115,7 +116,7 @@ absl::StatusOr<Tensor> ParseCsv(std::string_view text) {
     const bool skip = first && IsHeading(line);
     first = false;
     if (skip) continue;
-    if (absl::Status status = reader.AddLine(line, number); !status.ok()) return status;
+    MLPSERVE_RETURN_IF_ERROR(reader.AddLine(line, number));
   }
   if (reader.rows() == 0) {
     return absl::InvalidArgumentError("csv: expected at least one line of numbers, found none");

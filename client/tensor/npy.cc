@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::client {
 namespace {
@@ -164,26 +165,24 @@ absl::Status Split(std::string_view contents, std::string_view& header, std::str
 
 absl::StatusOr<Tensor> ParseNpy(std::string_view contents) {
   std::string_view text, data;
-  if (absl::Status status = Split(contents, text, data); !status.ok()) return status;
-  absl::StatusOr<Header> header = HeaderParser(text).Parse();
-  if (!header.ok()) return header.status();
+  MLPSERVE_RETURN_IF_ERROR(Split(contents, text, data));
+  MLPSERVE_ASSIGN_OR_RETURN(Header header, HeaderParser(text).Parse());
   const auto* descriptor =
       std::find_if(std::begin(kDescriptors), std::end(kDescriptors),
-                   [&](const Descriptor& known) { return known.text == header->descriptor; });
+                   [&](const Descriptor& known) { return known.text == header.descriptor; });
   if (descriptor == std::end(kDescriptors)) {
     return Malformed("little-endian bools, integers or floats ('<f4')",
-                     absl::StrCat("'", std::string(header->descriptor), "'"));
+                     absl::StrCat("'", std::string(header.descriptor), "'"));
   }
-  if (header->fortran_order && header->shape.size() > 1) {
+  if (header.fortran_order && header.shape.size() > 1) {
     return Malformed("C order (numpy.ascontiguousarray)", "Fortran order");
   }
-  const absl::StatusOr<int64_t> bytes = ByteCount(descriptor->type, header->shape);
-  if (!bytes.ok()) return bytes.status();
-  if (static_cast<uint64_t>(*bytes) != data.size()) {
-    return Malformed(absl::StrCat(*bytes, " bytes of ", Describe(descriptor->type, header->shape)),
+  MLPSERVE_ASSIGN_OR_RETURN(const int64_t bytes, ByteCount(descriptor->type, header.shape));
+  if (static_cast<uint64_t>(bytes) != data.size()) {
+    return Malformed(absl::StrCat(bytes, " bytes of ", Describe(descriptor->type, header.shape)),
                      absl::StrCat(data.size()));
   }
-  return Tensor{descriptor->type, std::move(header->shape), std::string(data)};
+  return Tensor{descriptor->type, std::move(header.shape), std::string(data)};
 }
 
 absl::StatusOr<std::string> FormatNpy(const Tensor& tensor) {

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/tensor/csv.h"
 #include "client/tensor/npy.h"
+#include "kernels/status/status_macros.h"
 #include "server/safetensors/reader.h"
 #include "server/safetensors/writer.h"
 
@@ -83,19 +84,16 @@ absl::StatusOr<std::string> Choose(const SafetensorsHeader& header, const Tensor
 }
 
 absl::StatusOr<Tensor> ReadSafetensors(const TensorPath& path, std::string_view otherwise) {
-  absl::StatusOr<SafetensorsReader> reader = SafetensorsReader::Open(path.file);
-  if (!reader.ok()) return reader.status();
-  const absl::StatusOr<std::string> name = Choose(reader->header(), path, otherwise);
-  if (!name.ok()) return name.status();
-  const TensorInfo& info = *reader->Find(*name);
+  MLPSERVE_ASSIGN_OR_RETURN(SafetensorsReader reader, SafetensorsReader::Open(path.file));
+  MLPSERVE_ASSIGN_OR_RETURN(const std::string name, Choose(reader.header(), path, otherwise));
+  const TensorInfo& info = *reader.Find(name);
   for (const auto& [stored, type] : kTypes) {
     if (stored != info.type) continue;
-    absl::StatusOr<std::vector<std::byte>> bytes = reader->ReadBytes(*name);
-    if (!bytes.ok()) return bytes.status();
+    MLPSERVE_ASSIGN_OR_RETURN(std::vector<std::byte> bytes, reader.ReadBytes(name));
     return Tensor{type, info.shape,
-                  std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size())};
+                  std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())};
   }
-  return absl::InvalidArgumentError(absl::StrCat(path.file, ": tensor '", *name,
+  return absl::InvalidArgumentError(absl::StrCat(path.file, ": tensor '", name,
                                                  "': expected integers, BOOL, F16, BF16, F32 or "
                                                  "F64, found ",
                                                  std::string(Name(info.type))));
@@ -140,10 +138,9 @@ absl::StatusOr<Tensor> ReadTensor(const TensorPath& path, std::string_view other
                                                    "look for tensor '",
                                                    path.tensor, "' in"));
   }
-  const absl::StatusOr<std::string> contents = ReadFile(path.file);
-  if (!contents.ok()) return contents.status();
+  MLPSERVE_ASSIGN_OR_RETURN(const std::string contents, ReadFile(path.file));
   absl::StatusOr<Tensor> tensor =
-      format == FileFormat::kNpy ? ParseNpy(*contents) : ParseCsv(*contents);
+      format == FileFormat::kNpy ? ParseNpy(contents) : ParseCsv(contents);
   if (!tensor.ok()) return WithFile(path.file, tensor.status());
   return tensor;
 }

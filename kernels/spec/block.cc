@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve {
 namespace {
@@ -39,15 +40,15 @@ class EpilogueCheck {
       path_ = absl::StrCat(where_, path, "[", i, "]");
       depth_ = depth;
       relative_path_ = absl::StrCat(path, "[", i, "]");
-      absl::Status status = std::visit([this](const auto& op) { return Check(op); }, ops[i].value);
-      if (!status.ok()) return status;
+      MLPSERVE_RETURN_IF_ERROR(
+          std::visit([this](const auto& op) { return Check(op); }, ops[i].value));
     }
     return absl::OkStatus();
   }
 
  private:
   absl::Status Check(const MultiplyAdd& op) {
-    if (absl::Status s = CheckOperand(op.scale, "scale"); !s.ok()) return s;
+    MLPSERVE_RETURN_IF_ERROR(CheckOperand(op.scale, "scale"));
     return CheckOperand(op.shift, "shift");
   }
 
@@ -73,18 +74,17 @@ class EpilogueCheck {
   }
 
   absl::Status Check(const RunningBatchNorm& op) {
-    if (absl::Status s = CheckOperand(op.weight, "weight"); !s.ok()) return s;
-    if (absl::Status s = CheckOperand(op.bias, "bias"); !s.ok()) return s;
-    if (absl::Status s = CheckOperand(op.mean, "mean"); !s.ok()) return s;
-    if (absl::Status s = CheckOperand(op.variance, "variance"); !s.ok()) return s;
+    MLPSERVE_RETURN_IF_ERROR(CheckOperand(op.weight, "weight"));
+    MLPSERVE_RETURN_IF_ERROR(CheckOperand(op.bias, "bias"));
+    MLPSERVE_RETURN_IF_ERROR(CheckOperand(op.mean, "mean"));
+    MLPSERVE_RETURN_IF_ERROR(CheckOperand(op.variance, "variance"));
     if (!IsFiniteFp32(op.eps)) {
       return Invalid(path_, absl::StrCat("expected a finite eps, found ", op.eps));
     }
     if (!op.variance.is_column()) return CheckVariance(op.variance.value, op.eps, "");
     const std::vector<float>& variance = layer_.epilogue.columns[op.variance.column];
     for (size_t i = 0; i < variance.size(); ++i) {
-      absl::Status s = CheckVariance(variance[i], op.eps, absl::StrCat(" at output ", i));
-      if (!s.ok()) return s;
+      MLPSERVE_RETURN_IF_ERROR(CheckVariance(variance[i], op.eps, absl::StrCat(" at output ", i)));
     }
     return absl::OkStatus();
   }
@@ -95,8 +95,8 @@ class EpilogueCheck {
                      "batch_norm with batch statistics is allowed at the top level of an epilogue "
                      "only, found inside a residual or gate");
     }
-    if (absl::Status s = CheckOperand(op.weight, "weight"); !s.ok()) return s;
-    if (absl::Status s = CheckOperand(op.bias, "bias"); !s.ok()) return s;
+    MLPSERVE_RETURN_IF_ERROR(CheckOperand(op.weight, "weight"));
+    MLPSERVE_RETURN_IF_ERROR(CheckOperand(op.bias, "bias"));
     if (IsFiniteFp32(op.eps) && op.eps > 0) return absl::OkStatus();
     return Invalid(path_, absl::StrCat("expected a finite eps > 0, found ", op.eps));
   }
@@ -173,15 +173,15 @@ absl::Status Validate(const BlockSpec& block) {
   for (size_t i = 0; i < block.layers.size(); ++i) {
     const LayerSpec& layer = block.layers[i];
     const std::string where = absl::StrCat("layers[", i, "] \"", layer.name, "\"");
-    if (absl::Status s = CheckSizes(layer, where); !s.ok()) return s;
+    MLPSERVE_RETURN_IF_ERROR(CheckSizes(layer, where));
     if (i > 0 && layer.inputs != block.layers[i - 1].outputs) {
       return Invalid(where,
                      absl::StrCat("inputs expected ", block.layers[i - 1].outputs,
                                   ", the outputs of the layer before, found ", layer.inputs));
     }
     EpilogueCheck check(layer, block.input_features(), where + ": ");
-    if (absl::Status s = check.Columns(); !s.ok()) return s;
-    if (absl::Status s = check.Ops(layer.epilogue.ops, "epilogue", 0); !s.ok()) return s;
+    MLPSERVE_RETURN_IF_ERROR(check.Columns());
+    MLPSERVE_RETURN_IF_ERROR(check.Ops(layer.epilogue.ops, "epilogue", 0));
   }
   return absl::OkStatus();
 }

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve {
 namespace {
@@ -88,14 +89,13 @@ void Catalog::Publish(std::shared_ptr<const Blocks> next) {
 
 absl::StatusOr<Catalog::Entry> Catalog::FindAny(std::string_view name,
                                                 std::string_view version) const {
-  const auto wanted = ParseVersion(name, version);
-  if (!wanted.ok()) return wanted.status();
+  MLPSERVE_ASSIGN_OR_RETURN(const auto wanted, ParseVersion(name, version));
   const auto blocks = Snapshot();
   const auto found = blocks->find(name);
   if (found == blocks->end()) {
     return absl::NotFoundError(absl::StrCat("no block is named \"", Text(name), "\""));
   }
-  return Choose(name, found->second, *wanted);
+  return Choose(name, found->second, wanted);
 }
 
 absl::StatusOr<Catalog::Entry> Catalog::Find(std::string_view name,

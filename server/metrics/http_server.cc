@@ -13,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "kernels/status/status_macros.h"
 #include "server/metrics/metrics.h"
 #include "server/sync/mutex.h"
 
@@ -188,7 +189,7 @@ HttpServer::~HttpServer() {
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpOptions& options,
                                                               HttpPages pages) {
-  if (absl::Status address = CheckAddress(options.address); !address.ok()) return address;
+  MLPSERVE_RETURN_IF_ERROR(CheckAddress(options.address));
   std::unique_ptr<HttpServer> server(new HttpServer(options.address));
   server->listener_->pages = std::move(pages);
   const std::string threads = absl::StrCat(options.threads);

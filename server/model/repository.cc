@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/status/status_macros.h"
 #include "server/model/model_reader.h"
 #include "server/text/utf8.h"
 
@@ -65,10 +66,9 @@ struct VersionFolders {
 
 absl::StatusOr<VersionFolders> ListBlock(const fs::path& directory,
                                          std::vector<IgnoredPath>& ignored) {
-  const absl::StatusOr<std::vector<fs::path>> entries = List(directory);
-  if (!entries.ok()) return entries.status();
+  MLPSERVE_ASSIGN_OR_RETURN(const std::vector<fs::path> entries, List(directory));
   VersionFolders found;
-  for (const fs::path& path : *entries) {
+  for (const fs::path& path : entries) {
     const std::string name = path.filename().string();
     std::error_code error;
     if (name == "model.json") {
@@ -125,10 +125,9 @@ absl::StatusOr<RepositoryScan> ScanRepository(const std::string& directory) {
     return absl::InvalidArgumentError(
         absl::StrCat(directory, ": expected a folder of blocks, found a file"));
   }
-  const absl::StatusOr<std::vector<fs::path>> entries = List(directory);
-  if (!entries.ok()) return entries.status();
+  MLPSERVE_ASSIGN_OR_RETURN(const std::vector<fs::path> entries, List(directory));
   RepositoryScan scan;
-  for (const fs::path& path : *entries) {
+  for (const fs::path& path : entries) {
     std::string reason = ReasonToIgnore(path);
     if (reason.empty()) {
       ScanFolder(path, scan);

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve {
 namespace {
@@ -59,15 +60,13 @@ absl::Status File::ReadAt(uint64_t offset, std::span<std::byte> to) const {
 }
 
 absl::StatusOr<std::string> ReadTextFile(const std::string& path, uint64_t max_bytes) {
-  const absl::StatusOr<File> file = File::Open(path);
-  if (!file.ok()) return file.status();
-  if (file->size() > max_bytes) {
+  MLPSERVE_ASSIGN_OR_RETURN(const File file, File::Open(path));
+  if (file.size() > max_bytes) {
     return absl::InvalidArgumentError(
-        absl::StrCat(path, ": expected at most ", max_bytes, " bytes, found ", file->size()));
+        absl::StrCat(path, ": expected at most ", max_bytes, " bytes, found ", file.size()));
   }
-  std::string text(file->size(), '\0');
-  const absl::Status status = file->ReadAt(0, std::as_writable_bytes(std::span(text)));
-  if (!status.ok()) return status;
+  std::string text(file.size(), '\0');
+  MLPSERVE_RETURN_IF_ERROR(file.ReadAt(0, std::as_writable_bytes(std::span(text))));
   return text;
 }
 

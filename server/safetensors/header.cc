@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "kernels/status/status_macros.h"
 #include "server/text/strict_json.h"
 
 namespace mlpserve {
@@ -151,7 +152,7 @@ class HeaderBuilder {
                                 " bytes of data in the file, found ",
                                 RangeString(tensor_.begin, tensor_.end)));
     }
-    if (absl::Status status = CheckSize(); !status.ok()) return status;
+    MLPSERVE_RETURN_IF_ERROR(CheckSize());
     header_.tensors.push_back(std::move(tensor_));
     return absl::OkStatus();
   }
@@ -309,9 +310,8 @@ absl::StatusOr<SafetensorsHeader> ParseHeader(std::string_view json, uint64_t fi
 }
 
 absl::StatusOr<SafetensorsHeader> ParseFile(std::string_view bytes, const std::string& file) {
-  const absl::StatusOr<uint64_t> length = ParseHeaderLength(bytes, bytes.size(), file);
-  if (!length.ok()) return length.status();
-  return ParseHeader(bytes.substr(kLengthBytes, *length), bytes.size(), file);
+  MLPSERVE_ASSIGN_OR_RETURN(const uint64_t length, ParseHeaderLength(bytes, bytes.size(), file));
+  return ParseHeader(bytes.substr(kLengthBytes, length), bytes.size(), file);
 }
 
 }  // namespace mlpserve

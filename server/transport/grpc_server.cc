@@ -13,6 +13,7 @@
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
+#include "kernels/status/status_macros.h"
 #include "server/transport/call_queue.h"
 #include "server/transport/grpc_log.h"
 #include "server/transport/health.h"
@@ -72,7 +73,7 @@ absl::Status CheckOptions(const GrpcServerOptions& options) {
   }
   std::set<std::string> seen;
   for (const std::string& address : options.addresses) {
-    if (absl::Status status = CheckListenAddress(address); !status.ok()) return status;
+    MLPSERVE_RETURN_IF_ERROR(CheckListenAddress(address));
     if (!seen.insert(address).second && !absl::EndsWith(address, ":0")) {
       return absl::InvalidArgumentError(
           absl::StrCat("expected different addresses to listen on, found ", address, " twice"));
@@ -170,14 +171,13 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
                                                               const Catalog& catalog,
                                                               ServingState& state,
                                                               Metrics& metrics) {
-  if (absl::Status status = CheckOptions(options); !status.ok()) return status;
+  MLPSERVE_RETURN_IF_ERROR(CheckOptions(options));
   RouteGrpcLog();
   HoldGrpc();
   auto parts = std::make_unique<Parts>(options, catalog, state, metrics);
-  auto ports = parts->Listen(options);
-  if (!ports.ok()) return ports.status();
+  MLPSERVE_ASSIGN_OR_RETURN(auto ports, parts->Listen(options));
   parts->Serve(options.threads_per_queue);
-  return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(parts), *std::move(ports)));
+  return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(parts), std::move(ports)));
 }
 
 GrpcServer::GrpcServer(std::unique_ptr<Parts> parts, std::vector<int> ports)

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "grpc/support/time.h"
+#include "kernels/status/status_macros.h"
 #include "server/transport/infer_check.h"
 #include "server/transport/infer_response.h"
 #include "server/transport/status.h"
@@ -86,16 +87,14 @@ absl::Status InferCall::Prepare() {
                                                                 : "the server is shutting down");
   }
   ReadSlices(received_, &slices_, &pieces_);
-  if (absl::Status status = ParseInferMessage(pieces_, &message_); !status.ok()) return status;
-  auto entry = calls_.needs().catalog.Find(message_.model_name, message_.model_version);
-  if (!entry.ok()) return entry.status();
-  entry_ = *std::move(entry);
-  const auto terms = CheckInfer(message_, entry_->config);
-  if (!terms.ok()) return terms.status();
-  rows = terms->rows;
-  input = terms->input;
-  priority = terms->priority;
-  queue_timeout = terms->queue_timeout;
+  MLPSERVE_RETURN_IF_ERROR(ParseInferMessage(pieces_, &message_));
+  MLPSERVE_ASSIGN_OR_RETURN(
+      entry_, calls_.needs().catalog.Find(message_.model_name, message_.model_version));
+  MLPSERVE_ASSIGN_OR_RETURN(const auto terms, CheckInfer(message_, entry_->config));
+  rows = terms.rows;
+  input = terms.input;
+  priority = terms.priority;
+  queue_timeout = terms.queue_timeout;
   deadline = DeadlineOf(*context_);
   return absl::OkStatus();
 }

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve {
 namespace {
@@ -185,15 +186,13 @@ absl::StatusOr<InferTerms> CheckInfer(const InferMessage& message, const BlockCo
   }
   if (!status.ok()) return status;
 
-  const auto priority = PriorityOf(message.priority, block);
-  if (!priority.ok()) return priority.status();
-  const auto timeout = QueueTimeoutOf(message.timeout, block);
-  if (!timeout.ok()) return timeout.status();
+  MLPSERVE_ASSIGN_OR_RETURN(const auto priority, PriorityOf(message.priority, block));
+  MLPSERVE_ASSIGN_OR_RETURN(const auto timeout, QueueTimeoutOf(message.timeout, block));
   return InferTerms{.rows = message.input.shape[0],
                     .input = raw ? std::span<const Bytes>(message.raw_input)
                                  : std::span<const Bytes>(&message.typed_input, 1),
-                    .priority = *priority,
-                    .queue_timeout = *timeout};
+                    .priority = priority,
+                    .queue_timeout = timeout};
 }
 
 }  // namespace mlpserve

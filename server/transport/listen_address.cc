@@ -14,6 +14,7 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve {
 namespace {
@@ -95,7 +96,7 @@ absl::Status CheckTcp(const std::string& address, std::string host, const std::s
   }
   const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> names(found, &freeaddrinfo);
   for (const addrinfo* name = found; name != nullptr; name = name->ai_next) {
-    if (absl::Status status = CheckBind(address, *name); !status.ok()) return status;
+    MLPSERVE_RETURN_IF_ERROR(CheckBind(address, *name));
   }
   return absl::OkStatus();
 }

@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "kernels/status/status_macros.h"
 #include "server/metrics/block_metrics.h"
 
 namespace mlpserve {
@@ -125,18 +126,16 @@ void FillServerMetadata(const ServerInfo& server, inference::ServerMetadataRespo
 
 absl::Status FillModelReady(const Catalog& catalog, const inference::ModelReadyRequest& request,
                             inference::ModelReadyResponse* response) {
-  const auto entry = catalog.FindAny(request.name(), request.version());
-  if (!entry.ok()) return entry.status();
-  response->set_ready((*entry)->state == BlockState::kReady);
+  MLPSERVE_ASSIGN_OR_RETURN(const auto entry, catalog.FindAny(request.name(), request.version()));
+  response->set_ready(entry->state == BlockState::kReady);
   return absl::OkStatus();
 }
 
 absl::Status FillModelMetadata(const Catalog& catalog,
                                const inference::ModelMetadataRequest& request,
                                inference::ModelMetadataResponse* response) {
-  const auto entry = catalog.Find(request.name(), request.version());
-  if (!entry.ok()) return entry.status();
-  const BlockConfig& block = (*entry)->config;
+  MLPSERVE_ASSIGN_OR_RETURN(const auto entry, catalog.Find(request.name(), request.version()));
+  const BlockConfig& block = entry->config;
   response->set_name(block.name);
   response->set_platform(kPlatform);
   if (request.version().empty()) {
@@ -146,7 +145,7 @@ absl::Status FillModelMetadata(const Catalog& catalog,
       }
     }
   } else {
-    response->add_versions(absl::StrCat((*entry)->version));
+    response->add_versions(absl::StrCat(entry->version));
   }
   FillTensor(block.input, response->add_inputs());
   FillTensor(block.output, response->add_outputs());
@@ -156,9 +155,8 @@ absl::Status FillModelMetadata(const Catalog& catalog,
 absl::Status FillModelConfig(const ServerInfo& server, const Catalog& catalog,
                              const inference::ModelConfigRequest& request,
                              inference::ModelConfigResponse* response) {
-  const auto entry = catalog.Find(request.name(), request.version());
-  if (!entry.ok()) return entry.status();
-  FillConfig(server, (*entry)->config, response->mutable_config());
+  MLPSERVE_ASSIGN_OR_RETURN(const auto entry, catalog.Find(request.name(), request.version()));
+  FillConfig(server, entry->config, response->mutable_config());
   return absl::OkStatus();
 }
 
@@ -172,13 +170,11 @@ absl::Status FillModelStatistics(const Catalog& catalog,
     return absl::OkStatus();
   }
   if (!request.version().empty()) {
-    const auto entry = catalog.Find(request.name(), request.version());
-    if (!entry.ok()) return entry.status();
-    FillStatistics(**entry, response->add_model_stats());
+    MLPSERVE_ASSIGN_OR_RETURN(const auto entry, catalog.Find(request.name(), request.version()));
+    FillStatistics(*entry, response->add_model_stats());
     return absl::OkStatus();
   }
-  const auto serving = catalog.Find(request.name(), "");
-  if (!serving.ok()) return serving.status();
+  MLPSERVE_RETURN_IF_ERROR(catalog.Find(request.name(), "").status());
   for (const Catalog::Entry& entry : catalog.Versions(request.name())) {
     if (entry->state == BlockState::kReady) FillStatistics(*entry, response->add_model_stats());
   }

@@ -41,7 +41,7 @@ OWN = {
         "server/safetensors/", "server/text/", "server/vocabulary/", "kernels/spec/",
         "kernels/status/", "proto/mlp_model",
     ],
-    "server/metrics": ["server/sync/", "server/vocabulary/"],
+    "server/metrics": ["server/sync/", "server/vocabulary/", "kernels/status/"],
     "server/catalog": [
         "server/vocabulary/", "server/sync/", "server/model/", "server/metrics/", "kernels/status/",
     ],

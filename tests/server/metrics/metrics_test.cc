@@ -141,6 +141,7 @@ TEST(Metrics, PromtoolWouldComplainOfABadName) {
 TEST(Metrics, ShowsEveryMetricOfTheTableWhenEverySourceIsThere) {
   Metrics metrics(kBuild);
   PlayScenario(metrics);
+  metrics.RecordReload("digits");
   metrics.SetDevices(OneDevice);
   const std::string text = metrics.Text();
   for (size_t i = 0; i < kMetricCount; ++i) {

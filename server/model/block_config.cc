@@ -4,6 +4,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/status/status_macros.h"
 #include "server/text/strict_json.h"
 #include "server/text/utf8.h"
 
@@ -36,11 +37,9 @@ absl::Status CheckName(const std::string& path, const std::string& name) {
 }
 
 absl::Status CheckTensor(const std::string& path, const TensorConfig& tensor, int64_t max_rows) {
-  absl::Status status = CheckName(absl::StrCat(path, ".name"), tensor.name);
-  if (status.ok()) {
-    status = CheckRange(absl::StrCat(path, ".features"), tensor.features, 1, kMaxBlockFeatures);
-  }
-  if (!status.ok()) return status;
+  MLPSERVE_RETURN_IF_ERROR(CheckName(absl::StrCat(path, ".name"), tensor.name));
+  MLPSERVE_RETURN_IF_ERROR(
+      CheckRange(absl::StrCat(path, ".features"), tensor.features, 1, kMaxBlockFeatures));
   const int64_t bytes = max_rows * tensor.row_bytes();
   if (bytes <= kMaxSlotBytes) return absl::OkStatus();
   return Error("batching.max_rows",
@@ -55,15 +54,14 @@ absl::Status CheckLayers(const std::vector<LayerConfig>& layers) {
   for (size_t i = 0; i < layers.size(); ++i) {
     const std::string path = absl::StrCat("layers[", i, "]");
     const LayerConfig& layer = layers[i];
-    absl::Status status = CheckName(absl::StrCat(path, ".name"), layer.name);
-    if (status.ok() && layer.weight.empty()) {
-      status = Error(absl::StrCat(path, ".weight"), "the name of a tensor", "none");
+    MLPSERVE_RETURN_IF_ERROR(CheckName(absl::StrCat(path, ".name"), layer.name));
+    if (layer.weight.empty()) {
+      return Error(absl::StrCat(path, ".weight"), "the name of a tensor", "none");
     }
-    if (status.ok() && !names.insert(layer.name).second) {
-      status = Error(absl::StrCat(path, ".name"), "distinct names",
-                     absl::StrCat(Quoted(layer.name), " again"));
+    if (!names.insert(layer.name).second) {
+      return Error(absl::StrCat(path, ".name"), "distinct names",
+                   absl::StrCat(Quoted(layer.name), " again"));
     }
-    if (!status.ok()) return status;
   }
   return absl::OkStatus();
 }
@@ -76,8 +74,7 @@ absl::Status CheckBuckets(const std::vector<int64_t>& buckets, int64_t max_rows)
   int64_t previous = 0;
   for (size_t i = 0; i < buckets.size(); ++i) {
     const std::string path = absl::StrCat("batching.buckets[", i, "]");
-    absl::Status status = CheckRange(path, buckets[i], 1, max_rows);
-    if (!status.ok()) return status;
+    MLPSERVE_RETURN_IF_ERROR(CheckRange(path, buckets[i], 1, max_rows));
     if (buckets[i] <= previous) {
       return Error(path, absl::StrCat("ascending values, so over ", previous),
                    absl::StrCat(buckets[i]));
@@ -88,32 +85,24 @@ absl::Status CheckBuckets(const std::vector<int64_t>& buckets, int64_t max_rows)
 }
 
 absl::Status CheckPriorities(const BatchingOptions& batching) {
-  absl::Status status =
-      CheckRange("batching.priority_levels", batching.priority_levels, 0, kMaxPriorityLevels);
-  if (!status.ok()) return status;
+  MLPSERVE_RETURN_IF_ERROR(
+      CheckRange("batching.priority_levels", batching.priority_levels, 0, kMaxPriorityLevels));
   return CheckRange("batching.default_priority", batching.default_priority,
                     std::min(batching.priority_levels, 1), batching.priority_levels);
 }
 
 absl::Status CheckBatching(const BlockConfig& config) {
   const BatchingOptions& batching = config.batching;
-  absl::Status status =
-      CheckRange("batching.max_queue_delay_us", batching.max_queue_delay.count(), 0, kMaxDelayUs);
-  if (status.ok()) {
-    status = CheckRange("batching.max_queued_rows", batching.max_queued_rows, batching.max_rows,
-                        kMaxCount);
-  }
-  if (status.ok()) {
-    status = CheckRange("batching.max_queued_bytes", batching.max_queued_bytes,
-                        config.input.row_bytes(), kMaxQueuedBytes);
-  }
-  if (status.ok()) {
-    status =
-        CheckRange("batching.queue_timeout_us", batching.queue_timeout.count(), 0, kMaxTimeoutUs);
-  }
-  if (status.ok()) status = CheckPriorities(batching);
-  if (status.ok()) status = CheckBuckets(batching.buckets, batching.max_rows);
-  return status;
+  MLPSERVE_RETURN_IF_ERROR(
+      CheckRange("batching.max_queue_delay_us", batching.max_queue_delay.count(), 0, kMaxDelayUs));
+  MLPSERVE_RETURN_IF_ERROR(CheckRange("batching.max_queued_rows", batching.max_queued_rows,
+                                      batching.max_rows, kMaxCount));
+  MLPSERVE_RETURN_IF_ERROR(CheckRange("batching.max_queued_bytes", batching.max_queued_bytes,
+                                      config.input.row_bytes(), kMaxQueuedBytes));
+  MLPSERVE_RETURN_IF_ERROR(
+      CheckRange("batching.queue_timeout_us", batching.queue_timeout.count(), 0, kMaxTimeoutUs));
+  MLPSERVE_RETURN_IF_ERROR(CheckPriorities(batching));
+  return CheckBuckets(batching.buckets, batching.max_rows);
 }
 
 absl::Status CheckVersionPolicy(const VersionPolicy& policy) {
@@ -141,17 +130,15 @@ bool UsesBatchStatistics(const BlockConfig& config) {
 }
 
 absl::Status Validate(const BlockConfig& config) {
-  absl::Status status = CheckName("name", config.name);
-  if (status.ok()) status = CheckLayers(config.layers);
+  MLPSERVE_RETURN_IF_ERROR(CheckName("name", config.name));
+  MLPSERVE_RETURN_IF_ERROR(CheckLayers(config.layers));
   const int64_t min_rows = UsesBatchStatistics(config) ? 2 : 1;
-  if (status.ok()) {
-    status = CheckRange("batching.max_rows", config.batching.max_rows, min_rows, kMaxRows);
-  }
-  if (status.ok()) status = CheckTensor("input", config.input, config.batching.max_rows);
-  if (status.ok()) status = CheckTensor("output", config.output, config.batching.max_rows);
-  if (status.ok()) status = CheckBatching(config);
-  if (status.ok()) status = CheckVersionPolicy(config.version_policy);
-  return status;
+  MLPSERVE_RETURN_IF_ERROR(
+      CheckRange("batching.max_rows", config.batching.max_rows, min_rows, kMaxRows));
+  MLPSERVE_RETURN_IF_ERROR(CheckTensor("input", config.input, config.batching.max_rows));
+  MLPSERVE_RETURN_IF_ERROR(CheckTensor("output", config.output, config.batching.max_rows));
+  MLPSERVE_RETURN_IF_ERROR(CheckBatching(config));
+  return CheckVersionPolicy(config.version_policy);
 }
 
 }  // namespace mlpserve

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/status/status_macros.h"
 #include "proto/mlp_model.pb.h"
 #include "server/model/epilogue_reader.h"
 #include "server/text/strict_json.h"
@@ -40,8 +41,8 @@ std::string ExpectedWords(const std::string& message) {
 absl::StatusOr<schema::MlpModel> ParseMessage(std::string_view json) {
   // Protobuf's parser takes single quotes and trailing commas, keeps the last of two values of one
   // key, and drops a null from a list: all of them mistakes that must not pass.
-  absl::Status strict = ParseStrictJson(json, [](const JsonEvent&) { return absl::OkStatus(); });
-  if (!strict.ok()) return strict;
+  MLPSERVE_RETURN_IF_ERROR(
+      ParseStrictJson(json, [](const JsonEvent&) { return absl::OkStatus(); }));
   schema::MlpModel model;
   const auto status = google::protobuf::util::JsonStringToMessage(
       google::protobuf::StringPiece(json.data(), json.size()), &model);
@@ -93,8 +94,7 @@ absl::Status ReadLayers(const schema::MlpModel& model, std::vector<LayerConfig>&
   for (int i = 0; i < model.layers_size(); ++i) {
     const schema::Layer& source = model.layers(i);
     LayerConfig layer{.name = source.name(), .weight = source.weight(), .bias = source.bias()};
-    absl::Status status = ReadEpilogue(source, absl::StrCat("layers[", i, "]"), layer);
-    if (!status.ok()) return status;
+    MLPSERVE_RETURN_IF_ERROR(ReadEpilogue(source, absl::StrCat("layers[", i, "]"), layer));
     layers.push_back(std::move(layer));
   }
   return absl::OkStatus();
@@ -146,24 +146,21 @@ absl::Status ReadVersionPolicy(const schema::VersionPolicy& source, VersionPolic
 }  // namespace
 
 absl::StatusOr<BlockConfig> ParseModelJson(std::string_view json, const std::string& name) {
-  absl::StatusOr<schema::MlpModel> model = ParseMessage(json);
-  if (!model.ok()) return model.status();
-  if (!model->name().empty() && model->name() != name) {
-    return Error("name", absl::StrCat("that of the folder, ", Quoted(name)), Quoted(model->name()));
+  MLPSERVE_ASSIGN_OR_RETURN(schema::MlpModel model, ParseMessage(json));
+  if (!model.name().empty() && model.name() != name) {
+    return Error("name", absl::StrCat("that of the folder, ", Quoted(name)), Quoted(model.name()));
   }
   BlockConfig config;
   config.name = name;
-  absl::Status status = ReadTensor(model->input(), "input", config.input);
-  if (status.ok()) status = ReadTensor(model->output(), "output", config.output);
-  if (status.ok()) status = ReadCompute(model->compute(), config.compute);
-  if (status.ok()) status = ReadLayers(*model, config.layers);
-  if (status.ok()) status = ReadVersionPolicy(model->version_policy(), config.version_policy);
-  if (!status.ok()) return status;
+  MLPSERVE_RETURN_IF_ERROR(ReadTensor(model.input(), "input", config.input));
+  MLPSERVE_RETURN_IF_ERROR(ReadTensor(model.output(), "output", config.output));
+  MLPSERVE_RETURN_IF_ERROR(ReadCompute(model.compute(), config.compute));
+  MLPSERVE_RETURN_IF_ERROR(ReadLayers(model, config.layers));
+  MLPSERVE_RETURN_IF_ERROR(ReadVersionPolicy(model.version_policy(), config.version_policy));
   const bool sized = config.input.features > 0 && config.input.features < (int64_t{1} << 32);
-  ReadBatching(model->batching(), sized ? config.input.row_bytes() : 0, config.batching);
+  ReadBatching(model.batching(), sized ? config.input.row_bytes() : 0, config.batching);
   config.batching.one_request_per_batch = UsesBatchStatistics(config);
-  status = Validate(config);
-  if (!status.ok()) return status;
+  MLPSERVE_RETURN_IF_ERROR(Validate(config));
   return config;
 }
 

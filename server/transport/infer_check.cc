@@ -175,17 +175,15 @@ absl::StatusOr<Duration> QueueTimeoutOf(const ParameterValue& timeout, const Blo
 
 absl::StatusOr<InferTerms> CheckInfer(const InferMessage& message, const BlockConfig& block) {
   const bool raw = message.raw_inputs > 0;
-  absl::Status status = CheckInputTensor(message, block);
-  if (status.ok()) status = CheckRows(message.input, block);
-  if (status.ok()) status = raw ? CheckRawInput(message, block) : CheckTypedInput(message, block);
-  if (status.ok()) status = CheckOutputs(message, block);
-  if (status.ok() && !message.refused_parameter.empty()) {
-    status = Wrong(block, "parameter ", Quoted(message.refused_parameter),
-                   " is not supported: blocks keep no state and offer none of Triton's own "
-                   "extensions");
+  MLPSERVE_RETURN_IF_ERROR(CheckInputTensor(message, block));
+  MLPSERVE_RETURN_IF_ERROR(CheckRows(message.input, block));
+  MLPSERVE_RETURN_IF_ERROR(raw ? CheckRawInput(message, block) : CheckTypedInput(message, block));
+  MLPSERVE_RETURN_IF_ERROR(CheckOutputs(message, block));
+  if (!message.refused_parameter.empty()) {
+    return Wrong(block, "parameter ", Quoted(message.refused_parameter),
+                 " is not supported: blocks keep no state and offer none of Triton's own "
+                 "extensions");
   }
-  if (!status.ok()) return status;
-
   MLPSERVE_ASSIGN_OR_RETURN(const auto priority, PriorityOf(message.priority, block));
   MLPSERVE_ASSIGN_OR_RETURN(const auto timeout, QueueTimeoutOf(message.timeout, block));
   return InferTerms{.rows = message.input.shape[0],

@@ -10,8 +10,8 @@ class Channel;
 
 namespace mlpserve::client {
 
-// The channel to "host:port" or "unix:path": an existing one, or a new one, which lives as long as
-// somebody holds it. Connects with the first call. Thread-safe.
+// The channel to "host:port" or "unix:path". All who hold one at the same time share it. It
+// connects with its first call. Thread-safe.
 std::shared_ptr<grpc::Channel> SharedChannel(const std::string& address);
 
 // A channel with a connection that no other channel uses, for who wants several to one address.

@@ -30,7 +30,8 @@ absl::Status ToStatus(const grpc::Status& status) {
 }
 
 void SetDeadline(grpc::ClientContext& context, Deadline deadline) {
-  // gRPC takes wall-clock time; what is left of the deadline is what counts.
+  // gRPC takes a time of the wall clock, which may be set meanwhile: it is given the time left,
+  // from now on.
   const auto left = deadline.at() - Deadline::Clock::now();
   const auto at_most = std::chrono::hours(24 * 365);
   context.set_deadline(std::chrono::system_clock::now() +

@@ -150,7 +150,8 @@ void PackedBlock::RunNormalization(const Batch& batch, const LayerTile& tile, in
   }
 }
 
-// ... and, after the last program, stores: to the wire, or rounded for the next layer.
+// Applies one program of the layer's epilogue to a panel. The result of the last program is stored:
+// by the last layer to the wire, by the others rounded, for the next layer to read.
 void PackedBlock::RunProgram(const Batch& batch, const LayerTile& tile, int64_t panel, int program,
                              Workspace& workspace) {
   const Layer& layer = layers_[tile.layer];

@@ -97,8 +97,8 @@ class PackedBlock {
   DataType output_type_;
   ComputeType compute_;
   int64_t features_;
-  bool copies_stored_ = false;  // the block's input is copied to Workspace::input()
-  bool copies_first_ = false;   // ... and what the first layer reads to Workspace::layer(-1)
+  bool copies_stored_ = false;  // ReadInput copies the block's input to Workspace::input()
+  bool copies_first_ = false;   // ReadInput copies it, rounded, to Workspace::layer(-1)
   BlockShape shape_;
   std::vector<Layer> layers_;
   std::vector<AlignedBuffer<float>> scratch_;  // for each thread

@@ -4,7 +4,8 @@
 // The layouts are oneDNN's own blocked ones (BA16a64b for FP32, BA16a64b2a for BF16, which it also
 // chooses when asked), so that one copy serves our kernels and oneDNN's.
 //   FP32 [panels][inputs, padded][64]          BF16 [panels][inputs, padded, / 2][64][2]
-// Padding is zero. Immutable once built.
+// Padded inputs and the outputs that the last panel lacks have weights of zero. Immutable once
+// built.
 #pragma once
 
 #include <cstddef>

@@ -16,9 +16,10 @@ namespace mlpserve::cpu {
 struct ProductTile {
   const float* x = nullptr;  // [rows, inputs], rounded to the compute type
   int64_t x_stride = 0;      // floats from row to row
-  float* z = nullptr;        // [rows, columns of the panel]; whole vectors are written: up to
-                             // kPanelColumns - 1 floats past a row's last column
-  int64_t z_stride = 0;      // a multiple of 16
+  // [rows, columns of the panel]. Whole vectors are written, so that up to kPanelColumns - 1 floats
+  // behind a row's last column change.
+  float* z = nullptr;
+  int64_t z_stride = 0;  // a multiple of 16
   int64_t rows = 0;
   int64_t panel = 0;
   // Whether weights are fetched into the L2 cache a little ahead of their use. The processor's own

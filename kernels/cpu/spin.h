@@ -9,8 +9,9 @@
 
 namespace mlpserve::cpu {
 
-// Looks at `condition` until it is true or `limit` has passed, and says which. About once in a
-// microsecond the core is offered to whoever waits for one.
+// Evaluates `condition` again and again until it is true or `limit` has passed, and returns its
+// last value. About once in a microsecond it yields the core, for other threads that are ready to
+// run.
 template <typename Condition>
 bool SpinUntil(std::chrono::nanoseconds limit, Condition condition) {
   using Clock = std::chrono::steady_clock;

@@ -35,8 +35,8 @@ struct ProductSums {
   std::vector<double> magnitudes;  // |x|·|W|ᵀ of the same
 };
 
-// EvaluateOracle of a block that is this one layer, from a product that somebody else computed: a
-// GPU, where it is too much for plain loops. layer.weight is not read, and no operand may have been
+// EvaluateOracle of a block of this one layer, from a product that was computed elsewhere: on a
+// GPU, where it takes plain loops too long. layer.weight is not read, and no operand may have been
 // subnormal. `input` is what AddInput adds, [rows, outputs], or empty where nothing does. Columns
 // are independent: a layer may be given in slices of its outputs.
 OracleResult FinishOracle(const LayerSpec& layer, ComputeType compute, DataType output,

@@ -45,8 +45,8 @@ struct LayerConfig {
   std::string name;
   std::string weight;                 // tensor name
   std::string bias;                   // tensor name; empty: none
-  EpilogueSpec epilogue;              // as written; its columns are empty,
-  std::vector<ColumnSource> columns;  // and Operand::column counts into these instead
+  EpilogueSpec epilogue;              // as written, but without columns
+  std::vector<ColumnSource> columns;  // Operand::column is an index into these
 };
 
 struct BlockConfig {

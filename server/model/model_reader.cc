@@ -38,7 +38,7 @@ class LayerReader {
     return absl::OkStatus();
   }
 
-  // The vectors; the weight is read by whoever wants its numbers.
+  // Reads bias and columns. The weight's numbers stay in the file until a backend reads them.
   absl::Status ReadData(size_t index, LayerSpec& layer) const {
     const LayerConfig& source = config_.layers[index];
     MLPSERVE_ASSIGN_OR_RETURN(layer.weight, FileTensor(file_, source.weight));

@@ -26,8 +26,8 @@ absl::StatusOr<BlockConfig> ReadConfig(const std::string& directory);
 // may be F64, F32, F16 or BF16 and stay in that type, but for F64, which is rounded to FP32 once. A
 // column tensor of shape [1] is spread over all columns.
 //
-// The weights' numbers are not read yet, whoever loads the block does that (kernels/spec/tensor.h):
-// the file stays open until the last layer is gone.
+// The numbers of the weights are not read here: a backend reads them as it loads the block
+// (kernels/spec/tensor.h). The file stays open until the last layer is destroyed.
 absl::StatusOr<BlockSpec> ReadBlock(const BlockConfig& config, int64_t version);
 
 // ReadConfig, then ReadBlock.

@@ -55,7 +55,7 @@ absl::StatusOr<uint64_t> ParseHeaderLength(std::string_view first_bytes, uint64_
 absl::StatusOr<SafetensorsHeader> ParseHeader(std::string_view json, uint64_t file_bytes,
                                               const std::string& file);
 
-// The same for a whole file in memory.
+// Parses and checks the header of a file of which `bytes` is the whole.
 absl::StatusOr<SafetensorsHeader> ParseFile(std::string_view bytes, const std::string& file);
 
 }  // namespace mlpserve

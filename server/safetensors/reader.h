@@ -42,7 +42,7 @@ class SafetensorsReader {
   // An F64, F32, F16 or BF16 tensor, row-major. F64 values are rounded to FP32 once, to nearest
   // even, and overflow to infinity; the others are exact.
   absl::StatusOr<std::vector<float>> ReadFloats(const std::string& name) const;
-  // The same, exact for every one of the four.
+  // The numbers of such a tensor in float64, which holds those of all four types exactly.
   absl::StatusOr<std::vector<double>> ReadDoubles(const std::string& name) const;
   // A BOOL (0 or 1) or integer tensor. A U64 value over 2^63 - 1 is an error.
   absl::StatusOr<std::vector<int64_t>> ReadInts(const std::string& name) const;

@@ -66,7 +66,8 @@ void InferCall::OnAccepted(bool ok) {
   calls_.accepted().Enter();
   timing = {};
   timing.received = Clock::now();
-  // Before this thread is lent to a batch, so that the next call finds somebody to take it.
+  // Before the request is submitted, which may run a whole batch on this thread: another thread can
+  // then take the next call.
   calls_.RequestNext();
 
   const absl::Status status = Prepare();

@@ -63,7 +63,7 @@ class WireReader {
   // Reads a message field: calls field(tag) for each of its fields, which must read or Skip it.
   template <typename Field>
   bool ReadMessage(Field&& field);
-  // The same for the message that everything is.
+  // Reads all the bytes as the fields of one message, as ReadMessage does for a nested one.
   template <typename Field>
   bool ReadTopLevel(Field&& field);
   // Reads a packed field: calls element() until it has read the field's bytes.

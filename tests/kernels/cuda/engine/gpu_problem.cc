@@ -176,9 +176,7 @@ std::vector<std::byte> GpuProblem::Output() {
   return y_.bytes;
 }
 
-void GpuProblem::PoisonOutput() {
-  FillOnGpu(y_.device.get(), 0xFF, y_.bytes.size());
-}
+void GpuProblem::PoisonOutput() { FillOnGpu(y_.device.get(), 0xFF, y_.bytes.size()); }
 
 void GpuProblem::Check() {
   (void)Output();

@@ -16,10 +16,7 @@ constexpr int64_t kLeastShareOfK = 512;  // a split leaves each block at least a
 constexpr int kSplits[] = {1, 2, 4, 8};
 constexpr int64_t kLeastRowsToNormalise = 65;  // more than one warpgroup has
 constexpr double kLaunchSeconds = 2e-6;
-constexpr double kSplitSeconds = 2e-6;                   // waiting for the last block of a tile
-constexpr double kExchangeSeconds = 2e-6 / (128 * 128);  // the same in a cluster, a sum
-// What tensor copies bring for each byte of L2: multicast, and neighbours that ask in step.
-constexpr double kMergedReads = 1.7;
+constexpr double kSplitSeconds = 2e-6;     // waiting for the last block of a tile
 constexpr double kMemorySeconds = 1.5e-6;  // from asking for bytes to having them, under load
 
 int FewestRows(const Tile& tile) { return ReadsHalves(tile) ? kFewestRowsOfHalves : kFewestRows; }
@@ -105,16 +102,21 @@ class Chooser {
     p.config = {.tile = tile, .compute = compute_, .output = output_, .split_k = split_k};
     p.blocks = Blocks(tile, r, split_k);
     p.slots = int64_t{limits_.multiprocessors} / r.cluster * r.cluster * r.blocks_per_sm;
-    p.estimate_us = 1e6 * Estimate(p, r);
+    p.estimate_us = IsWgmma(tile) ? EstimateOfWgmma(tile) : 1e6 * Estimate(p, r);
     return p;
   }
 
-  // The slowest of arithmetic, L2 and memory, each for the busiest SM's share of the blocks.
+  double EstimateOfWgmma(const Tile& tile) const {
+    const int element_bytes = static_cast<int>(ByteSize(StorageType(compute_)));
+    return EstimateWgmma(shape_, tile, element_bytes, limits_, H200Rates()) +
+           (ReadsHalves(tile) ? 1e6 * HalvesPass() : 0);
+  }
+
+  // Of ffma and mma: the slowest of arithmetic, L2 and memory, each for the busiest SM's share of
+  // the blocks.
   double Estimate(const Proposal& p, const TileResources& r) const {
     const double element_bytes = static_cast<double>(ByteSize(StorageType(compute_)));
-    const bool of_halves = ReadsHalves(p.config.tile);
-    const int sharing = BlocksPerTile(p.config.tile, p.config.split_k);
-    const double k_share = static_cast<double>(of_halves ? 3 * shape_.k : shape_.k) / sharing;
+    const double k_share = static_cast<double>(shape_.k) / p.config.split_k;
     const double sms = limits_.multiprocessors;
     const double busiest = static_cast<double>(CeilDivide(p.blocks, limits_.multiprocessors));
     const double area = static_cast<double>(r.tile_m) * r.tile_n;
@@ -122,25 +124,20 @@ class Chooser {
         busiest * 2 * area * k_share * sms / (Flops(p.config.tile) * Efficiency(area));
     const double traffic =
         static_cast<double>(p.blocks) * (r.tile_m + r.tile_n) * k_share * element_bytes;
-    const double merged = IsWgmma(p.config.tile) ? kMergedReads : 1;
-    const double l2 = traffic / (limits_.l2_bytes_per_s * merged);
-    const double operands =
-        static_cast<double>((shape_.m + shape_.n) * shape_.k * (of_halves ? 2 : 1)) * element_bytes;
+    const double l2 = traffic / limits_.l2_bytes_per_s;
+    const double operands = static_cast<double>((shape_.m + shape_.n) * shape_.k) * element_bytes;
     const double results = static_cast<double>(shape_.m * shape_.n) * 4;
     const double needed_in_flight = limits_.bytes_per_s / sms * kMemorySeconds;
     const double in_flight = std::min(1.0, BytesInFlight(r, busiest) / needed_in_flight);
     const double active = std::min(1.0, static_cast<double>(p.blocks) / sms);
     const double memory = (operands + results) / (limits_.bytes_per_s * in_flight * active);
-    return Overlapped(compute, l2, memory) + Joining(p, area, results) +
-           (of_halves ? HalvesPass() : 0) + kLaunchSeconds;
+    return Overlapped(compute, l2, memory) + Joining(p.config.split_k, results) + kLaunchSeconds;
   }
 
   // Of the parts of each sum.
-  double Joining(const Proposal& p, double area, double results) const {
-    const int sharing = BlocksPerTile(p.config.tile, p.config.split_k);
-    if (sharing == 1) return 0;
-    if (IsWgmma(p.config.tile)) return kExchangeSeconds * area;
-    return kSplitSeconds + 2 * sharing * results / limits_.l2_bytes_per_s;
+  double Joining(int split_k, double results) const {
+    if (split_k == 1) return 0;
+    return kSplitSeconds + 2 * split_k * results / limits_.l2_bytes_per_s;
   }
 
   // Reads the rows of x, and writes twice as much.
@@ -168,12 +165,10 @@ class Chooser {
 
   double Flops(const Tile& tile) const {
     if (std::holds_alternative<FfmaTile>(tile)) return limits_.fp32_flops_per_s;
-    // A tenth goes into adding up three products' runs.
-    if (ReadsHalves(tile)) return 0.9 * limits_.tf32_flops_per_s();
     const double peak =
         compute_ == ComputeType::kTf32 ? limits_.tf32_flops_per_s() : limits_.flops_per_s;
     // mma.sync reaches about two thirds of what wgmma does.
-    return limits_.has_wgmma() && !IsWgmma(tile) ? 0.62 * peak : peak;
+    return limits_.has_wgmma() ? 0.62 * peak : peak;
   }
 
   // Of a tile's arithmetic, next to filling its stages and finishing it.

@@ -10,13 +10,10 @@
 #include "kernels/cuda/tiles/ceil_divide.h"
 #include "kernels/cuda/tiles/config.h"
 #include "kernels/cuda/tiles/device_limits.h"
+#include "kernels/cuda/tiles/wgmma_cost.h"
 #include "kernels/spec/datatype.h"
 
 namespace mlpserve::cuda {
-
-struct GemmShape {
-  int64_t m = 1, n = 1, k = 1;  // y [m, n] = x [m, k] · wᵀ, each at least 1
-};
 
 // Stands for every m where rows must not depend on it.
 inline constexpr int64_t kInvariantRows = 128;

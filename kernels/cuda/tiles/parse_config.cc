@@ -53,7 +53,8 @@ bool ReadPart(absl::string_view part, WgmmaConfig& c) {
   return part == "pp" || part == "direct" || Read(part, "norm", {&c.before_columns}) ||
          Read(part, "s", {&c.stages}) || Read(part, "c", {&c.cluster_m, &c.cluster_n}) ||
          Read(part, "g", {&c.group_m}) || Read(part, "b", {&c.store_buffers}) ||
-         Read(part, "t", {&c.terms}) || Read(part, "", {&c.tile_m, &c.tile_n});
+         Read(part, "t", {&c.terms}) || Read(part, "w", {&c.consumers}) ||
+         Read(part, "", {&c.tile_m, &c.tile_n});
 }
 
 bool ReadPart(absl::string_view part, WgmmaRowsConfig& c) {

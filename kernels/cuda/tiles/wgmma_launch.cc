@@ -10,7 +10,6 @@ namespace {
 
 constexpr int kRowBytes = 128;
 constexpr int kStoreBytes = 64 * kRowBytes;
-constexpr int kConsumers = 2;  // warpgroups of wgmma_tiles.cuh
 constexpr int kBarrierBytes = 8;
 constexpr int kMomentsBytes = 16;
 
@@ -18,11 +17,11 @@ constexpr int kMomentsBytes = 16;
 
 std::string Constants(const WgmmaConfig& c) {
   return Constant("kTileM", c.tile_m) + Constant("kTileN", c.tile_n) +
-         Constant("kStages", c.stages) + Constant("kClusterM", c.cluster_m) +
-         Constant("kClusterN", c.cluster_n) + Constant("kPingPong", c.ping_pong) +
-         Constant("kGroupM", c.group_m) + Constant("kStoreBuffers", c.store_buffers) +
-         Constant("kStoreByTma", c.store_by_tma) + Constant("kTerms", c.terms) +
-         Constant("kBeforeColumns", c.before_columns);
+         Constant("kConsumers", c.consumers) + Constant("kStages", c.stages) +
+         Constant("kClusterM", c.cluster_m) + Constant("kClusterN", c.cluster_n) +
+         Constant("kPingPong", c.ping_pong) + Constant("kGroupM", c.group_m) +
+         Constant("kStoreBuffers", c.store_buffers) + Constant("kStoreByTma", c.store_by_tma) +
+         Constant("kTerms", c.terms) + Constant("kBeforeColumns", c.before_columns);
 }
 
 std::string Constants(const WgmmaRowsConfig& c) {
@@ -37,6 +36,7 @@ std::string Name(const WgmmaConfig& c) {
                      std::to_string(c.stages) + ".c" + std::to_string(c.cluster_m) + "x" +
                      std::to_string(c.cluster_n) + ".g" + std::to_string(c.group_m) + ".b" +
                      std::to_string(c.store_buffers);
+  if (c.consumers != 2) name += ".w" + std::to_string(c.consumers);
   if (c.ping_pong) name += ".pp";
   if (!c.store_by_tma) name += ".direct";
   if (c.normalises) name += ".norm" + std::to_string(c.before_columns);
@@ -61,10 +61,10 @@ WgmmaLaunch Launch(const WgmmaConfig& c, const KernelTypes& types, int m, int n,
   if (c.normalises) clusters = clusters / rows * rows;
   const int tiles = rows * CeilDivide(n, c.tile_n * c.cluster_n);
   launch.grid_x = std::min(tiles, clusters) * launch.cluster;
-  launch.threads = (kConsumers + 1) * 128;
+  launch.threads = (c.consumers + 1) * 128;
   launch.shared_bytes = c.stages * ((c.tile_m + c.tile_n) * kRowBytes + 2 * kBarrierBytes) +
-                        kConsumers * (c.store_buffers * kStoreBytes +
-                                      (types.columns + c.before_columns) * c.tile_n * 4);
+                        c.consumers * (c.store_buffers * kStoreBytes +
+                                       (types.columns + c.before_columns) * c.tile_n * 4);
   launch.x_box_rows = c.tile_m / c.cluster_n;
   launch.w_box_rows = c.tile_n / c.cluster_m;
   if (c.normalises) {

@@ -7,10 +7,11 @@
 
 namespace mlpserve::cuda {
 
-// wgmma_tiles.cuh. A cooperative kernel halves tile_m between its warpgroups.
+// wgmma_tiles.cuh. A cooperative kernel divides tile_m among its warpgroups.
 struct WgmmaConfig {
-  int tile_m = 128;       // 64 (ping-pong only), 128 or 256
-  int tile_n = 256;       // 64, 128, 192 or 256
+  int tile_m = 128;       // 64, 128 or 192 for each warpgroup that shares it
+  int tile_n = 256;       // a multiple of 16 up to 256
+  int consumers = 2;      // warpgroups that multiply: 1 to 3
   int stages = 4;         // of the ring
   int cluster_m = 2;      // blocks of a cluster along m, which share w
   int cluster_n = 1;      // and along n, which share x
@@ -28,7 +29,7 @@ struct WgmmaConfig {
 // wgmma_rows.cuh.
 struct WgmmaRowsConfig {
   int tile_rows = 64;        // of w: 64 for each consumer warpgroup
-  int batch = 16;            // 8, 16, 32, 64, 128 or 256
+  int batch = 16;            // 8 or a multiple of 16 up to 256
   int stages = 5;            // of the ring
   int blocks_per_stage = 4;  // of 128 bytes of k
   int prefetch_stages = 0;   // brought to L2 while the kernel before this one ends
@@ -66,8 +67,8 @@ struct WgmmaLaunch {
 std::string Constants(const WgmmaConfig& config);
 std::string Constants(const WgmmaRowsConfig& config);
 
-// "128x256.s4.c2x1", with ".pp" for ping-pong; "r64x16.s5x4", with ".x4" for share, ".k2" for
-// split.
+// "128x256.s4.c2x1", with ".w3" for three consumers, ".pp" for ping-pong; "r64x16.s5x4", with ".x4"
+// for share, ".k2" for split.
 std::string Name(const WgmmaConfig& config);
 std::string Name(const WgmmaRowsConfig& config);
 

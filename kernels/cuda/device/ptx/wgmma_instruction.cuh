@@ -44,37 +44,46 @@ __device__ __forceinline__ void FenceAccumulators(float (&d)[count]) {
 
 template <Type type, int n>
 struct Wgmma {
-  static_assert(n < 0, "no wgmma of this type and number of columns: add it below");
+  static_assert(n < 0, "expected 8 columns or a multiple of 16 up to 256, of a type listed below");
 };
 
 // Lists of n / 2 registers, as text of the instruction and as operands.
-#define MLP_TEN(t) \
-  "%" #t "0,%" #t "1,%" #t "2,%" #t "3,%" #t "4,%" #t "5,%" #t "6,%" #t "7,%" #t "8,%" #t "9,"
 #define MLP_TEXT_4 "%0,%1,%2,%3"
 #define MLP_TEXT_8 MLP_TEXT_4 ",%4,%5,%6,%7"
 #define MLP_TEXT_16 MLP_TEXT_8 ",%8,%9,%10,%11,%12,%13,%14,%15"
-#define MLP_TEXT_32 MLP_TEXT_8 ",%8,%9," MLP_TEN(1) MLP_TEN(2) "%30,%31"
-#define MLP_TEXT_64 \
-  MLP_TEXT_8 ",%8,%9," MLP_TEN(1) MLP_TEN(2) MLP_TEN(3) MLP_TEN(4) MLP_TEN(5) "%60,%61,%62,%63"
-#define MLP_TEXT_96                                                                      \
-  MLP_TEXT_8 ",%8,%9," MLP_TEN(1) MLP_TEN(2) MLP_TEN(3) MLP_TEN(4) MLP_TEN(5) MLP_TEN(6) \
-      MLP_TEN(7) MLP_TEN(8) "%90,%91,%92,%93,%94,%95"
-#define MLP_TEXT_128                                                                     \
-  MLP_TEXT_8 ",%8,%9," MLP_TEN(1) MLP_TEN(2) MLP_TEN(3) MLP_TEN(4) MLP_TEN(5) MLP_TEN(6) \
-      MLP_TEN(7) MLP_TEN(8) MLP_TEN(9) MLP_TEN(10)                                       \
-          MLP_TEN(11) "%120,%121,%122,%123,%124,%125,%126,%127"
+#define MLP_TEXT_24 MLP_TEXT_16 ",%16,%17,%18,%19,%20,%21,%22,%23"
+#define MLP_TEXT_32 MLP_TEXT_24 ",%24,%25,%26,%27,%28,%29,%30,%31"
+#define MLP_TEXT_40 MLP_TEXT_32 ",%32,%33,%34,%35,%36,%37,%38,%39"
+#define MLP_TEXT_48 MLP_TEXT_40 ",%40,%41,%42,%43,%44,%45,%46,%47"
+#define MLP_TEXT_56 MLP_TEXT_48 ",%48,%49,%50,%51,%52,%53,%54,%55"
+#define MLP_TEXT_64 MLP_TEXT_56 ",%56,%57,%58,%59,%60,%61,%62,%63"
+#define MLP_TEXT_72 MLP_TEXT_64 ",%64,%65,%66,%67,%68,%69,%70,%71"
+#define MLP_TEXT_80 MLP_TEXT_72 ",%72,%73,%74,%75,%76,%77,%78,%79"
+#define MLP_TEXT_88 MLP_TEXT_80 ",%80,%81,%82,%83,%84,%85,%86,%87"
+#define MLP_TEXT_96 MLP_TEXT_88 ",%88,%89,%90,%91,%92,%93,%94,%95"
+#define MLP_TEXT_104 MLP_TEXT_96 ",%96,%97,%98,%99,%100,%101,%102,%103"
+#define MLP_TEXT_112 MLP_TEXT_104 ",%104,%105,%106,%107,%108,%109,%110,%111"
+#define MLP_TEXT_120 MLP_TEXT_112 ",%112,%113,%114,%115,%116,%117,%118,%119"
+#define MLP_TEXT_128 MLP_TEXT_120 ",%120,%121,%122,%123,%124,%125,%126,%127"
 #define MLP_D4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define MLP_D8(i) MLP_D4(i), MLP_D4(i + 4)
-#define MLP_D16(i) MLP_D8(i), MLP_D8(i + 8)
-#define MLP_D32(i) MLP_D16(i), MLP_D16(i + 16)
-#define MLP_D64(i) MLP_D32(i), MLP_D32(i + 32)
 #define MLP_OPERANDS_4 MLP_D4(0)
-#define MLP_OPERANDS_8 MLP_D8(0)
-#define MLP_OPERANDS_16 MLP_D16(0)
-#define MLP_OPERANDS_32 MLP_D32(0)
-#define MLP_OPERANDS_64 MLP_D64(0)
-#define MLP_OPERANDS_96 MLP_D64(0), MLP_D32(64)
-#define MLP_OPERANDS_128 MLP_D64(0), MLP_D64(64)
+#define MLP_OPERANDS_8 MLP_OPERANDS_4, MLP_D4(4)
+#define MLP_OPERANDS_16 MLP_OPERANDS_8, MLP_D8(8)
+#define MLP_OPERANDS_24 MLP_OPERANDS_16, MLP_D8(16)
+#define MLP_OPERANDS_32 MLP_OPERANDS_24, MLP_D8(24)
+#define MLP_OPERANDS_40 MLP_OPERANDS_32, MLP_D8(32)
+#define MLP_OPERANDS_48 MLP_OPERANDS_40, MLP_D8(40)
+#define MLP_OPERANDS_56 MLP_OPERANDS_48, MLP_D8(48)
+#define MLP_OPERANDS_64 MLP_OPERANDS_56, MLP_D8(56)
+#define MLP_OPERANDS_72 MLP_OPERANDS_64, MLP_D8(64)
+#define MLP_OPERANDS_80 MLP_OPERANDS_72, MLP_D8(72)
+#define MLP_OPERANDS_88 MLP_OPERANDS_80, MLP_D8(80)
+#define MLP_OPERANDS_96 MLP_OPERANDS_88, MLP_D8(88)
+#define MLP_OPERANDS_104 MLP_OPERANDS_96, MLP_D8(96)
+#define MLP_OPERANDS_112 MLP_OPERANDS_104, MLP_D8(104)
+#define MLP_OPERANDS_120 MLP_OPERANDS_112, MLP_D8(112)
+#define MLP_OPERANDS_128 MLP_OPERANDS_120, MLP_D8(120)
 
 // Run(d, a, b, accumulate): d = a·bᵀ over 32 bytes of k, plus d where `accumulate`.
 #define MLP_WGMMA(TYPE, FORMAT, K, TRANSPOSE, N, COUNT, A, B, P)                           \
@@ -91,13 +100,23 @@ struct Wgmma {
     }                                                                                      \
   };
 
-#define MLP_WGMMA_ALL(TYPE, FORMAT, K, TRANSPOSE)            \
-  MLP_WGMMA(TYPE, FORMAT, K, TRANSPOSE, 8, 4, 4, 5, 6)       \
-  MLP_WGMMA(TYPE, FORMAT, K, TRANSPOSE, 16, 8, 8, 9, 10)     \
-  MLP_WGMMA(TYPE, FORMAT, K, TRANSPOSE, 32, 16, 16, 17, 18)  \
-  MLP_WGMMA(TYPE, FORMAT, K, TRANSPOSE, 64, 32, 32, 33, 34)  \
-  MLP_WGMMA(TYPE, FORMAT, K, TRANSPOSE, 128, 64, 64, 65, 66) \
-  MLP_WGMMA(TYPE, FORMAT, K, TRANSPOSE, 192, 96, 96, 97, 98) \
+#define MLP_WGMMA_ALL(TYPE, FORMAT, K, TRANSPOSE)                \
+  MLP_WGMMA(TYPE, FORMAT, K, TRANSPOSE, 8, 4, 4, 5, 6)           \
+  MLP_WGMMA(TYPE, FORMAT, K, TRANSPOSE, 16, 8, 8, 9, 10)         \
+  MLP_WGMMA(TYPE, FORMAT, K, TRANSPOSE, 32, 16, 16, 17, 18)      \
+  MLP_WGMMA(TYPE, FORMAT, K, TRANSPOSE, 48, 24, 24, 25, 26)      \
+  MLP_WGMMA(TYPE, FORMAT, K, TRANSPOSE, 64, 32, 32, 33, 34)      \
+  MLP_WGMMA(TYPE, FORMAT, K, TRANSPOSE, 80, 40, 40, 41, 42)      \
+  MLP_WGMMA(TYPE, FORMAT, K, TRANSPOSE, 96, 48, 48, 49, 50)      \
+  MLP_WGMMA(TYPE, FORMAT, K, TRANSPOSE, 112, 56, 56, 57, 58)     \
+  MLP_WGMMA(TYPE, FORMAT, K, TRANSPOSE, 128, 64, 64, 65, 66)     \
+  MLP_WGMMA(TYPE, FORMAT, K, TRANSPOSE, 144, 72, 72, 73, 74)     \
+  MLP_WGMMA(TYPE, FORMAT, K, TRANSPOSE, 160, 80, 80, 81, 82)     \
+  MLP_WGMMA(TYPE, FORMAT, K, TRANSPOSE, 176, 88, 88, 89, 90)     \
+  MLP_WGMMA(TYPE, FORMAT, K, TRANSPOSE, 192, 96, 96, 97, 98)     \
+  MLP_WGMMA(TYPE, FORMAT, K, TRANSPOSE, 208, 104, 104, 105, 106) \
+  MLP_WGMMA(TYPE, FORMAT, K, TRANSPOSE, 224, 112, 112, 113, 114) \
+  MLP_WGMMA(TYPE, FORMAT, K, TRANSPOSE, 240, 120, 120, 121, 122) \
   MLP_WGMMA(TYPE, FORMAT, K, TRANSPOSE, 256, 128, 128, 129, 130)
 
 MLP_WGMMA_ALL(Type::kBf16, "bf16", 16, ", 0, 0")
@@ -107,24 +126,40 @@ MLP_WGMMA_ALL(Type::kTf32, "tf32", 8, "")
 #undef MLP_WGMMA_ALL
 #undef MLP_WGMMA
 #undef MLP_OPERANDS_128
+#undef MLP_OPERANDS_120
+#undef MLP_OPERANDS_112
+#undef MLP_OPERANDS_104
 #undef MLP_OPERANDS_96
+#undef MLP_OPERANDS_88
+#undef MLP_OPERANDS_80
+#undef MLP_OPERANDS_72
 #undef MLP_OPERANDS_64
+#undef MLP_OPERANDS_56
+#undef MLP_OPERANDS_48
+#undef MLP_OPERANDS_40
 #undef MLP_OPERANDS_32
+#undef MLP_OPERANDS_24
 #undef MLP_OPERANDS_16
 #undef MLP_OPERANDS_8
 #undef MLP_OPERANDS_4
-#undef MLP_D64
-#undef MLP_D32
-#undef MLP_D16
 #undef MLP_D8
 #undef MLP_D4
 #undef MLP_TEXT_128
+#undef MLP_TEXT_120
+#undef MLP_TEXT_112
+#undef MLP_TEXT_104
 #undef MLP_TEXT_96
+#undef MLP_TEXT_88
+#undef MLP_TEXT_80
+#undef MLP_TEXT_72
 #undef MLP_TEXT_64
+#undef MLP_TEXT_56
+#undef MLP_TEXT_48
+#undef MLP_TEXT_40
 #undef MLP_TEXT_32
+#undef MLP_TEXT_24
 #undef MLP_TEXT_16
 #undef MLP_TEXT_8
 #undef MLP_TEXT_4
-#undef MLP_TEN
 
 }  // namespace mlpserve::cuda

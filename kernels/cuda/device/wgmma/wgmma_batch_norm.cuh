@@ -31,6 +31,7 @@ namespace mlpserve::cuda {
 
 static_assert(Config::kGroupM == 0 && Config::kPingPong == 0,
               "every column of tiles is taken in one round");
+static_assert(kConsumers == 2, "the moments of two warpgroups make a block's");
 static_assert(Config::kTileN % 32 == 0 && 4 * Config::kTileN * 8 <= kStoreBytes,
               "the warps' sums lie in the store buffer");
 

@@ -95,10 +95,10 @@ __device__ __forceinline__ void RunBlock(const GemmArgs& args, const TensorMap& 
   LetNextKernelStart();
 
   if (warpgroup == kConsumers) {
-    ShrinkRegisters<kProducerRegisters>();
+    if constexpr (kConsumers > 1) ShrinkRegisters<kProducerRegisters>();
     if (threadIdx.x == kConsumers * kWarpgroupThreads) Produce(args, x_map, w_map, shared, rank);
   } else {
-    GrowRegisters<kConsumerRegisters>();
+    if constexpr (kConsumers > 1) GrowRegisters<kConsumerRegisters>();
     Consume(args, y_map, shared, rank, warpgroup, threadIdx.x % kWarpgroupThreads, between);
   }
 }

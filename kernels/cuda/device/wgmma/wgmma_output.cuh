@@ -104,22 +104,45 @@ __device__ __forceinline__ void StoreDirect(const GemmArgs& args, const Piece& p
   }
 }
 
+// Groups of 16 columns in a part of a tile: a full store buffer has kGroups, the last part of a
+// tile may have fewer.
+constexpr int kGroups = kStoreColumns / 16;
+constexpr int kParts = (Config::kTileN + kStoreColumns - 1) / kStoreColumns;
+__device__ __forceinline__ constexpr int GroupsIn(int part) {
+  return part < kParts - 1 ? kGroups : Config::kTileN / 16 - part * kGroups;
+}
+
+// A store buffer's first `groups` groups to y, 16 bytes at a time: the end of a tile is narrower
+// than the box that a tensor store writes.
+__device__ __forceinline__ void StoreRows(const GemmArgs& args, uint32_t buffer, int groups,
+                                          int2 origin, int thread) {
+  constexpr int kPieceColumns = 16 / sizeof(Out);
+  const int pieces = groups * (16 / kPieceColumns);  // in a row
+  for (int i = thread; i < kBlockRows * pieces; i += kWarpgroupThreads) {
+    const int row = i / pieces, piece = i % pieces;
+    const int column = origin.y + piece * kPieceColumns;
+    if (origin.x + row >= args.m || column >= args.n) continue;
+    Out* y = static_cast<Out*>(args.y) + (origin.x + row) * args.y_stride + column;
+    *reinterpret_cast<float4*>(y) =
+        LoadSharedFour(buffer + row * kRowBytes + ((piece ^ row % 8) << 4));
+  }
+}
+
 // Epilogue and store of this warpgroup's rows, which begin at `origin`, a store buffer at a time:
 // the values of the next are computed while the copy engine reads the last.
 __device__ __forceinline__ void Finish(const float (&sums)[kBlocks][kAccumulators],
                                        const GemmArgs& args, const EpilogueArgs& columns,
                                        const TensorMap& y_map, Shared shared, int consumer,
                                        int thread, int2 origin) {
-  constexpr int kGroups = kStoreColumns / 16;
-  constexpr int kParts = Config::kTileN / kStoreColumns;
   const int warp = thread / 32, lane = thread % 32;
 #pragma unroll
   for (int turn = 0; turn < kBlocks * kParts; turn++) {
     const int block = turn / kParts, part = turn % kParts;
-    const int row = origin.x + block * kBlockRows + warp * 16 + lane / 4;
+    const int2 corner = {origin.x + block * kBlockRows, origin.y + part * kStoreColumns};
+    const int row = corner.x + warp * 16 + lane / 4;
     Piece out[kGroups];
 #pragma unroll
-    for (int group = 0; group < kGroups; group++) {
+    for (int group = 0; group < GroupsIn(part); group++) {
       const int column = part * kStoreColumns + group * 16;
       out[group] =
           ApplyEpilogue(&sums[block][column / 2], args, columns, row, origin, column, lane);
@@ -132,13 +155,17 @@ __device__ __forceinline__ void Finish(const float (&sums)[kBlocks][kAccumulator
       if (thread == 0) WaitStoresRead<Config::kStoreBuffers - 1>();
       SyncThreads(1 + consumer, kWarpgroupThreads);
 #pragma unroll
-      for (int group = 0; group < kGroups; group++) Stage(buffer, out[group], group, warp, lane);
+      for (int group = 0; group < GroupsIn(part); group++) {
+        Stage(buffer, out[group], group, warp, lane);
+      }
       FenceSharedWrites();
       SyncThreads(1 + consumer, kWarpgroupThreads);
-      if (thread == 0) {
-        StoreBox(y_map, buffer, origin.y + part * kStoreColumns, origin.x + block * kBlockRows);
-        CommitStores();
+      if (GroupsIn(part) < kGroups) {
+        StoreRows(args, buffer, GroupsIn(part), corner, thread);
+      } else if (thread == 0) {
+        StoreBox(y_map, buffer, corner.y, corner.x);
       }
+      if (thread == 0) CommitStores();
     }
   }
 }

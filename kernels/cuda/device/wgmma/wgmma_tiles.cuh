@@ -1,17 +1,18 @@
 // The products of wgmma kernels for many rows, on sm_90a: a persistent grid, one producer warp that
-// feeds a ring of shared-memory stages by tensor copies, and two consumer warpgroups that multiply
-// out of them with wgmma. wgmma_output.cuh finishes the sums, wgmma_block.cuh runs it all.
+// feeds a ring of shared-memory stages by tensor copies, and one to three consumer warpgroups that
+// multiply out of them with wgmma. wgmma_output.cuh finishes the sums, wgmma_block.cuh runs it all.
 //
-//   cooperative (kPingPong = 0): the warpgroups share a tile, each has half of its rows.
-//   ping-pong   (kPingPong = 1): each has tiles of its own, in turn; one's whole epilogue overlaps
-//     the other's main loop. Best where k is short.
+//   cooperative (kPingPong = 0): the warpgroups share a tile, each has an equal part of its rows.
+//   ping-pong   (kPingPong = 1): two warpgroups have tiles of their own, in turn; one's whole
+//     epilogue overlaps the other's main loop. Best where k is short.
 //   A cluster of kClusterM x kClusterN blocks works on neighbouring tiles: what two blocks both
 //   need is read from L2 once and multicast.
 //
-// Config: kIn, kOut, kTerms, kTileM, kTileN, kStages, kClusterM, kClusterN, kPingPong, kGroupM,
-// kStoreBuffers, kStoreByTma, kBeforeColumns; wgmma_launch.h says the launch that fits. Any m, n
-// and k: copies fill with zeros what lies outside, and stores drop it, except that a tensor store
-// writes whole 16 bytes (so the padding after a row of y may change).
+// Config: kIn, kOut, kTerms, kTileM, kTileN, kConsumers, kStages, kClusterM, kClusterN, kPingPong,
+// kGroupM, kStoreBuffers, kStoreByTma, kBeforeColumns; wgmma_launch.h: the launch that
+// fits. kTileN is any multiple of 16 up to 256, so that tiles can be cut to fill all
+// multiprocessors. Any m, n and k: copies fill with zeros what lies outside, and stores drop it,
+// except that a tensor store writes whole 16 bytes (so the padding after a row of y may change).
 #pragma once
 
 #include "kernels/cuda/device/gemm_args.cuh"
@@ -33,10 +34,11 @@ constexpr int kStepBytes = 32;  // of k in one wgmma
 constexpr int kBlockRows = 64;  // of one wgmma
 constexpr int kRunTiles = 6;    // of k that FP32 leaves to the tensor cores to add up
 constexpr int kWarpgroupThreads = 128;
-constexpr int kConsumers = 2;
+constexpr int kConsumers = Config::kConsumers;  // warpgroups
 constexpr int kThreads = (kConsumers + 1) * kWarpgroupThreads;
-constexpr int kProducerRegisters = 40;
-constexpr int kConsumerRegisters = 232;
+// What the producer's warpgroup leaves to the others. One consumer has all that a thread may have.
+constexpr int kProducerRegisters = kConsumers == 3 ? 32 : 40;
+constexpr int kConsumerRegisters = kConsumers == 3 ? 160 : 232;
 
 constexpr int kTileRows = Config::kPingPong ? Config::kTileM : Config::kTileM / kConsumers;
 constexpr int kBlocks = kTileRows / kBlockRows;
@@ -47,7 +49,7 @@ constexpr int kClusterBlocks = Config::kClusterM * Config::kClusterN;
 // all of its products, so that these hide the first one's epilogue. Narrow tiles wait longer for
 // that than it saves.
 constexpr int kHeldTiles =
-    Config::kTerms == 1 && !Config::kPingPong && Config::kTileN >= 128 ? 2 : 0;
+    kConsumers == 2 && Config::kTerms == 1 && !Config::kPingPong && Config::kTileN >= 128 ? 2 : 0;
 
 constexpr int kXBytes = Config::kTileM * kRowBytes;
 constexpr int kWBytes = Config::kTileN * kRowBytes;
@@ -63,11 +65,13 @@ constexpr int kBarrierOffset = kColumnOffset + kConsumers * kColumnBytes;
 constexpr int kSharedBytes = kBarrierOffset + 2 * Config::kStages * 8;
 
 static_assert(sizeof(In) == 2 || Config::kIn == Type::kTf32, "wgmma has no FP32 operands");
+static_assert(kConsumers >= 1 && kConsumers <= 3, "there are registers for three warpgroups");
+static_assert(!Config::kPingPong || kConsumers == 2, "two warpgroups take turns");
 static_assert(Config::kTileM % (kBlockRows * (Config::kPingPong ? 1 : kConsumers)) == 0,
               "each warpgroup needs whole blocks of 64 rows");
-static_assert(kBlocks * kAccumulators <= (Config::kTerms == 1 ? 128 : 64),
+static_assert(kBlocks * kAccumulators <= (Config::kTerms == 1 ? 192 : 64),
               "more accumulators than a consumer has registers for");
-static_assert(Config::kTileN % kStoreColumns == 0, "a store buffer holds 128 bytes of each row");
+static_assert(Config::kTileN % 16 == 0, "sums are finished 16 columns at a time");
 static_assert(Config::kTileM / Config::kClusterN % 8 == 0 &&
                   Config::kTileN / Config::kClusterM % 8 == 0,
               "a multicast slice is whole swizzle groups of 8 rows");

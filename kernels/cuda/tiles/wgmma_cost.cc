@@ -19,7 +19,6 @@ constexpr double kH200BytesPerS = 4.6e12;
 // What the formula needs of either kind of tile.
 struct Counts {
   double rows = 0, columns = 0;  // of y, in a tile
-  double narrow = 0;             // of rows and columns: wgmma's narrow operand
   double blocks = 0;
   double busiest = 0;          // blocks, or tiles, of the busiest multiprocessor
   double steps = 0;            // of k, in each
@@ -46,7 +45,6 @@ Counts Count(const GemmShape& s, const WgmmaConfig& c, int element_bytes,
   const double x = Real(s.m, c.tile_m), w = Real(s.n, c.tile_n);
   return {.rows = static_cast<double>(c.tile_m),
           .columns = static_cast<double>(c.tile_n),
-          .narrow = static_cast<double>(c.tile_n),
           .blocks = static_cast<double>(clusters * cluster),
           .busiest = static_cast<double>(CeilDivide(clusters, limits.multiprocessors / cluster)),
           .steps = Steps(s, element_bytes, c.terms),
@@ -62,7 +60,6 @@ Counts Count(const GemmShape& s, const WgmmaRowsConfig& c, int element_bytes,
   const double x = Real(s.m, c.batch), w = Real(s.n, c.tile_rows);
   return {.rows = static_cast<double>(c.batch),
           .columns = static_cast<double>(c.tile_rows),
-          .narrow = static_cast<double>(c.batch),
           .blocks = static_cast<double>(blocks),
           .busiest = static_cast<double>(CeilDivide(blocks, limits.multiprocessors)),
           .steps = Steps(s, element_bytes, c.terms) / c.split_k,
@@ -80,7 +77,7 @@ double Main(const Counts& c, const GemmShape& s, int element_bytes, const Device
             const WgmmaRates& r) {
   const double sms = limits.multiprocessors;
   const double share = sms / kH200Multiprocessors;  // of what an H200's L2 gives
-  const double product = r.product * c.rows * c.columns * (1 + r.narrow / c.narrow) / kProductUnit;
+  const double product = r.product * c.rows * c.columns / kProductUnit;
   const double delivery = r.delivery * c.rows_delivered / kDeliveryUnit;
   const double steps = c.busiest * c.steps;
   const double l2 = r.l2 / share * c.blocks * c.steps * c.rows_from_l2 * kStepBytes / kMegabyte;
@@ -96,22 +93,20 @@ double Main(const Counts& c, const GemmShape& s, int element_bytes, const Device
 }  // namespace
 
 WgmmaRates H200Rates() {
-  return {.product = 0.7517,
-          .narrow = 0.1,
-          .delivery = 0.1319,
-          .l2 = 0.07894,
-          .memory = 0.2227,
-          .in_flight = 0.403,
-          .start = 1.776,
-          .start_rows = 0.3486,
-          .end = 0.4463,
-          .end_area = 1.026,
-          .end_rows = 1.512,
-          .end_rows_area = 2.691,
-          .exchange = 0.1864,
-          .exchange_area = 2.073,
-          .hidden = 0.2318,
-          .together = 3.526};
+  return {.product = 0.597,
+          .delivery = 0.1521,
+          .l2 = 0.0827,
+          .memory = 0.1987,
+          .in_flight = 3.146,
+          .start = 1.802,
+          .end = 0.2319,
+          .end_area = 2.41,
+          .end_rows = 1.767,
+          .end_rows_area = 2.571,
+          .exchange = 0.3493,
+          .exchange_area = 1.852,
+          .hidden = 0.2831,
+          .together = 2.489};
 }
 
 double EstimateWgmma(const GemmShape& s, const Tile& tile, int element_bytes,
@@ -128,7 +123,7 @@ double EstimateWgmma(const GemmShape& s, const Tile& tile, int element_bytes,
   const double area = c.rows * c.columns / config.split_k;
   double end = r.end_rows + r.end_rows_area * area / kProductUnit;
   if (config.split_k > 1) end += r.exchange + r.exchange_area * c.rows * c.columns / kExchangeUnit;
-  return r.start_rows + Main(c, s, element_bytes, limits, r) + end * c.busiest;
+  return Main(c, s, element_bytes, limits, r) + end * c.busiest;
 }
 
 }  // namespace mlpserve::cuda

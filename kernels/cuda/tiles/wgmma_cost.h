@@ -17,16 +17,14 @@ struct GemmShape {
 // Of an H200. A step is 128 bytes of k for a block; times are in microseconds.
 struct WgmmaRates {
   double product = 1.0;    // of 128 x 256 products in a step
-  double narrow = 1.0;     // rows that a wgmma costs beside those of its narrow operand
   double delivery = 1.0;   // of 256 rows in a step into one multiprocessor
   double l2 = 1.0;         // of a megabyte out of L2, by all
   double memory = 1.0;     // of a megabyte out of memory, by all
   double in_flight = 1.0;  // megabytes that keep memory busy
-  double start = 1.0;      // of a block of wgmma_tiles.cuh
-  double start_rows = 1.0;
-  double end = 1.0;       // of a tile of wgmma_tiles.cuh
-  double end_area = 1.0;  // and for 128 x 256 of its results
-  double end_rows = 1.0;  // the same of wgmma_rows.cuh
+  double start = 1.0;      // of a kernel of wgmma_tiles.cuh, beyond one for few rows
+  double end = 1.0;        // of a tile of wgmma_tiles.cuh
+  double end_area = 1.0;   // and for 128 x 256 of its results
+  double end_rows = 1.0;   // the same of wgmma_rows.cuh
   double end_rows_area = 1.0;
   double exchange = 1.0;       // where blocks share a sum
   double exchange_area = 1.0;  // and for 128 x 128 of its results

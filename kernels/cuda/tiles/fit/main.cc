@@ -16,31 +16,13 @@
 #include <tuple>
 #include <vector>
 
-#include "kernels/cuda/tiles/parse_config.h"
+#include "kernels/cuda/tiles/fit/records.h"
 #include "kernels/cuda/tiles/wgmma_cost.h"
 
 namespace mlpserve::cuda {
 namespace {
 
-constexpr int kProposals = 5;        // beside the plainest kernel
-constexpr double kNear = 0.35;       // log of time over the best: what is further counts less
-constexpr double kFarWeight = 0.15;  // than this much
 constexpr int kRestarts = 6, kSteps = 2500;
-
-struct Record {
-  GemmShape shape;
-  Tile tile;
-  int element_bytes = 2;
-  double us = 0;
-  double weight = 1;
-};
-
-// Everything measured at one shape in one format.
-struct Point {
-  std::vector<Record> records;
-  bool held_out = false;
-  double best_us = 0;
-};
 
 // Each parameter of the fit, by name. All are positive.
 struct Parameter {
@@ -48,14 +30,20 @@ struct Parameter {
   double WgmmaRates::*value;
 };
 constexpr Parameter kParameters[] = {
-    {"product", &WgmmaRates::product},   {"narrow", &WgmmaRates::narrow},
-    {"delivery", &WgmmaRates::delivery}, {"l2", &WgmmaRates::l2},
-    {"memory", &WgmmaRates::memory},     {"in_flight", &WgmmaRates::in_flight},
-    {"start", &WgmmaRates::start},       {"start_rows", &WgmmaRates::start_rows},
-    {"end", &WgmmaRates::end},           {"end_area", &WgmmaRates::end_area},
-    {"end_rows", &WgmmaRates::end_rows}, {"end_rows_area", &WgmmaRates::end_rows_area},
-    {"exchange", &WgmmaRates::exchange}, {"exchange_area", &WgmmaRates::exchange_area},
-    {"hidden", &WgmmaRates::hidden},     {"together", &WgmmaRates::together},
+    {"product", &WgmmaRates::product},
+    {"delivery", &WgmmaRates::delivery},
+    {"l2", &WgmmaRates::l2},
+    {"memory", &WgmmaRates::memory},
+    {"in_flight", &WgmmaRates::in_flight},
+    {"start", &WgmmaRates::start},
+    {"end", &WgmmaRates::end},
+    {"end_area", &WgmmaRates::end_area},
+    {"end_rows", &WgmmaRates::end_rows},
+    {"end_rows_area", &WgmmaRates::end_rows_area},
+    {"exchange", &WgmmaRates::exchange},
+    {"exchange_area", &WgmmaRates::exchange_area},
+    {"hidden", &WgmmaRates::hidden},
+    {"together", &WgmmaRates::together},
 };
 constexpr size_t kCount = std::size(kParameters);
 using Logs = std::vector<double>;  // of the parameters
@@ -70,10 +58,6 @@ Logs LogsOf(const WgmmaRates& rates) {
   Logs logs;
   for (const Parameter& p : kParameters) logs.push_back(std::log(rates.*p.value));
   return logs;
-}
-
-double LogError(const Record& r, const WgmmaRates& rates) {
-  return std::log(EstimateWgmma(r.shape, r.tile, r.element_bytes, H200(), rates) / r.us);
 }
 
 // Mean of the errors' size, and a little of their squares: few records far off weigh little.
@@ -148,78 +132,10 @@ class Simplex {
   std::vector<Corner> corners_;
 };
 
-ComputeType TypeOf(const std::string& name) {
-  return name == "fp16"   ? ComputeType::kFp16
-         : name == "tf32" ? ComputeType::kTf32
-                          : ComputeType::kBf16;
-}
-
-class Records {
- public:
-  bool Read(const std::string& path) {
-    std::ifstream file(path);
-    if (!file) return false;
-    for (std::string line; std::getline(file, line);) Add(line);
-    return true;
-  }
-
-  std::vector<Point> Points() const {
-    std::vector<Point> points;
-    for (const auto& [key, point] : points_) {
-      if (!point.records.empty()) points.push_back(point);
-    }
-    for (Point& point : points) {
-      point.best_us = std::ranges::min(point.records, {}, &Record::us).us;
-      for (Record& r : point.records) {
-        r.weight = std::log(r.us / point.best_us) < kNear ? 1 : kFarWeight;
-      }
-    }
-    return points;
-  }
-  int left_out() const { return left_out_; }
-
- private:
-  void Add(const std::string& line) {
-    std::istringstream fields(line);
-    Record r;
-    std::string type, variant;
-    if (!(fields >> r.shape.m >> r.shape.n >> r.shape.k >> type >> variant >> r.us)) return;
-    const bool held_out = type.back() == '*';
-    if (held_out) type.pop_back();
-    const auto config = ParseConfig(variant, TypeOf(type), StorageType(TypeOf(type)));
-    if (!config.ok() || !IsWgmma(config->tile) || !(r.us > 0)) {
-      ++left_out_;
-      return;
-    }
-    r.tile = config->tile;
-    r.element_bytes = static_cast<int>(ByteSize(StorageType(TypeOf(type))));
-    Point& point = points_[{r.shape.m, r.shape.n, r.shape.k, type}];
-    point.held_out |= held_out;
-    point.records.push_back(r);
-  }
-
-  std::map<std::tuple<int64_t, int64_t, int64_t, std::string>, Point> points_;
-  int left_out_ = 0;
-};
-
 double Quantile(std::vector<double> values, double q) {
   if (values.empty()) return 0;
   std::ranges::sort(values);
   return values[static_cast<size_t>(q * static_cast<double>(values.size() - 1))];
-}
-
-// What the best of the proposals takes over the best of all, less one.
-double LossOfProposals(const Point& point, const WgmmaRates& rates) {
-  std::vector<std::pair<double, double>> ranked;
-  for (const Record& r : point.records) {
-    ranked.emplace_back(EstimateWgmma(r.shape, r.tile, r.element_bytes, H200(), rates), r.us);
-  }
-  std::ranges::sort(ranked);
-  double best = ranked.front().second;
-  for (size_t i = 0; i < std::min<size_t>(kProposals, ranked.size()); ++i) {
-    best = std::min(best, ranked[i].second);
-  }
-  return best / point.best_us - 1;
 }
 
 void Report(const char* what, const std::vector<Point>& points, bool held_out,
@@ -244,7 +160,8 @@ int Run(int argc, char** argv) {
   Records records;
   for (int i = 1; i < argc; ++i) {
     if (records.Read(argv[i])) continue;
-    std::fprintf(stderr, "tile_fit: cannot read %s\n", argv[i]);
+    std::fprintf(stderr, "tile_fit: expected a file of records, found %s, which cannot be read\n",
+                 argv[i]);
     return 2;
   }
   const std::vector<Point> points = records.Points();

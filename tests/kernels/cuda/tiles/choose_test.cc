@@ -155,55 +155,6 @@ TEST(ChooseTest, ThreeProductsOfTf32ArePutBeforeFp32sOwnForManyRows) {
   }
 }
 
-// The fastest kernel of a BF16 layer on an H200, as measured.
-struct Fastest {
-  GemmShape shape;
-  const char* tile;
-};
-
-constexpr Fastest kFastest[] = {
-    {{1, 8192, 8192}, "wgmma_rows.r64x8.s10x2.p4"},
-    {{16, 1024, 1024}, "wgmma_rows.r64x16.s10x2.p4.k2"},
-    {{16, 1024, 4096}, "wgmma_rows.r64x16.s10x2.p4.k2"},
-    {{16, 4096, 2048}, "wgmma_rows.r64x16.s10x2.p4"},
-    {{16, 4096, 4096}, "wgmma_rows.r64x16.s10x2.p4.k2"},
-    {{16, 8192, 8192}, "wgmma_rows.r64x16.s10x2.p4"},
-    {{32, 8192, 8192}, "wgmma_rows.r64x32.s8x2.p4"},
-    {{64, 2048, 2048}, "wgmma_rows.r64x64.s6x2.p3.k2"},
-    {{64, 4096, 2048}, "wgmma_rows.r64x64.s6x2.p3.k2"},
-    {{64, 8192, 8192}, "wgmma_rows.r64x64.s6x2.p3"},
-    {{128, 8192, 8192}, "wgmma_rows.r128x128.s6x1.p4.k2"},
-    {{256, 2048, 4096}, "wgmma_rows.r64x128.s8x1.p4.k2"},
-    {{256, 4096, 4096}, "wgmma_gemm.128x64.s8.c2x1.g2.b1"},
-    {{256, 8192, 8192}, "wgmma_gemm.128x128.s6.c2x1.g8.b1"},
-    {{512, 8192, 8192}, "wgmma_gemm.128x256.s4.c2x1.g8.b1"},
-    {{1024, 1024, 1024}, "wgmma_gemm.128x64.s8.c2x1.g2.b1"},
-    {{1024, 1024, 2048}, "wgmma_gemm.128x64.s8.c2x1.g2.b1"},
-    {{1024, 1024, 4096}, "wgmma_rows.r128x128.s6x1.p4.k2"},
-    {{1024, 2048, 1024}, "wgmma_gemm.128x128.s6.c2x1.g8.b1"},
-    {{1024, 2048, 2048}, "wgmma_gemm.128x128.s6.c2x1.g8.b1"},
-    {{1024, 2048, 4096}, "wgmma_gemm.128x128.s6.c2x1.g8.b1"},
-    {{1024, 2048, 8192}, "wgmma_gemm.128x128.s6.c2x1.g8.b1"},
-    {{1024, 4096, 1024}, "wgmma_gemm.128x256.s4.c2x1.g8.b1"},
-    {{1024, 4096, 2048}, "wgmma_gemm.128x256.s4.c2x1.g8.b1"},
-    {{1024, 4096, 4096}, "wgmma_gemm.128x256.s4.c2x1.g8.b1"},
-    {{1024, 8192, 2048}, "wgmma_gemm.128x128.s6.c2x1.g8.b1.pp"},
-    {{1024, 8192, 8192}, "wgmma_gemm.128x256.s4.c2x1.g8.b1"},
-    {{4096, 8192, 8192}, "wgmma_gemm.128x256.s4.c2x1.g8.b1"},
-};
-
-TEST(ChooseTest, WhatWasMeasuredFastestIsProposed) {
-  for (const Fastest& fastest : kFastest) {
-    std::vector<std::string> names;
-    for (const Proposal& p :
-         ChooseConfigs(fastest.shape, ComputeType::kBf16, DataType::kBf16, {}, H200())) {
-      names.push_back(Name(p.config));
-    }
-    EXPECT_THAT(names, testing::Contains(std::string(fastest.tile) + ".bf16.bf16"))
-        << "m " << fastest.shape.m << " n " << fastest.shape.n << " k " << fastest.shape.k;
-  }
-}
-
 TEST(ChooseTest, BatchInvariantChoicesDoNotDependOnM) {
   for (const ComputeType compute : kComputeTypes) {
     std::set<std::string> answers;

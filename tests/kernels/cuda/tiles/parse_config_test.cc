@@ -53,6 +53,7 @@ TEST(ParseConfigTest, TilesOutsideTheTuningSpaceAreReadToo) {
                                        .group_m = 4,
                                        .store_buffers = 2,
                                        .store_by_tma = 0}});
+  ExpectRoundTrip({.tile = WgmmaConfig{.tile_m = 192, .tile_n = 144, .consumers = 3}});
   ExpectRoundTrip(
       {.tile = WgmmaRowsConfig{.tile_rows = 128, .batch = 32, .share = 2, .split_k = 2}});
   ExpectRoundTrip({.tile = MmaTile{128, 256, 64, 2, 4, 4, 1}, .split_k = 8});

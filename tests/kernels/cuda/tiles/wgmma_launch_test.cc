@@ -48,8 +48,11 @@ TEST(WgmmaLaunchTest, AsksForTheSharedMemoryThatTheKernelLaysOut) {
   const auto nvrtc = Nvrtc::Open();
   if (!nvrtc.ok()) GTEST_SKIP() << nvrtc.status();
   const Tile tiles[] = {
-      WgmmaConfig{}, WgmmaConfig{.tile_n = 128, .stages = 5, .ping_pong = 1, .store_buffers = 2},
+      WgmmaConfig{},
+      WgmmaConfig{.tile_n = 128, .stages = 5, .ping_pong = 1, .store_buffers = 2},
       WgmmaConfig{.tile_m = 256, .tile_n = 64, .cluster_m = 1, .cluster_n = 2},
+      WgmmaConfig{.tile_m = 192, .tile_n = 112, .consumers = 3, .cluster_m = 1},
+      WgmmaConfig{.tile_m = 64, .tile_n = 80, .consumers = 1, .stages = 8, .cluster_m = 1},
       WgmmaRowsConfig{.share = 2},
       WgmmaRowsConfig{
           .tile_rows = 128, .batch = 64, .stages = 4, .blocks_per_stage = 2, .split_k = 2}};
@@ -133,9 +136,10 @@ TEST(WgmmaLaunchTest, GivesEveryRowOfWAndEveryRowOfXABlockOfTheFewRowsKernel) {
 TEST(WgmmaLaunchTest, NamesApartWhatCompilesApart) {
   const WgmmaConfig base;
   for (WgmmaConfig other :
-       {WgmmaConfig{.tile_m = 256}, WgmmaConfig{.stages = 3}, WgmmaConfig{.cluster_m = 1},
-        WgmmaConfig{.cluster_n = 2}, WgmmaConfig{.ping_pong = 1}, WgmmaConfig{.group_m = 4},
-        WgmmaConfig{.store_buffers = 2}, WgmmaConfig{.terms = 3}, WgmmaConfig{.store_by_tma = 0}}) {
+       {WgmmaConfig{.tile_m = 256}, WgmmaConfig{.consumers = 1}, WgmmaConfig{.stages = 3},
+        WgmmaConfig{.cluster_m = 1}, WgmmaConfig{.cluster_n = 2}, WgmmaConfig{.ping_pong = 1},
+        WgmmaConfig{.group_m = 4}, WgmmaConfig{.store_buffers = 2}, WgmmaConfig{.terms = 3},
+        WgmmaConfig{.store_by_tma = 0}}) {
     EXPECT_NE(Name(other), Name(base));
     EXPECT_NE(Constants(other), Constants(base));
   }

@@ -19,6 +19,14 @@ EpilogueSpec HeavyEpilogue() {
           .columns = std::vector<std::vector<float>>(kHeavyColumns, {1.0f})};
 }
 
+EpilogueSpec LightEpilogue() {
+  return {.ops = {{MultiplyAdd{.scale = {.value = 0.5}, .shift = {.column = 0}}},
+                  {Clamp{-2, 2}},
+                  {Pointwise{Function::kGeluTanh}},
+                  {AddInput{}}},
+          .columns = std::vector<std::vector<float>>(kLightColumns, {1.0f})};
+}
+
 EpilogueSpec HeavyNorm() {
   const MultiplyAdd normalise{.scale = {.column = 1}, .shift = {.column = 2}};
   const MultiplyAdd scale{.scale = {.column = 3}};
@@ -51,9 +59,12 @@ std::vector<SpaceKernel> CompileSpace(const Nvrtc& nvrtc, const std::vector<Devi
          {ComputeType::kBf16, ComputeType::kFp16, ComputeType::kTf32, ComputeType::kFp32}) {
       const DataType output = StorageType(compute);
       for (const Tile& tile : TuningSpace(compute, limits)) {
-        kernels.push_back({.limits = limits,
+        SpaceKernel kernel{.limits = limits,
                            .config = {.tile = tile, .compute = compute, .output = output},
-                           .planned = ResourcesOf(tile, compute, output, kHeavyColumns)});
+                           .planned = ResourcesOf(tile, compute, output, kHeavyColumns)};
+        kernel.is_light = kernel.planned.shared_bytes > limits.sm.shared_per_block;
+        if (kernel.is_light) kernel.planned = ResourcesOf(tile, compute, output, kLightColumns);
+        kernels.push_back(kernel);
       }
       for (WgmmaConfig& tile : NormalisingTiles(compute, limits)) {
         tile.before_columns = kBeforeNormColumns;
@@ -67,9 +78,10 @@ std::vector<SpaceKernel> CompileSpace(const Nvrtc& nvrtc, const std::vector<Devi
   const auto compile = [&] {
     for (size_t i = next++; i < kernels.size(); i = next++) {
       SpaceKernel& kernel = kernels[i];
-      const auto source = Normalises(kernel.config.tile)
-                              ? KernelSource(HeavyNorm(), kernel.config, BeforeNorm())
-                              : KernelSource(HeavyEpilogue(), kernel.config);
+      const auto source =
+          Normalises(kernel.config.tile)
+              ? KernelSource(HeavyNorm(), kernel.config, BeforeNorm())
+              : KernelSource(kernel.is_light ? LightEpilogue() : HeavyEpilogue(), kernel.config);
       kernel.compiled = source.ok() ? nvrtc.Compile(*source, CodeName(kernel.config),
                                                     {.arch = kernel.limits.arch})
                                     : source.status();

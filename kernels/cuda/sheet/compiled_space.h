@@ -17,6 +17,10 @@ namespace mlpserve::cuda {
 // served epilogue rarely takes as many.
 EpilogueSpec HeavyEpilogue();
 inline constexpr int kHeavyColumns = 3;
+// For tiles whose ring leaves no room for so many columns; choosing leaves them out where an
+// epilogue has more.
+EpilogueSpec LightEpilogue();
+inline constexpr int kLightColumns = 1;
 // For kernels that normalise: what begins with the norm, and what comes before it. With more of
 // either the widest of them spills, and is then not used: a pass of its own normalises.
 inline constexpr int kHeavyNormColumns = 4;
@@ -28,14 +32,15 @@ struct SpaceKernel {
   DeviceLimits limits;
   KernelConfig config;
   TileResources planned;  // what choosing reckons with
+  bool is_light = false;  // compiled with LightEpilogue
   absl::StatusOr<CompiledKernel> compiled = absl::UnknownError("not compiled");
 
   // Of an SM, as the compiler's registers leave room for; 0 where it did not compile.
   int blocks_per_sm() const;
 };
 
-// With HeavyEpilogue, for each device and each type, y in the format of the layers between.
-// `threads` compile at a time.
+// With HeavyEpilogue where it fits, for each device and each type, y in the format of the layers
+// between. `threads` compile at a time.
 std::vector<SpaceKernel> CompileSpace(const Nvrtc& nvrtc, const std::vector<DeviceLimits>& devices,
                                       int threads);
 

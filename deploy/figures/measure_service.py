@@ -27,6 +27,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 CASES = ROOT / "deploy/models/digits/test.safetensors"
 
+BUSY = os.getloadavg()[0]
 # Rows a request, requests in flight, connections.
 LOADS = [("1 row, 1 at a time", 1, 1, 1), ("1 row, 128 at a time", 1, 128, 8),
          ("16 rows, 32 at a time", 16, 32, 4)]
@@ -126,6 +127,11 @@ def commit():
                           text=True, check=True).stdout.strip()
 
 
+def busy():
+    """What a reader must know if other programs wanted the processors, too."""
+    return f"; other work on the machine, load average {BUSY:.0f} before" if BUSY > 1 else ""
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bin", type=pathlib.Path, default=ROOT / "build/release/bin",
@@ -136,7 +142,6 @@ def main():
     arguments = parser.parse_args()
 
     figures = {}
-    busy = os.getloadavg()[0]
     with contextlib.ExitStack() as stack:
         work = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
         servers = start_servers(arguments, work, stack)
@@ -151,10 +156,10 @@ def main():
                 **{key: round(statistics.median(r[key] for r in rounds), 1) for key in rounds[0]}}
                for (load, server), rounds in figures.items()]
     run = {"commit": commit(), "date": datetime.date.today().isoformat(), "cpu": cpu_name(),
-           "cores": os.cpu_count(), "load_before": round(busy, 2),
+           "cores": os.cpu_count(),
            "method": f"`deploy/figures/measure_service.py`: mlpserve-load in a closed loop on the "
                      f"same cores; {arguments.rounds} rounds of {arguments.seconds:g} s each, the "
-                     f"servers in turn; the median of the rounds",
+                     f"servers in turn; the median of the rounds{busy()}",
            "records": records}
     (HERE / "service.json").write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n")
 

@@ -46,9 +46,7 @@ absl::Status NameFiles(const std::vector<std::string>& names, std::string_view k
 class LoadTest {
  public:
   LoadTest(const Arguments& arguments, const Streams& streams)
-      : arguments_(arguments),
-        streams_(streams),
-        bar_(streams.err, streams.err_is_terminal && !arguments.quiet) {}
+      : arguments_(arguments), bar_(streams.err, streams.err_is_terminal && !arguments.quiet) {}
 
   absl::StatusOr<Report> Finish() {
     if (absl::Status status = Describe(); !status.ok()) return status;
@@ -166,7 +164,6 @@ class LoadTest {
   bool stopped() const { return arguments_.run.stop->load(); }
 
   const Arguments& arguments_;
-  const Streams& streams_;
   ProgressBar bar_;
   RequestOptions request_;
   std::map<std::string, client::TensorPath> expect_;

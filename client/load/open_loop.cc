@@ -132,7 +132,7 @@ class OpenLoop {
 
 void RunOpenLoop(const Traffic& traffic, int worker, Arrivals arrivals, int max_in_flight,
                  Tally& tally) {
-  OpenLoop(traffic, worker, std::move(arrivals), max_in_flight, tally).Run();
+  OpenLoop(traffic, worker, arrivals, max_in_flight, tally).Run();
 }
 
 }  // namespace mlpserve::load

@@ -25,7 +25,8 @@ absl::Status CheckOptions(const RequestOptions& options, int64_t rows) {
                        " has no dimension for rows: expected 1 row a request, found ", rows));
     }
   }
-  for (const auto& [name, path] : options.files) {
+  for (const auto& [input_name, path] : options.files) {
+    const std::string& name = input_name;
     if (std::none_of(options.inputs.begin(), options.inputs.end(),
                      [&](const InputSpec& input) { return input.name == name; })) {
       return absl::InvalidArgumentError(

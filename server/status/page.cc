@@ -55,7 +55,7 @@ std::string Time(std::chrono::nanoseconds time) {
   const auto ns = static_cast<double>(time.count());
   if (ns == 0) return "–";
   if (ns < 1e6) return absl::StrFormat("%.0f µs", ns / 1e3);
-  if (ns < 1e9) return absl::StrFormat(ns < 1e7 ? "%.1f ms" : "%.0f ms", ns / 1e6);
+  if (ns < 1e9) return absl::StrFormat("%.*f ms", ns < 1e7 ? 1 : 0, ns / 1e6);
   return absl::StrFormat("%.1f s", ns / 1e9);
 }
 
@@ -63,7 +63,7 @@ std::string Bytes(double bytes) {
   constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
   size_t unit = 0;
   for (; bytes >= 1000 && unit + 1 < std::size(kUnits); ++unit) bytes /= 1024;
-  return absl::StrFormat(unit == 0 || bytes >= 99.5 ? "%.0f %s" : "%.1f %s", bytes, kUnits[unit]);
+  return absl::StrFormat("%.*f %s", unit == 0 || bytes >= 99.5 ? 0 : 1, bytes, kUnits[unit]);
 }
 
 std::string Uptime(std::chrono::seconds uptime) {
@@ -120,7 +120,7 @@ std::string QueueCell(const std::optional<QueueState>& queue) {
 // What it holds: on the devices, where there are some, and on the host.
 std::string MemoryCell(const std::optional<BlockMemory>& memory) {
   if (!memory) return "–";
-  const std::string host = Bytes(static_cast<double>(memory->weights + memory->buffers));
+  std::string host = Bytes(static_cast<double>(memory->weights + memory->buffers));
   if (memory->device == 0) return host;
   return absl::StrCat(Bytes(static_cast<double>(memory->device)),
                       "<br><span class=\"small faint\">host ", host, "</span>");

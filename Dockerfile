@@ -54,7 +54,7 @@ COPY --from=build-cpu /out/bin/ /usr/local/bin/
 FROM tools AS cuda-toolkit
 ARG NVRTC=nvidia-cuda-nvrtc==13.0.88
 ARG CUBLAS=nvidia-cublas==13.1.0.3
-ARG TOOLKIT="nvidia-cuda-runtime==13.0.96 nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88"
+ARG TOOLKIT="nvidia-cuda-runtime==13.0.96 nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-cuda-cccl==13.0.85"
 COPY deploy/image/cuda-toolkit deploy/image/
 RUN deploy/image/cuda-toolkit /opt/cuda "${NVRTC}" "${CUBLAS}" ${TOOLKIT}
 

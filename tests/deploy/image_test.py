@@ -14,6 +14,7 @@ import subprocess
 import time
 
 import pytest
+import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 FOLDER = pathlib.Path(os.environ.get("MLPSERVE_IMAGE_FOLDER", ROOT / "build/image"))
@@ -177,6 +178,16 @@ def test_classifies_the_digits(container):
                               "--labels", "/models/digits/test.safetensors"])
     assert done.returncode == 0, done.stderr
     assert "437" in done.stdout, done.stdout
+
+
+def test_load_tester_of_the_compose_file_runs_in_it(container):
+    load = yaml.safe_load((ROOT / "deploy/compose/compose.yaml").read_text())["services"]["load"]
+    command = [*load["entrypoint"], *load["command"]]
+    command[command.index("--address") + 1] = "127.0.0.1:8001"
+    command[command.index("--duration-s") + 1] = "0.3"
+    done = container.execute(command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("1 row") == 4, done.stdout
 
 
 def test_stop_signal_turns_health_off_and_ends_with_code_0(image, tmp_path):

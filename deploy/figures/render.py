@@ -50,7 +50,7 @@ def small_table():
     loads = list(dict.fromkeys(load for load, _ in found))
     lines = [
         f"The same block in two servers, requests per second and 99th percentile, {run['cores']} cores of an {run['cpu']} "
-        f"that the client shares ({run['date']}; all of it: [docs/performance.md](docs/performance.md)):",
+        f"that the client shares{' with other work' if 'other work' in run['method'] else ''} ({run['date']}; all of it: [docs/performance.md](docs/performance.md)):",
         "",
         "| requests of | mlpserve | Triton, Python backend |",
         "| --- | ---: | ---: |",

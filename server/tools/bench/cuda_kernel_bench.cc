@@ -5,10 +5,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <numeric>
 #include <optional>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -28,6 +26,7 @@
 #include "server/tools/bench/memory_need.h"
 #include "server/tools/bench/parallel.h"
 #include "server/tools/bench/prepared_layer.h"
+#include "server/tools/bench/temporary_directory.h"
 
 namespace mlpserve::tools {
 namespace {
@@ -43,30 +42,6 @@ struct Entry {
   cuda::Candidate made;
   Steps copies;  // bound to each copy of the weight
   Steps chain;   // bound to each layer of the chain
-};
-
-// A folder that is gone when its owner is. Movable.
-class TemporaryDirectory {
- public:
-  // Not wanted, or not to be had: the path is empty.
-  explicit TemporaryDirectory(bool wanted) {
-    if (!wanted) return;
-    std::string path = std::filesystem::temp_directory_path() / "mlpserve-bench-XXXXXX";
-    if (mkdtemp(path.data()) != nullptr) path_ = path;
-  }
-  TemporaryDirectory(TemporaryDirectory&& other) noexcept : path_(std::exchange(other.path_, {})) {}
-  ~TemporaryDirectory() {
-    std::error_code ignored;
-    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(TemporaryDirectory&&) = delete;
-
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
 };
 
 class CudaKernelBench final : public KernelBench {
@@ -247,6 +222,7 @@ absl::StatusOr<std::vector<Candidate>> CudaKernelBench::Prepare(const Problem& p
           prepared_->Reserve(cuda::LibraryScratch(*plan, problem.m, store_.limits())));
     }
   }
+  std::vector<Candidate> refused;
   for (const Way& way : ways.ours) {
     absl::StatusOr<Entry> entry = MakeEntry(way);
     if (entry.ok()) {
@@ -255,7 +231,7 @@ absl::StatusOr<std::vector<Candidate>> CudaKernelBench::Prepare(const Problem& p
       std::fprintf(stderr, "left out %s: %s\n", way.variant.c_str(),
                    std::string(entry.status().message()).c_str());
     } else {
-      return entry.status();
+      refused.push_back({.variant = way.variant, .refused = std::string(entry.status().message())});
     }
   }
   for (Entry& entry : entries_) {
@@ -266,6 +242,8 @@ absl::StatusOr<std::vector<Candidate>> CudaKernelBench::Prepare(const Problem& p
   MLPSERVE_RETURN_IF_ERROR(AddFastest(ways.plain));
   std::vector<Candidate> candidates;
   for (const Entry& entry : entries_) candidates.push_back(entry.candidate);
+  // Behind those that have an entry of their own number.
+  candidates.insert(candidates.end(), refused.begin(), refused.end());
   return candidates;
 }
 

@@ -36,6 +36,12 @@ std::vector<EpilogueSpec> Epilogues(int n) {
   };
 }
 
+// Choosing leaves out what does not fit.
+bool HoldsColumns(const KernelConfig& config, int columns) {
+  const int needed = ResourcesOf(config.tile, config.compute, config.output, columns).shared_bytes;
+  return needed <= H200().sm.shared_per_block;
+}
+
 class GpuTest : public testing::TestWithParam<KernelConfig> {
  protected:
   void SetUp() override {
@@ -81,6 +87,7 @@ TEST_P(GpuTest, EveryShapeEpilogueAndSplitMatchesFloat64) {
 TEST_P(GpuTest, OtherFormatsOfTheResultMatchFloat64) {
   KernelConfig config = GetParam();
   config.output = config.output == DataType::kFp32 ? DataType::kFp16 : DataType::kFp32;
+  if (!HoldsColumns(config, 2)) GTEST_SKIP() << "too little shared memory for such results";
   Check(config, 1, 0, {{65, 36, 129}, {200, 200, 200}}, {1});
 }
 

@@ -33,7 +33,7 @@ class TensorSource {
 class Tensor {
  public:
   Tensor() = default;                 // no numbers
-  Tensor(std::vector<float> values);  // in memory
+  Tensor(std::vector<float> values);  // NOLINT(google-explicit-constructor): numbers are a tensor
   Tensor(std::initializer_list<float> values) : Tensor(std::vector<float>(values)) {}
   // `size` numbers of `type`, little-endian.
   Tensor(DataType type, int64_t size, std::shared_ptr<const TensorSource> source)

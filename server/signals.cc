@@ -25,7 +25,7 @@ StopSignals::StopSignals(std::function<void()> on_signal) : on_signal_(std::move
 
 StopSignals::~StopSignals() {
   stop_ = true;
-  pthread_kill(thread_.native_handle(), SIGTERM);
+  pthread_kill(thread_.native_handle(), SIGINT);  // one that it waits for
   thread_.join();
 }
 

@@ -145,8 +145,11 @@ absl::Status CudaKernelBench::CheckFits(const Problem& p) const {
 absl::StatusOr<Entry> CudaKernelBench::MakeEntry(const Way& way) {
   MLPSERVE_ASSIGN_OR_RETURN(cuda::Candidate made, MakeCandidate(way, LayerOf(false), tools()));
   MLPSERVE_RETURN_IF_ERROR(prepared_->Reserve(made.scratch));
-  return Entry{.candidate = {.variant = way.variant, .resources = ResourcesOf(made)},
-               .made = std::move(made)};
+  Entry entry;
+  entry.candidate.variant = way.variant;
+  entry.candidate.resources = ResourcesOf(made);
+  entry.made = std::move(made);
+  return entry;
 }
 
 // Once everything that is to be bound has reserved its memory.

@@ -38,10 +38,11 @@ class LostFile final : public TensorSource {
 
 TEST_P(BackendConformance, AWeightThatCannotBeReadFailsTheLoad) {
   BlockSpec block{.name = "lost"};
-  block.layers = {{.name = "fc",
-                   .inputs = 300,
-                   .outputs = 70,
-                   .weight = Tensor(DataType::kBf16, 300 * 70, std::make_shared<LostFile>())}};
+  block.layers = {
+      {.name = "fc",
+       .inputs = 300,
+       .outputs = 70,
+       .weight = Tensor(DataType::kBf16, int64_t{300} * 70, std::make_shared<LostFile>())}};
   for (const ComputeType compute : kComputeTypes) {
     block.compute = compute;
     const auto placement = backend_->Prepare(block, {.max_rows = 1});

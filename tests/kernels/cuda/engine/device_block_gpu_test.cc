@@ -109,7 +109,7 @@ TEST_F(DeviceBlockTest, TwoLanesHoldOneCopyOfTheWeights) {
   auto lanes = Load(block, 1, 64, {.may_measure = false});
   ASSERT_TRUE(lanes.ok()) << lanes.status();
   const DeviceBlock& shared = lanes->front()->block();
-  const int64_t weights = 4 * 4096 * 4096 * int64_t{sizeof(float)};
+  const int64_t weights = int64_t{sizeof(float)} * 4 * 4096 * 4096;
   EXPECT_GE(shared.shared_bytes(), weights);
   EXPECT_LE(shared.shared_bytes(), shared.plan().shared_bytes());
   EXPECT_LE(shared.lane().total(), shared.plan().lane_bytes());
@@ -137,8 +137,8 @@ TEST_F(DeviceBlockTest, LanesThatRunAtOneTimeDoNotSeeEachOther) {
     ASSERT_TRUE(lanes.ok()) << lanes.status();
     std::vector<Batch> batches;
     std::vector<std::string> alone;
-    for (unsigned i = 0; i < 2; ++i) {
-      batches.emplace_back(rows - 3 * i, 512, i + 1);
+    for (uint32_t i = 0; i < 2; ++i) {
+      batches.emplace_back(rows - int64_t{3} * i, 512, i + 1);
       ASSERT_TRUE(batches[i].RunOn(*(*lanes)[i]).ok());
       alone.push_back(batches[i].result());
     }

@@ -85,7 +85,7 @@ BlockSpec Block(ComputeType compute, std::vector<std::vector<Op>> epilogues) {
   BlockSpec block{.name = "b", .compute = compute};
   for (std::vector<Op>& ops : epilogues) {
     LayerSpec layer{.name = "fc", .inputs = 300, .outputs = 300};
-    layer.weight = std::vector<float>(300 * 300, 1.0f);
+    layer.weight = std::vector<float>(size_t{300} * 300, 1.0f);
     layer.bias.assign(300, 0.5f);
     layer.bias[1] = 2;  // not the same for all columns
     layer.epilogue.ops = std::move(ops);

@@ -185,7 +185,8 @@ TEST(PlanBlockTest, BytesAreKnownBeforeAnyWeightIsRead) {
   BlockSpec block = Deep(1, 512);
   block.compute = ComputeType::kFp32;
   const BlockPlan read = PlanBlock(block, H200());
-  block.layers[0].weight = Tensor(DataType::kFp32, 512 * 512, std::make_shared<const NoSource>());
+  block.layers[0].weight =
+      Tensor(DataType::kFp32, int64_t{512} * 512, std::make_shared<const NoSource>());
   const BlockPlan unread = PlanBlock(block, H200(), {.reads_weights = false});
   EXPECT_EQ(unread.shared_bytes(), read.shared_bytes());
   EXPECT_EQ(unread.lane_bytes(), read.lane_bytes());
@@ -195,7 +196,8 @@ TEST(PlanBlockTest, BytesAreKnownBeforeAnyWeightIsRead) {
 TEST(PlanBlockTest, AWeightInTheFormatOfItsProductsIsNotConverted) {
   BlockSpec block = Deep(1, 512);
   EXPECT_FALSE(PlanBlock(block, H200()).layers[0].is_weight_as_given()) << "FP32 to BF16";
-  block.layers[0].weight = Tensor(DataType::kBf16, 512 * 512, std::make_shared<const NoSource>());
+  block.layers[0].weight =
+      Tensor(DataType::kBf16, int64_t{512} * 512, std::make_shared<const NoSource>());
   const BlockPlan plan = PlanBlock(block, H200());
   EXPECT_TRUE(plan.layers[0].is_weight_as_given());
   const auto text = WeightText(plan.layers[0]);
@@ -244,7 +246,7 @@ TEST(KernelTextsTest, Fp32OnHopperBringsThreeProductsOfTf32WhereTheWeightsAllowT
   EXPECT_EQ(Count(*texts, kSplitKernel), 1);
   EXPECT_TRUE(Contains(*texts, ".t3."));
 
-  std::vector<float> weight(300 * 30, 1.0f);
+  std::vector<float> weight(size_t{300} * 30, 1.0f);
   weight[7] = std::numeric_limits<float>::quiet_NaN();
   block.layers[0].weight = weight;
   for (const DeviceLimits& limits : {Rtx4090(), H200()}) {

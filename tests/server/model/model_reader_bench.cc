@@ -56,7 +56,7 @@ std::string WriteBlock(const TemporaryFolder& folder, int64_t width, int layers)
   folder.Write("m/model.json", absl::StrCat(R"({"input": {"name": "x", )", features,
                                             R"(}, "output": {"name": "y", )", features,
                                             R"(}, "compute": "BF16", "layers": [)", json, "]}"));
-  const std::string path = folder.Write("m/1/weights.safetensors", "");
+  std::string path = folder.Write("m/1/weights.safetensors", "");
   const absl::Status status = WriteSafetensors(path, tensors);
   if (!status.ok()) std::fprintf(stderr, "%s\n", status.ToString().c_str());
   return path;

@@ -130,7 +130,7 @@ TEST(BenchExpectedTest, SomeColumnsAtATimeAreJudgedAsAllAtOnce) {
     const Expected whole = ExpectAll(c);
     std::vector<float> y = Rounded(c, whole.values);
     Judge judge(c.problem, true);
-    const std::vector<Columns> parts = ColumnsAtATime(c.problem, 6 * 7);
+    const std::vector<Columns> parts = ColumnsAtATime(c.problem, int64_t{6} * 7);
     ASSERT_EQ(parts.size(), 6u);  // 7 of 40 at a time
     for (const Columns columns : parts) {
       const Expected some = Expect(c.problem, c.layer, c.x, columns, ProductsOf(c, columns));

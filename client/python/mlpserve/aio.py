@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mlpserve import protocol
 from mlpserve.block import Array
-from mlpserve.client import _STALE, _ends, stream_answer
+from mlpserve.client import _STALE, _ends, StreamAnswers
 from mlpserve.errors import MlpserveError
 from mlpserve.messages import SERVICE, ModelInferRequest, StreamResponse, message
 from mlpserve.protocol import Address, BlockInfo, BlockState, Retry, ServerError, ServerInfo
@@ -79,15 +79,11 @@ class AsyncClient:
             f"/{SERVICE}/ModelStreamInfer", request_serializer=ModelInferRequest.SerializeToString,
             response_deserializer=StreamResponse.FromString)
         responses = method(requests(), timeout=timeout)
-        early: dict[int, Array] = {}
-        following = 0
+        answers = StreamAnswers(self.address, call)
         try:
             async for response in responses:
-                number, answer = stream_answer(response, self.address, call, following)
-                early[number] = answer
-                while following in early:
-                    yield early.pop(following)
-                    following += 1
+                for answer in answers.after(response):
+                    yield answer
         except grpc.RpcError as error:
             raise protocol.error_of(error, self.address, call) from None
         finally:

@@ -90,15 +90,11 @@ class Client:
             f"/{SERVICE}/ModelStreamInfer", request_serializer=ModelInferRequest.SerializeToString,
             response_deserializer=StreamResponse.FromString)
         responses = method(requests, timeout=timeout)
-        early: dict[int, Array] = {}
-        following = 0
+        answers = StreamAnswers(self.address, call)
         try:
             for response in responses:
-                number, answer = stream_answer(response, self.address, call, following)
-                early[number] = answer
-                while following in early:
-                    yield early.pop(following)
-                    following += 1
+                for answer in answers.after(response):
+                    yield answer
         except grpc.RpcError as error:
             raise protocol.error_of(error, self.address, call) from None
         finally:
@@ -168,11 +164,23 @@ def _ends(timeout: float) -> float:
     return time.monotonic() + timeout
 
 
-def stream_answer(response: Any, address: str, call: str, following: int) -> tuple[int, Array]:
-    """The number of the request that an answer of a stream is for, and its rows."""
-    inner = response.infer_response
-    if response.error_message:
-        number = inner.id or str(following)
-        raise ServerError(grpc.StatusCode.UNKNOWN, response.error_message, address, f"{call}, request {number}")
-    number = int(inner.id) if inner.id.isdigit() else following
-    return number, protocol.infer_answer(inner)
+class StreamAnswers:
+    """The answers of a stream, in the order of its requests, whatever order they come in."""
+
+    def __init__(self, address: str, call: str) -> None:
+        self._address = address
+        self._call = call
+        self._early: dict[int, Array] = {}
+        self._following = 0
+
+    def after(self, response: Any) -> Iterator[Array]:
+        """The rows whose turn it is once `response` has come. Raises ServerError where it is an error."""
+        inner = response.infer_response
+        if response.error_message:
+            number = inner.id or str(self._following)
+            raise ServerError(grpc.StatusCode.UNKNOWN, response.error_message, self._address,
+                              f"{self._call}, request {number}")
+        self._early[int(inner.id) if inner.id.isdigit() else self._following] = protocol.infer_answer(inner)
+        while self._following in self._early:
+            yield self._early.pop(self._following)
+            self._following += 1

@@ -18,8 +18,10 @@
 #include "server/transport/grpc_log.h"
 #include "server/transport/health.h"
 #include "server/transport/infer_call.h"
+#include "server/transport/infer_stream.h"
 #include "server/transport/inference_service.h"
 #include "server/transport/listen_address.h"
+#include "server/transport/reflection.h"
 #include "server/transport/unary_methods.h"
 
 namespace mlpserve {
@@ -89,12 +91,13 @@ bool IsUnix(const std::string& address) { return address.compare(0, 5, "unix:") 
 // In the order in which they are needed: what calls refer to is destroyed after them.
 struct GrpcServer::Parts {
   Parts(const GrpcServerOptions& options, const Catalog& catalog, ServingState& serving_state,
-        Metrics& metrics_of_process)
+        Metrics& metrics)
       : state(serving_state),
-        methods(service, {.version = options.version, .backend = options.backend}, catalog, state),
+        methods(service, {.version = options.version, .backend = options.backend}, catalog, state,
+                options.model_control),
         health(state),
-        metrics(metrics_of_process),
-        blocks(catalog) {}
+        needs{.catalog = catalog, .state = state, .metrics = metrics},
+        infer_streams(service, needs) {}
 
   absl::StatusOr<std::vector<int>> Listen(const GrpcServerOptions& options);
   void Serve(int threads_per_queue);
@@ -105,8 +108,9 @@ struct GrpcServer::Parts {
   InferenceService service;
   UnaryMethods methods;
   Health health;
-  Metrics& metrics;
-  const Catalog& blocks;
+  Reflection reflection;
+  const InferNeeds needs;
+  InferStreams infer_streams;
   std::list<CallQueue> queues;
   std::list<InferCalls> infer_calls;  // one for each queue
   std::unique_ptr<grpc::Server> server;
@@ -117,6 +121,8 @@ absl::StatusOr<std::vector<int>> GrpcServer::Parts::Listen(const GrpcServerOptio
   ApplyLimits(options.limits, builder);
   builder.RegisterService(&service);
   builder.RegisterService(&health.service());
+  builder.RegisterService(&reflection.v1());
+  builder.RegisterService(&reflection.v1alpha());
   std::vector<int> ports(options.addresses.size());
   for (size_t i = 0; i < ports.size(); ++i) {
     builder.AddListeningPort(options.addresses[i], grpc::InsecureServerCredentials(), &ports[i]);
@@ -138,15 +144,12 @@ absl::StatusOr<std::vector<int>> GrpcServer::Parts::Listen(const GrpcServerOptio
 
 void GrpcServer::Parts::Serve(int threads_per_queue) {
   for (CallQueue& queue : queues) {
-    infer_calls
-        .emplace_back(InferCalls::Needs{.service = service,
-                                        .queue = queue,
-                                        .catalog = blocks,
-                                        .state = state,
-                                        .metrics = metrics})
+    infer_calls.emplace_back(InferCalls::Needs{.service = service, .queue = queue, .infer = needs})
         .Start();
+    infer_streams.Accept(queue);
     methods.Accept(queue);
     health.Accept(queue);
+    reflection.Accept(queue);
   }
   state.SetListener([this] { health.Update(); });
   for (CallQueue& queue : queues) queue.StartThreads(threads_per_queue);
@@ -162,7 +165,7 @@ void GrpcServer::Parts::RefuseUntilQuiet(TimePoint deadline) {
 }
 
 int64_t GrpcServer::Parts::CallsSoFar() const {
-  int64_t calls = 0;
+  int64_t calls = infer_streams.total();
   for (const InferCalls& queue : infer_calls) calls += queue.total();
   return calls;
 }
@@ -191,7 +194,9 @@ void GrpcServer::Shutdown(TimePoint deadline) {
   parts_->state.Advance(Phase::kClosing);
   parts_->state.SetListener(nullptr);
   parts_->health.CloseWatches();
+  parts_->infer_streams.CloseAll();
   for (InferCalls& calls : parts_->infer_calls) calls.WaitUntilAnswered(deadline);
+  parts_->infer_streams.WaitUntilEnded(deadline);
   parts_->RefuseUntilQuiet(deadline);
   parts_->server->Shutdown(std::chrono::system_clock::now() + kLastCallsGrace);
   for (CallQueue& queue : parts_->queues) queue.Finish();

@@ -19,6 +19,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/catalog/catalog.h"
+#include "server/catalog/model_control.h"
 #include "server/catalog/serving_state.h"
 #include "server/metrics/metrics.h"
 #include "server/transport/grpc_limits.h"
@@ -37,6 +38,9 @@ struct GrpcServerOptions {
   int queues = 0;
   // At least 2, if a backend computes on the thread that submits; else a batch stops its queue.
   int threads_per_queue = 2;
+  // Null: loading and unloading at a client's wish are refused. Must outlive the server, and call
+  // every `done` before it shuts down.
+  ModelControl* model_control = nullptr;
 };
 
 class GrpcServer {

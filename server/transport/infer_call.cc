@@ -1,13 +1,7 @@
 #include "server/transport/infer_call.h"
 
-#include <string>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "grpc/support/time.h"
-#include "kernels/status/status_macros.h"
-#include "server/transport/infer_check.h"
-#include "server/transport/infer_response.h"
 #include "server/transport/status.h"
 
 namespace mlpserve {
@@ -17,32 +11,6 @@ namespace {
 // retry policy reads it (gRFC A6). About the time in which a full queue has moved on.
 constexpr char kPushbackKey[] = "grpc-retry-pushback-ms";
 constexpr char kPushbackMs[] = "50";
-
-TimePoint DeadlineOf(const grpc::ServerContext& context) {
-  constexpr int64_t kForeverSeconds = int64_t{1} << 32;
-  gpr_timespec deadline = context.raw_deadline();
-  if (deadline.clock_type != GPR_CLOCK_MONOTONIC) {
-    deadline = gpr_convert_clock_type(deadline, GPR_CLOCK_MONOTONIC);
-  }
-  if (deadline.tv_sec > kForeverSeconds) return TimePoint::max();
-  return TimePoint(std::chrono::seconds(deadline.tv_sec) +
-                   std::chrono::nanoseconds(deadline.tv_nsec));
-}
-
-// The buffer's slices, and where their bytes lie. `pieces` point into `slices`: a short slice holds
-// its bytes itself.
-void ReadSlices(const grpc::ByteBuffer& buffer, std::vector<grpc::Slice>* slices,
-                std::vector<Bytes>* pieces) {
-  slices->resize(1);
-  if (!buffer.TrySingleSlice(slices->data()).ok()) {
-    slices->clear();
-    if (!buffer.Dump(slices).ok()) slices->clear();
-  }
-  pieces->clear();
-  for (const grpc::Slice& slice : *slices) {
-    pieces->emplace_back(reinterpret_cast<const std::byte*>(slice.begin()), slice.size());
-  }
-}
 
 }  // namespace
 
@@ -54,7 +22,7 @@ void InferCall::Request() {
   context_->AsyncNotifyWhenDone(static_cast<Event*>(&done_event_));
   const InferCalls::Needs& needs = calls_.needs();
   needs.queue.Enter();
-  needs.service.RequestModelInfer(&*context_, &received_, &*writer_, needs.queue.get(),
+  needs.service.RequestModelInfer(&*context_, &received(), &*writer_, needs.queue.get(),
                                   needs.queue.get(), static_cast<Event*>(&accepted_event_));
 }
 
@@ -70,61 +38,30 @@ void InferCall::OnAccepted(bool ok) {
   // then take the next call.
   calls_.RequestNext();
 
-  const absl::Status status = Prepare();
+  const absl::Status status = Prepare(calls_.needs().infer, DeadlineOf(*context_));
   if (status.ok()) {
-    entry_->sink->Submit(*this);
-    if ((progress_.fetch_or(kSubmitted) & kClientLeft) != 0) CancelSubmitted();
+    Submit();
+    if ((progress_.fetch_or(kSubmitted) & kClientLeft) != 0) Cancel();
   } else {
     Answer(status, {});
   }
   Unref();
 }
 
-absl::Status InferCall::Prepare() {
-  received_bytes_ = static_cast<int64_t>(received_.Length());
-  const ServingState& state = calls_.needs().state;
-  if (!state.accepts_requests()) {
-    return absl::UnavailableError(state.phase() == Phase::kLost ? "a device is lost"
-                                                                : "the server is shutting down");
-  }
-  ReadSlices(received_, &slices_, &pieces_);
-  MLPSERVE_RETURN_IF_ERROR(ParseInferMessage(pieces_, &message_));
-  MLPSERVE_ASSIGN_OR_RETURN(
-      entry_, calls_.needs().catalog.Find(message_.model_name, message_.model_version));
-  MLPSERVE_ASSIGN_OR_RETURN(const auto terms, CheckInfer(message_, entry_->config));
-  rows = terms.rows;
-  input = terms.input;
-  priority = terms.priority;
-  queue_timeout = terms.queue_timeout;
-  deadline = DeadlineOf(*context_);
-  return absl::OkStatus();
-}
-
-// A sink knows rows and time, but not the block's name.
 void InferCall::OnDone(absl::Status status, std::span<OutputRows> outputs) {
-  if (!status.ok()) {
-    status = absl::Status(status.code(),
-                          absl::StrCat("block \"", entry_->config.name, "\": ", status.message()));
-  }
-  Answer(status, outputs);
+  Answer(WithBlock(status), outputs);
 }
 
 void InferCall::Answer(const absl::Status& status, std::span<OutputRows> outputs) {
   grpc::ByteBuffer response;
   if (status.ok()) {
-    response = BuildInferResponse({.model_name = entry_->config.name,
-                                   .model_version = entry_->version,
-                                   .id = message_.id,
-                                   .output = entry_->config.output,
-                                   .rows = rows},
-                                  outputs);
+    response = Respond(outputs, InferResponseForm::kUnary);
   } else if (absl::IsResourceExhausted(status)) {
     context_->AddTrailingMetadata(kPushbackKey, kPushbackMs);
   }
-  Record(status, static_cast<int64_t>(response.Length()));
+  Record(calls_.needs().infer, status, static_cast<int64_t>(response.Length()));
   // Whatever the client's speed, its request's memory is free from here on.
-  slices_.clear();
-  received_.Clear();
+  ReleaseBytes();
   // The events may come, and the call may be used again, before Finish returns.
   if (status.ok()) {
     writer_->Finish(response, grpc::Status::OK, static_cast<Event*>(&finished_event_));
@@ -133,41 +70,13 @@ void InferCall::Answer(const absl::Status& status, std::span<OutputRows> outputs
   }
 }
 
-void InferCall::Record(const absl::Status& status, int64_t sent_bytes) const {
-  const TimePoint now = Clock::now();
-  if (entry_ == nullptr) {
-    calls_.needs().metrics.RecordRefusal(status.code());
-  } else if (!status.ok()) {
-    entry_->metrics->RecordFailure(status.code(), now - timing.received);
-  } else {
-    entry_->metrics->RecordRequest({.total = now - timing.received,
-                                    .queue = timing.batch_started - timing.received,
-                                    .compute_input = timing.infer_started - timing.batch_started,
-                                    .compute_infer = timing.infer_ended - timing.infer_started,
-                                    .compute_output = timing.done - timing.infer_ended,
-                                    .rows = rows,
-                                    .received_bytes = received_bytes_,
-                                    .sent_bytes = sent_bytes,
-                                    .done = now});
-  }
-}
-
 void InferCall::OnFinished(bool /*ok*/) { Unref(); }
 
 void InferCall::OnCallDone(bool /*ok*/) {
   if (context_->IsCancelled()) {
-    if ((progress_.fetch_or(kClientLeft) & kSubmitted) != 0) CancelSubmitted();
+    if ((progress_.fetch_or(kClientLeft) & kSubmitted) != 0) Cancel();
   }
   Unref();
-}
-
-// gRPC ends a call at its deadline as if the client had left. The sink knows the deadline too, and
-// answers with the right code.
-void InferCall::CancelSubmitted() {
-  constexpr auto kDeadlineRounding = std::chrono::milliseconds(2);
-  if (deadline == TimePoint::max() || Clock::now() + kDeadlineRounding < deadline) {
-    entry_->sink->Cancel(*this);
-  }
 }
 
 void InferCall::Unref() {
@@ -179,10 +88,8 @@ void InferCall::Unref() {
 bool InferCall::Reset() {
   writer_.reset();
   context_.reset();
-  entry_.reset();
-  message_.Clear();
-  input = {};
-  return received_bytes_ <= InferCalls::kIdleCallBytes;
+  Clear();
+  return received_bytes() <= InferCalls::kIdleCallBytes;
 }
 
 void InferCalls::Start() {

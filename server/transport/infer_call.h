@@ -21,14 +21,11 @@
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/async_unary_call.h"
 #include "grpcpp/support/byte_buffer.h"
-#include "server/catalog/catalog.h"
-#include "server/catalog/serving_state.h"
-#include "server/metrics/metrics.h"
 #include "server/sync/mutex.h"
 #include "server/transport/call_count.h"
 #include "server/transport/call_queue.h"
 #include "server/transport/event.h"
-#include "server/transport/infer_message.h"
+#include "server/transport/infer_work.h"
 #include "server/transport/inference_service.h"
 #include "server/vocabulary/request.h"
 
@@ -36,7 +33,7 @@ namespace mlpserve {
 
 class InferCalls;
 
-class InferCall final : private InferRequest {
+class InferCall final : private InferWork {
  public:
   explicit InferCall(InferCalls& calls) : calls_(calls) {}
 
@@ -52,10 +49,6 @@ class InferCall final : private InferRequest {
   void OnCallDone(bool ok);
   void OnDone(absl::Status status, std::span<OutputRows> outputs) override;
   void Answer(const absl::Status& status, std::span<OutputRows> outputs);
-
-  absl::Status Prepare();
-  void CancelSubmitted();
-  void Record(const absl::Status& status, int64_t sent_bytes) const;
   void Unref();
 
   InferCalls& calls_;
@@ -66,12 +59,6 @@ class InferCall final : private InferRequest {
   // Of the call that is being served:
   std::optional<grpc::ServerContext> context_;
   std::optional<grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>> writer_;
-  grpc::ByteBuffer received_;
-  std::vector<grpc::Slice> slices_;  // of `received_`, kept until OnDone
-  std::vector<Bytes> pieces_;        // the same
-  InferMessage message_;
-  Catalog::Entry entry_;  // null until the block is known
-  int64_t received_bytes_ = 0;
 
   std::atomic<int> references_{0};  // OnAccepted, OnFinished, OnCallDone
   // Submit and the client's leaving race; the later of the two calls Cancel.
@@ -91,9 +78,7 @@ class InferCalls {
   struct Needs {
     InferenceService& service;
     CallQueue& queue;
-    const Catalog& catalog;
-    const ServingState& state;
-    Metrics& metrics;
+    InferNeeds infer;
   };
   explicit InferCalls(const Needs& needs) : needs_(needs) {}
 

@@ -75,7 +75,8 @@ bool ReadRequestParameter(WireReader& reader, InferMessage* message) {
   } else if (key == "priority") {
     message->priority = value;
   } else if (key == "triton_enable_empty_final_response") {
-    // Triton's C++ client sends it with every request; a unary call has nothing to enable.
+    // Triton's C++ client sends it with every request; only on a stream it means something.
+    message->wants_final_response = value.kind == ParameterValue::Kind::kBool && value.bits != 0;
   } else if (StartsWith(key, "triton_") || key == "sequence_id" || key == "sequence_start" ||
              key == "sequence_end") {
     message->refused_parameter = key;
@@ -278,6 +279,7 @@ void InferTensor::Clear() {
 void InferMessage::Clear() {
   model_name = model_version = id = refused_parameter = {};
   timeout = priority = {};
+  wants_final_response = false;
   inputs = outputs = raw_inputs = raw_input_bytes = 0;
   input.Clear();
   typed_input = {};

@@ -54,6 +54,7 @@ struct InferMessage {
 
   ParameterValue timeout;
   ParameterValue priority;
+  bool wants_final_response = false;  // triton_enable_empty_final_response: to be told of the last
   // The last parameter that asks for what no block does (sequences, Triton's own extensions).
   std::string_view refused_parameter;
 

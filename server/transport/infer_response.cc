@@ -41,16 +41,32 @@ std::string OutputTensor(const TensorConfig& output, int64_t rows) {
   return tensor;
 }
 
-// Everything before the rows, with the tag and length that introduce them: they come last.
+// An entry of map<string, InferParameter>: "triton_final_response" is true.
+std::string FinalParameter() {
+  std::string value;
+  AppendVarint(WireTag(1, WireType::kVarint), &value);
+  AppendVarint(1, &value);
+  std::string entry;
+  AppendString(1, "triton_final_response", &entry);
+  AppendString(2, value, &entry);
+  return entry;
+}
+
+// The ModelInferResponse up to the rows, with the tag and length that introduce them: they come
+// last.
 std::string Header(const InferResponseFields& fields, uint64_t rows_bytes) {
   std::string header;
   header.reserve(128 + fields.model_name.size() + fields.id.size() + fields.output.name.size());
   AppendString(1, fields.model_name, &header);
   AppendString(2, std::to_string(fields.model_version), &header);
   AppendString(3, fields.id, &header);
+  if (fields.form == InferResponseForm::kStreamFinal) AppendString(4, FinalParameter(), &header);
   AppendString(5, OutputTensor(fields.output, fields.rows), &header);
   AppendLength(6, rows_bytes, &header);
-  return header;
+  if (fields.form == InferResponseForm::kUnary) return header;
+  std::string stream_header;
+  AppendLength(2, header.size() + rows_bytes, &stream_header);
+  return stream_header + header;
 }
 
 grpc::Slice CopiedSlice(const std::string& header, std::span<OutputRows> outputs,

@@ -12,12 +12,19 @@
 
 namespace mlpserve {
 
+enum class InferResponseForm : uint8_t {
+  kUnary,        // a ModelInferResponse
+  kStream,       // one inside a ModelStreamInferResponse
+  kStreamFinal,  // the same, with the parameter that calls it the request's last, as it is
+};
+
 struct InferResponseFields {
   std::string_view model_name;
   int64_t model_version = 0;
   std::string_view id;
   const TensorConfig& output;
   int64_t rows = 0;
+  InferResponseForm form = InferResponseForm::kUnary;
 };
 
 // Rows of up to this many bytes in all are copied into the message: below it, a copy costs less

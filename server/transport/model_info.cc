@@ -14,8 +14,9 @@ namespace {
 constexpr char kPlatform[] = "mlpserve";
 
 // Names from the protocol's list of extensions, of which all that they promise is offered.
-constexpr const char* kExtensions[] = {"model_configuration", "statistics", "binary_tensor_data",
-                                       "parameters", "schedule_policy"};
+constexpr const char* kExtensions[] = {
+    "model_configuration", "model_repository", "statistics", "binary_tensor_data",
+    "parameters",          "schedule_policy",  "logging"};
 
 inference::DataType ProtoType(DataType type) {
   switch (type) {
@@ -126,8 +127,9 @@ void FillServerMetadata(const ServerInfo& server, inference::ServerMetadataRespo
 
 absl::Status FillModelReady(const Catalog& catalog, const inference::ModelReadyRequest& request,
                             inference::ModelReadyResponse* response) {
-  MLPSERVE_ASSIGN_OR_RETURN(const auto entry, catalog.FindAny(request.name(), request.version()));
-  response->set_ready(entry->state == BlockState::kReady);
+  const absl::StatusOr<Catalog::Entry> entry = catalog.FindAny(request.name(), request.version());
+  if (!entry.ok() && !absl::IsNotFound(entry.status())) return entry.status();
+  response->set_ready(entry.ok() && (*entry)->state == BlockState::kReady);
   return absl::OkStatus();
 }
 

@@ -1,4 +1,5 @@
-// A unary call that is answered at once from what the server knows: everything but ModelInfer.
+// A unary call that is answered from what the server knows, nearly always at once: everything but
+// inference.
 //
 // One call per method and queue is asked for ahead; each asks for the next when it is accepted.
 #pragma once
@@ -25,6 +26,9 @@ struct UnaryMethod {
                      grpc::ServerCompletionQueue*, void* tag)>
       accept;
   std::function<absl::Status(const Request&, Response*)> answer;
+  // Instead of `answer`, for what takes long: calls `done` once, on any thread; the response is
+  // an empty one.
+  std::function<void(const Request&, std::function<void(const absl::Status&)> done)> answer_later;
 };
 
 // Owns itself: lives until its last event.
@@ -54,7 +58,14 @@ class UnaryCall final : private Event {
     }
     Accept(method_, queue_);
     answered_ = true;
-    const absl::Status status = method_.answer(request_, &response_);
+    if (method_.answer_later) {
+      method_.answer_later(request_, [this](const absl::Status& status) { Finish(status); });
+    } else {
+      Finish(method_.answer(request_, &response_));
+    }
+  }
+
+  void Finish(const absl::Status& status) {
     if (status.ok()) {
       writer_.Finish(response_, grpc::Status::OK, static_cast<Event*>(this));
     } else {

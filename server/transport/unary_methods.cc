@@ -2,6 +2,9 @@
 
 #include <utility>
 
+#include "server/transport/model_loading.h"
+#include "server/transport/settings.h"
+
 namespace mlpserve {
 namespace {
 
@@ -19,7 +22,7 @@ void AcceptOn(CallQueue& queue, const UnaryMethod<Request, Response>& method) {
 }  // namespace
 
 UnaryMethods::UnaryMethods(InferenceService& service, ServerInfo server, const Catalog& catalog,
-                           const ServingState& state)
+                           const ServingState& state, ModelControl* control)
     : server_(std::move(server)) {
   using Service = InferenceService;
   live_.accept = Bind(service, &Service::RequestServerLive);
@@ -58,6 +61,20 @@ UnaryMethods::UnaryMethods(InferenceService& service, ServerInfo server, const C
     FillRepositoryIndex(catalog, request, response);
     return absl::OkStatus();
   };
+  load_.accept = Bind(service, &Service::RequestRepositoryModelLoad);
+  load_.answer_later = [control](const auto& request, auto done) {
+    LoadModel(control, request, std::move(done));
+  };
+  unload_.accept = Bind(service, &Service::RequestRepositoryModelUnload);
+  unload_.answer_later = [control](const auto& request, auto done) {
+    UnloadModel(control, request, std::move(done));
+  };
+  trace_setting_.accept = Bind(service, &Service::RequestTraceSetting);
+  trace_setting_.answer = [&catalog](const auto& request, auto* response) {
+    return FillTraceSettings(catalog, request, response);
+  };
+  log_settings_.accept = Bind(service, &Service::RequestLogSettings);
+  log_settings_.answer = ApplyLogSettings;
 }
 
 void UnaryMethods::Accept(CallQueue& queue) const {
@@ -69,6 +86,10 @@ void UnaryMethods::Accept(CallQueue& queue) const {
   AcceptOn(queue, model_config_);
   AcceptOn(queue, model_statistics_);
   AcceptOn(queue, repository_index_);
+  AcceptOn(queue, load_);
+  AcceptOn(queue, unload_);
+  AcceptOn(queue, trace_setting_);
+  AcceptOn(queue, log_settings_);
 }
 
 }  // namespace mlpserve

@@ -1,8 +1,9 @@
-// The protocol's methods besides ModelInfer, each bound to what answers it.
+// The protocol's unary methods besides ModelInfer, each bound to what answers it.
 #pragma once
 
 #include "proto/open_inference.grpc.pb.h"
 #include "server/catalog/catalog.h"
+#include "server/catalog/model_control.h"
 #include "server/catalog/serving_state.h"
 #include "server/transport/inference_service.h"
 #include "server/transport/model_info.h"
@@ -12,9 +13,10 @@ namespace mlpserve {
 
 class UnaryMethods {
  public:
-  // Everything must outlive this, and this every call.
+  // Everything must outlive this, and this every call. Without a `control`, loading and unloading
+  // are refused.
   UnaryMethods(InferenceService& service, ServerInfo server, const Catalog& catalog,
-               const ServingState& state);
+               const ServingState& state, ModelControl* control);
 
   // Begins to take calls of every method on the queue.
   void Accept(CallQueue& queue) const;
@@ -31,6 +33,11 @@ class UnaryMethods {
       model_statistics_;
   UnaryMethod<inference::RepositoryIndexRequest, inference::RepositoryIndexResponse>
       repository_index_;
+  UnaryMethod<inference::RepositoryModelLoadRequest, inference::RepositoryModelLoadResponse> load_;
+  UnaryMethod<inference::RepositoryModelUnloadRequest, inference::RepositoryModelUnloadResponse>
+      unload_;
+  UnaryMethod<inference::TraceSettingRequest, inference::TraceSettingResponse> trace_setting_;
+  UnaryMethod<inference::LogSettingsRequest, inference::LogSettingsResponse> log_settings_;
 };
 
 }  // namespace mlpserve

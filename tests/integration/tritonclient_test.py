@@ -1,10 +1,16 @@
 """The real tritonclient from PyPI against a running server, nothing changed on its side."""
 
+import asyncio
 import queue
 
+import grpc
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+import tritonclient.grpc.aio as aio
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase)
 from tritonclient.utils import InferenceServerException
 
 from conftest import GOLDENS, assert_close, digits, golden, infer
@@ -96,7 +102,7 @@ def test_repository_index_lists_every_block_as_ready(client):
      "INVALID_ARGUMENT", ["x", "FP32", "FP16"]),
     (lambda c: infer(c, "scale_batchnorm_train", np.ones((1, 72), np.float32)),
      "INVALID_ARGUMENT", ["2"]),
-    (lambda c: c.load_model("digits"), "UNIMPLEMENTED", []),
+    (lambda c: c.load_model("digits"), "FAILED_PRECONDITION", ["--model-control=explicit"]),
 ])
 def test_wrong_request_gets_one_clear_error(client, call, code, says):
     status, message = failure(lambda: call(client))
@@ -111,3 +117,79 @@ def test_nan_stays_in_its_row(client):
     logits = infer(client, "digits", x)
     assert np.isnan(logits[4]).all()
     assert np.isfinite(np.delete(logits, 4, axis=0)).all()
+
+
+def rows_input(rows):
+    tensor = triton.InferInput("x", rows.shape, "FP32")
+    tensor.set_data_from_numpy(rows)
+    return tensor
+
+
+def test_what_is_not_there_is_not_ready(client):
+    assert not client.is_model_ready("nobody") and not client.is_model_ready("digits", "7")
+
+
+def test_a_stream_answers_in_order_with_errors_in_their_place(shared_server):
+    answers = queue.Queue()
+    with shared_server.client() as streaming:
+        streaming.start_stream(lambda result, error: answers.put((result, error)))
+        for index in range(300):
+            streaming.async_stream_infer("nobody" if index == 7 else "digits",
+                                         [rows_input(digits()["x"][index:index + 1])],
+                                         request_id=str(index),
+                                         enable_empty_final_response=index % 2 == 0)
+        for index in range(300):
+            result, error = answers.get(timeout=30)
+            if index == 7:
+                assert "nobody" in error.message()
+                continue
+            assert error is None
+            response = result.get_response()
+            assert response.id == str(index)
+            assert ("triton_final_response" in response.parameters) == (index % 2 == 0)
+            assert_close(result.as_numpy("logits"), digits()["logits64"][index:index + 1])
+        streaming.stop_stream()
+    assert answers.empty()
+
+
+def test_the_aio_client_asks_and_streams(shared_server):
+    async def run():
+        async with aio.InferenceServerClient(shared_server.grpc_address) as asynchronous:
+            x = digits()["x"]
+            result = await asynchronous.infer("digits", [rows_input(x[:5])])
+            assert_close(result.as_numpy("logits"), digits()["logits64"][:5])
+
+            async def requests():
+                for index in range(50):
+                    yield {"model_name": "digits", "inputs": [rows_input(x[index:index + 1])],
+                           "request_id": str(index)}
+
+            ids = []
+            async for result, error in asynchronous.stream_infer(requests()):
+                assert error is None
+                ids.append(result.get_response().id)
+            assert ids == [str(index) for index in range(50)]
+
+    asyncio.run(run())
+
+
+def test_trace_and_log_settings_are_answered_as_triton_names_them(client):
+    trace = client.get_trace_settings(as_json=True)["settings"]
+    assert trace["trace_level"]["value"] == ["OFF"]
+    status, message = failure(
+        lambda: client.update_trace_settings(settings={"trace_level": ["TIMESTAMPS"]}))
+    assert status == "StatusCode.UNIMPLEMENTED" and "trace_level" in message
+    log = client.get_log_settings(as_json=True)["settings"]
+    assert log["log_info"]["bool_param"] and log["log_verbose_level"]["uint32_param"] == 0
+    changed = client.update_log_settings({"log_verbose_level": 1}, as_json=True)["settings"]
+    assert changed["log_verbose_level"]["uint32_param"] == 1
+    client.update_log_settings({"log_verbose_level": 0})
+
+
+def test_reflection_tells_a_generic_client_services_and_messages(shared_server):
+    with grpc.insecure_channel(shared_server.grpc_address) as channel:
+        reflected = ProtoReflectionDescriptorDatabase(channel)
+        assert "inference.GRPCInferenceService" in reflected.get_services()
+        pool = DescriptorPool(reflected)
+        service = pool.FindServiceByName("inference.GRPCInferenceService")
+        assert service.FindMethodByName("ModelInfer").input_type.name == "ModelInferRequest"

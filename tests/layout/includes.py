@@ -80,7 +80,7 @@ OTHERS = {
     "dnnl": ["kernels/cpu", "tests"],
     "oneapi/dnnl": ["kernels/cpu", "tests"],
     "hwy": ["kernels/cpu"],
-    "spdlog": ["server"],
+    "spdlog": ["server", "tests"],
     "CLI/": ["server/config", "client", "server/tools"],
 }
 # ... and these never, though a longer entry above would let them.

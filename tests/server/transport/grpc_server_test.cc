@@ -104,17 +104,12 @@ TEST_F(GrpcServerTest, BadAddressesAreNamed) {
 
 TEST_F(GrpcServerTest, MethodsThatAreNotOfferedAreUnimplementedAtOnce) {
   Start(options_);
-  const char* const kMethods[] = {"ModelStreamInfer",
-                                  "RepositoryModelLoad",
-                                  "RepositoryModelUnload",
-                                  "SystemSharedMemoryStatus",
+  const char* const kMethods[] = {"SystemSharedMemoryStatus",
                                   "SystemSharedMemoryRegister",
                                   "SystemSharedMemoryUnregister",
                                   "CudaSharedMemoryStatus",
                                   "CudaSharedMemoryRegister",
                                   "CudaSharedMemoryUnregister",
-                                  "TraceSetting",
-                                  "LogSettings",
                                   "NoSuchMethod"};
   for (const char* method : kMethods) {
     const grpc::Status status =
@@ -126,15 +121,26 @@ TEST_F(GrpcServerTest, MethodsThatAreNotOfferedAreUnimplementedAtOnce) {
 
 TEST_F(GrpcServerTest, EveryMethodThatIsOfferedAnswers) {
   Start(options_);
-  const char* const kMethods[] = {"ServerLive", "ServerReady",     "ServerMetadata",
-                                  "ModelReady", "ModelMetadata",   "ModelConfig",
-                                  "ModelInfer", "ModelStatistics", "RepositoryIndex"};
+  const char* const kMethods[] = {"ServerLive",      "ServerReady",     "ServerMetadata",
+                                  "ModelReady",      "ModelMetadata",   "ModelConfig",
+                                  "ModelInfer",      "ModelStatistics", "ModelStreamInfer",
+                                  "RepositoryIndex", "LogSettings",     "TraceSetting"};
   for (const char* method : kMethods) {
     const grpc::Status status =
         CallByName(absl::StrCat("/inference.GRPCInferenceService/", method));
     // Those that name a block find none without a name.
     EXPECT_THAT(status.error_code(), testing::AnyOf(StatusCode::OK, StatusCode::NOT_FOUND))
         << method << ": " << status.error_message();
+  }
+}
+
+TEST_F(GrpcServerTest, WithoutModelControlLoadingIsRefusedWithTheFlagsName) {
+  Start(options_);
+  for (const char* method : {"RepositoryModelLoad", "RepositoryModelUnload"}) {
+    const grpc::Status status =
+        CallByName(absl::StrCat("/inference.GRPCInferenceService/", method));
+    EXPECT_EQ(status.error_code(), StatusCode::FAILED_PRECONDITION) << method;
+    EXPECT_THAT(status.error_message(), HasSubstr("--model-control=explicit"));
   }
 }
 

@@ -53,8 +53,8 @@ TEST_F(ModelInfoTest, TheServerNamesItselfAndWhatItOffers) {
   EXPECT_EQ(response.name(), "mlpserve");
   EXPECT_EQ(response.version(), "1.2.3");
   EXPECT_THAT(response.extensions(),
-              ElementsAre("model_configuration", "statistics", "binary_tensor_data", "parameters",
-                          "schedule_policy"));
+              ElementsAre("model_configuration", "model_repository", "statistics",
+                          "binary_tensor_data", "parameters", "schedule_policy", "logging"));
 }
 
 TEST_F(ModelInfoTest, AModelIsReadyWhenTheVersionIs) {
@@ -66,8 +66,10 @@ TEST_F(ModelInfoTest, AModelIsReadyWhenTheVersionIs) {
   request.set_version("7");
   ASSERT_TRUE(FillModelReady(catalog_, request, &response).ok());
   EXPECT_FALSE(response.ready());
+  // Clients ask until it is: what is not there is not ready, and no error.
   request.set_version("1");
-  EXPECT_TRUE(absl::IsNotFound(FillModelReady(catalog_, request, &response)));
+  ASSERT_TRUE(FillModelReady(catalog_, request, &response).ok());
+  EXPECT_FALSE(response.ready());
   request.set_version("one");
   EXPECT_TRUE(absl::IsInvalidArgument(FillModelReady(catalog_, request, &response)));
 }

@@ -1,0 +1,116 @@
+#include "server/transport/infer_work.h"
+
+#include "absl/strings/str_cat.h"
+#include "grpc/support/time.h"
+#include "kernels/status/status_macros.h"
+#include "server/transport/infer_check.h"
+
+namespace mlpserve {
+namespace {
+
+// The buffer's slices, and where their bytes lie. `pieces` point into `slices`: a short slice holds
+// its bytes itself.
+void ReadSlices(const grpc::ByteBuffer& buffer, std::vector<grpc::Slice>* slices,
+                std::vector<Bytes>* pieces) {
+  slices->resize(1);
+  if (!buffer.TrySingleSlice(slices->data()).ok()) {
+    slices->clear();
+    if (!buffer.Dump(slices).ok()) slices->clear();
+  }
+  pieces->clear();
+  for (const grpc::Slice& slice : *slices) {
+    pieces->emplace_back(reinterpret_cast<const std::byte*>(slice.begin()), slice.size());
+  }
+}
+
+}  // namespace
+
+TimePoint DeadlineOf(const grpc::ServerContext& context) {
+  constexpr int64_t kForeverSeconds = int64_t{1} << 32;
+  gpr_timespec deadline = context.raw_deadline();
+  if (deadline.clock_type != GPR_CLOCK_MONOTONIC) {
+    deadline = gpr_convert_clock_type(deadline, GPR_CLOCK_MONOTONIC);
+  }
+  if (deadline.tv_sec > kForeverSeconds) return TimePoint::max();
+  return TimePoint(std::chrono::seconds(deadline.tv_sec) +
+                   std::chrono::nanoseconds(deadline.tv_nsec));
+}
+
+absl::Status InferWork::Prepare(const InferNeeds& needs, TimePoint of_call) {
+  received_bytes_ = static_cast<int64_t>(received_.Length());
+  if (!needs.state.accepts_requests()) {
+    return absl::UnavailableError(
+        needs.state.phase() == Phase::kLost ? "a device is lost" : "the server is shutting down");
+  }
+  ReadSlices(received_, &slices_, &pieces_);
+  MLPSERVE_RETURN_IF_ERROR(ParseInferMessage(pieces_, &message_));
+  MLPSERVE_ASSIGN_OR_RETURN(entry_,
+                            needs.catalog.Find(message_.model_name, message_.model_version));
+  MLPSERVE_ASSIGN_OR_RETURN(const auto terms, CheckInfer(message_, entry_->config));
+  rows = terms.rows;
+  input = terms.input;
+  priority = terms.priority;
+  queue_timeout = terms.queue_timeout;
+  deadline = of_call;
+  return absl::OkStatus();
+}
+
+void InferWork::Cancel() {
+  constexpr auto kDeadlineRounding = std::chrono::milliseconds(2);
+  if (deadline == TimePoint::max() || Clock::now() + kDeadlineRounding < deadline) {
+    entry_->sink->Cancel(*this);
+  }
+}
+
+absl::Status InferWork::WithBlock(const absl::Status& status) const {
+  if (status.ok()) return status;
+  return absl::Status(status.code(),
+                      absl::StrCat("block \"", entry_->config.name, "\": ", status.message()));
+}
+
+grpc::ByteBuffer InferWork::Respond(std::span<OutputRows> outputs, InferResponseForm form) const {
+  if (form == InferResponseForm::kStream && message_.wants_final_response) {
+    form = InferResponseForm::kStreamFinal;
+  }
+  return BuildInferResponse({.model_name = entry_->config.name,
+                             .model_version = entry_->version,
+                             .id = message_.id,
+                             .output = entry_->config.output,
+                             .rows = rows,
+                             .form = form},
+                            outputs);
+}
+
+void InferWork::Record(const InferNeeds& needs, const absl::Status& status,
+                       int64_t sent_bytes) const {
+  const TimePoint now = Clock::now();
+  if (entry_ == nullptr) {
+    needs.metrics.RecordRefusal(status.code());
+  } else if (!status.ok()) {
+    entry_->metrics->RecordFailure(status.code(), now - timing.received);
+  } else {
+    entry_->metrics->RecordRequest({.total = now - timing.received,
+                                    .queue = timing.batch_started - timing.received,
+                                    .compute_input = timing.infer_started - timing.batch_started,
+                                    .compute_infer = timing.infer_ended - timing.infer_started,
+                                    .compute_output = timing.done - timing.infer_ended,
+                                    .rows = rows,
+                                    .received_bytes = received_bytes_,
+                                    .sent_bytes = sent_bytes,
+                                    .done = now});
+  }
+}
+
+void InferWork::ReleaseBytes() {
+  slices_.clear();
+  received_.Clear();
+}
+
+void InferWork::Clear() {
+  ReleaseBytes();
+  entry_.reset();
+  message_.Clear();
+  input = {};
+}
+
+}  // namespace mlpserve

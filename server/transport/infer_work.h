@@ -1,0 +1,75 @@
+// One inference request from its bytes to the bytes of its answer, whatever kind of call brought
+// it: a call of its own (infer_call.h) or a stream of many (infer_stream.h).
+//
+// Threads: those of its call, one at a time; OnDone, which the call defines, on any.
+// Ownership: keeps the message's bytes, into which `input` points, until ReleaseBytes, and the
+// block until Clear.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/byte_buffer.h"
+#include "server/catalog/catalog.h"
+#include "server/catalog/serving_state.h"
+#include "server/metrics/metrics.h"
+#include "server/transport/infer_message.h"
+#include "server/transport/infer_response.h"
+#include "server/vocabulary/request.h"
+
+namespace mlpserve {
+
+// What requests need; it must outlive them.
+struct InferNeeds {
+  const Catalog& catalog;
+  const ServingState& state;
+  Metrics& metrics;
+};
+
+// When the call must have ended; TimePoint::max() where its client named no time.
+TimePoint DeadlineOf(const grpc::ServerContext& context);
+
+class InferWork : public InferRequest {
+ public:
+  // The message, before Prepare.
+  grpc::ByteBuffer& received() { return received_; }
+  int64_t received_bytes() const { return received_bytes_; }
+
+  // Parses and checks what was received, and finds its block: Submit may follow. `of_call` is the
+  // deadline of the call.
+  absl::Status Prepare(const InferNeeds& needs, TimePoint of_call);
+  // After Prepare was OK: the block's queue.
+  void Submit() { entry_->sink->Submit(*this); }
+  // After Submit has returned, when the client has left. Where gRPC ended the call at its deadline,
+  // which looks the same, the queue knows the deadline too, and answers with the right code.
+  void Cancel();
+
+  // A sink knows rows and time, but not the block's name.
+  absl::Status WithBlock(const absl::Status& status) const;
+  // The answer to a request that went well.
+  grpc::ByteBuffer Respond(std::span<OutputRows> outputs, InferResponseForm form) const;
+  std::string_view id() const { return message_.id; }
+  // Counts the request, once, as answered now.
+  void Record(const InferNeeds& needs, const absl::Status& status, int64_t sent_bytes) const;
+
+  // Frees the message's memory.
+  void ReleaseBytes();
+  // Lets go of everything, for the next request.
+  void Clear();
+
+ protected:
+  ~InferWork() = default;
+
+ private:
+  grpc::ByteBuffer received_;
+  std::vector<grpc::Slice> slices_;  // of `received_`
+  std::vector<Bytes> pieces_;        // the same
+  InferMessage message_;
+  Catalog::Entry entry_;  // null until the block is known
+  int64_t received_bytes_ = 0;
+};
+
+}  // namespace mlpserve

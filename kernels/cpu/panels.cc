@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/cpu/convert.h"
+#include "kernels/cpu/product.h"
 #include "kernels/spec/rounding.h"
 #include "kernels/status/status_macros.h"
 
@@ -26,17 +27,26 @@ int64_t RoundUp(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-int64_t PanelBytes(int64_t inputs, WeightFormat format) {
-  return format == WeightFormat::kFp32 ? RoundUp(inputs, 16) * kPanelColumns * 4
-                                       : RoundUp(inputs, 32) * kPanelColumns * 2;
+int64_t PaddedInputs(int64_t inputs, WeightFormat format) {
+  return RoundUp(inputs, format == WeightFormat::kFp32 ? 16 : 32);
+}
+
+// `rows` is [columns, kBlockStride]; `to` is where the strip's first input of them goes.
+void PackStrip(const float* rows, int64_t columns, int64_t inputs, int64_t strip, float* to) {
+  for (int64_t k = 0; k < inputs; ++k) {
+    for (int64_t column = 0; column < columns; ++column) {
+      to[k * strip + column] = rows[column * kBlockStride + k];
+    }
+  }
 }
 
 // `rows` is [outputs, kBlockStride]; the panel's first input here is `first`.
-void PackFp32(const float* rows, int64_t outputs, int64_t first, int64_t inputs, float* panel) {
-  for (int64_t k = 0; k < inputs; ++k) {
-    float* const to = panel + (first + k) * kPanelColumns;
-    for (int64_t column = 0; column < outputs; ++column)
-      to[column] = rows[column * kBlockStride + k];
+void PackFp32(const float* rows, int64_t outputs, int64_t first, int64_t inputs, float* panel,
+              int64_t padded_inputs) {
+  const int64_t strip = StripColumns();
+  for (int64_t column = 0; column < outputs; column += strip) {
+    PackStrip(rows + column * kBlockStride, std::min(strip, outputs - column), inputs, strip,
+              panel + column * padded_inputs + first * strip);
   }
 }
 
@@ -85,7 +95,8 @@ class Panels::Packer {
     RoundRows(compute_, block, kBlockStride, outputs, inputs, block, kBlockStride);
     std::byte* const to = panels_.data_.get() + panel * panels_.panel_bytes_;
     if (panels_.format_ == WeightFormat::kFp32) {
-      PackFp32(block, outputs, first, inputs, reinterpret_cast<float*>(to));
+      PackFp32(block, outputs, first, inputs, reinterpret_cast<float*>(to),
+               panels_.padded_inputs());
     } else {
       PackBf16(block, outputs, first, inputs, reinterpret_cast<uint16_t*>(to));
     }
@@ -103,8 +114,10 @@ Panels::Panels(const LayerSpec& layer, WeightFormat format)
     : format_(format),
       inputs_(layer.inputs),
       outputs_(layer.outputs),
-      panel_bytes_(PanelBytes(layer.inputs, format)),
+      panel_bytes_(padded_inputs() * kPanelColumns * (format == WeightFormat::kFp32 ? 4 : 2)),
       data_(count() * panel_bytes_) {}
+
+int64_t Panels::padded_inputs() const { return PaddedInputs(inputs_, format_); }
 
 absl::StatusOr<Panels> Panels::Pack(const LayerSpec& layer, ComputeType compute,
                                     WeightFormat format, int threads) {

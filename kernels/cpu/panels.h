@@ -1,11 +1,12 @@
-// A layer's weights packed for the product x·Wᵀ: panels of 64 outputs, and in a panel the 64
-// weights of one input after those of another, so that a product reads them once, in order.
+// A layer's weights packed for the product x·Wᵀ: panels of 64 outputs, and in a panel the weights
+// of one input after those of another, so that a product reads them once, in order.
 //
-// The layouts are oneDNN's own blocked ones (BA16a64b for FP32, BA16a64b2a for BF16, which it also
-// chooses when asked), so that one copy serves our kernels and oneDNN's.
-//   FP32 [panels][inputs, padded][64]          BF16 [panels][inputs, padded, / 2][64][2]
-// Padded inputs and the outputs that the last panel lacks have weights of zero. Immutable once
-// built.
+//   FP32 [panels][strips][inputs, padded][columns of a strip]
+//   BF16 [panels][inputs, padded, / 2][64][2]
+// A strip is what a product computes at a time (StripColumns: 64 columns with AVX-512, 16 with
+// AVX2). BF16's layout is oneDNN's BA16a64b2a, which it also chooses when asked, so that one copy
+// serves our kernels and oneDNN's. Padded inputs and the outputs that the last panel lacks have
+// weights of zero. Immutable once built.
 #pragma once
 
 #include <cstddef>
@@ -31,6 +32,7 @@ class Panels {
 
   WeightFormat format() const { return format_; }
   int64_t inputs() const { return inputs_; }
+  int64_t padded_inputs() const;
   int64_t outputs() const { return outputs_; }
   int64_t count() const { return (outputs_ + kPanelColumns - 1) / kPanelColumns; }
   std::span<const std::byte> panel(int64_t index) const {

@@ -22,8 +22,15 @@ using Vector = hn::Vec<Float>;
 constexpr int64_t kLanes = HWY_LANES(float);
 constexpr int kWidest = kLanes >= 16 ? 4 : 2;
 constexpr int64_t kTallest = 6;
-// Inputs whose weights are used for all rows before the next ones are read: 64 KiB of a panel,
-// which stay in the L2 cache beside the rows. Sums wait in z meanwhile. Even, for pairs of BF16.
+// Columns of a strip of FP32 weights: as wide as a full tile, so that a tile reads whole cache
+// lines one after another.
+constexpr int64_t kStrip = kWidest * kLanes;
+static_assert(kPanelColumns % kStrip == 0);
+// One or two rows would wait for each of their few sums: they take several strips at a time.
+constexpr int kWidestOfFew = static_cast<int>(std::min<int64_t>(8, kPanelColumns / kLanes));
+// Inputs whose weights are used for all rows before the next ones are read: up to 64 KiB of a
+// strip, which stay in the L2 cache beside the rows. Sums wait in z meanwhile. Even, for pairs of
+// BF16.
 constexpr int64_t kBlockInputs = 256;
 constexpr int64_t kCacheLine = 64;
 
@@ -54,14 +61,15 @@ HWY_INLINE void AddOuterProduct(const float* HWY_RESTRICT x, int64_t x_stride,
 
 template <int kRows, int kVectors>
 HWY_INLINE void SumFp32(const float* HWY_RESTRICT x, int64_t x_stride,
-                        const float* HWY_RESTRICT weights, int64_t inputs, const Ahead& ahead,
-                        Vector (&sums)[kRows][kVectors]) {
+                        const float* HWY_RESTRICT weights, int64_t strip_stride, int64_t inputs,
+                        const Ahead& ahead, Vector (&sums)[kRows][kVectors]) {
   const Float f;
   for (int64_t k = 0; k < inputs; ++k) {
     Fetch(ahead, k);
     Vector w[kVectors];
     for (int v = 0; v < kVectors; ++v) {
-      w[v] = hn::Load(f, weights + k * kPanelColumns + v * kLanes);
+      const float* strip = weights + v / kWidest * strip_stride;
+      w[v] = hn::Load(f, strip + k * kStrip + v % kWidest * kLanes);
     }
     AddOuterProduct<kRows, kVectors>(x + k, x_stride, w, sums);
   }
@@ -88,10 +96,11 @@ HWY_INLINE void SumBf16(const float* HWY_RESTRICT x, int64_t x_stride,
   }
 }
 
-// The inputs first .. last of one panel.
+// The weights of inputs first .. last for one tile's columns.
 struct Slice {
   WeightFormat format;
   const std::byte* weights;  // of input `first`
+  int64_t strip_stride;      // floats from a strip to the next
   int64_t first;
   int64_t last;
 
@@ -101,20 +110,9 @@ struct Slice {
   }
 };
 
-int64_t InputBytes(WeightFormat format) {
-  return kPanelColumns * (format == WeightFormat::kFp32 ? 4 : 2);
-}
-
-Slice SliceOf(const Panels& weights, int64_t panel, int64_t first) {
-  return {.format = weights.format(),
-          .weights = weights.panel(panel).data() + first * InputBytes(weights.format()),
-          .first = first,
-          .last = std::min(first + kBlockInputs, weights.inputs())};
-}
-
-// `x` and `z` point to the tile's first row, `column` counts within the panel.
+// `x` and `z` point to the tile's first row.
 template <int kRows, int kVectors>
-HWY_INLINE void Tile(const Slice& slice, int64_t column, const float* x, int64_t x_stride, float* z,
+HWY_INLINE void Tile(const Slice& slice, const float* x, int64_t x_stride, float* z,
                      int64_t z_stride, const Ahead& ahead) {
   const Float f;
   Vector sums[kRows][kVectors];
@@ -125,10 +123,11 @@ HWY_INLINE void Tile(const Slice& slice, int64_t column, const float* x, int64_t
   }
   const int64_t inputs = slice.last - slice.first;
   if (slice.format == WeightFormat::kFp32) {
-    const float* weights = reinterpret_cast<const float*>(slice.weights) + column;
-    SumFp32<kRows, kVectors>(x + slice.first, x_stride, weights, inputs, ahead, sums);
+    const float* weights = reinterpret_cast<const float*>(slice.weights);
+    SumFp32<kRows, kVectors>(x + slice.first, x_stride, weights, slice.strip_stride, inputs, ahead,
+                             sums);
   } else {
-    const uint32_t* weights = reinterpret_cast<const uint32_t*>(slice.weights) + column;
+    const uint32_t* weights = reinterpret_cast<const uint32_t*>(slice.weights);
     SumBf16<kRows, kVectors>(x + slice.first, x_stride, weights, inputs, ahead, sums);
   }
   for (int row = 0; row < kRows; ++row) {
@@ -142,7 +141,7 @@ int64_t CeilDiv(int64_t value, int64_t divisor) { return (value + divisor - 1) /
 
 // Rows in tiles that differ by one at most: a low tile waits for its weights and its sums.
 template <int kVectors>
-void AllRows(const Slice& slice, int64_t column, const ProductTile& tile, float* z, Ahead& ahead) {
+void AllRows(const Slice& slice, const ProductTile& tile, float* z, Ahead ahead) {
   int64_t row = 0;
   for (int64_t tiles = CeilDiv(tile.rows, kTallest); tiles > 0; --tiles) {
     const float* tile_x = tile.x + row * tile.x_stride;
@@ -150,22 +149,22 @@ void AllRows(const Slice& slice, int64_t column, const ProductTile& tile, float*
     const int64_t height = CeilDiv(tile.rows - row, tiles);
     switch (height) {
       case 6:
-        Tile<6, kVectors>(slice, column, tile_x, tile.x_stride, tile_z, tile.z_stride, ahead);
+        Tile<6, kVectors>(slice, tile_x, tile.x_stride, tile_z, tile.z_stride, ahead);
         break;
       case 5:
-        Tile<5, kVectors>(slice, column, tile_x, tile.x_stride, tile_z, tile.z_stride, ahead);
+        Tile<5, kVectors>(slice, tile_x, tile.x_stride, tile_z, tile.z_stride, ahead);
         break;
       case 4:
-        Tile<4, kVectors>(slice, column, tile_x, tile.x_stride, tile_z, tile.z_stride, ahead);
+        Tile<4, kVectors>(slice, tile_x, tile.x_stride, tile_z, tile.z_stride, ahead);
         break;
       case 3:
-        Tile<3, kVectors>(slice, column, tile_x, tile.x_stride, tile_z, tile.z_stride, ahead);
+        Tile<3, kVectors>(slice, tile_x, tile.x_stride, tile_z, tile.z_stride, ahead);
         break;
       case 2:
-        Tile<2, kVectors>(slice, column, tile_x, tile.x_stride, tile_z, tile.z_stride, ahead);
+        Tile<2, kVectors>(slice, tile_x, tile.x_stride, tile_z, tile.z_stride, ahead);
         break;
       default:
-        Tile<1, kVectors>(slice, column, tile_x, tile.x_stride, tile_z, tile.z_stride, ahead);
+        Tile<1, kVectors>(slice, tile_x, tile.x_stride, tile_z, tile.z_stride, ahead);
     }
     row += height;
     const int64_t fetched = slice.turns() * ahead.step;
@@ -175,47 +174,101 @@ void AllRows(const Slice& slice, int64_t column, const ProductTile& tile, float*
   }
 }
 
-// `z` is the panel's first column; `columns` of the panel exist.
-void AllColumns(const Slice& slice, int64_t columns, const ProductTile& tile, float* z,
-                Ahead ahead) {
-  for (int64_t column = 0; column < columns;) {
-    const int64_t left = CeilDiv(columns - column, kLanes);  // vectors
-    if (kWidest == 4 && left > 2) {
-      AllRows<kWidest>(slice, column, tile, z + column, ahead);
-      column += kWidest * kLanes;
-    } else if (left >= 2) {
-      AllRows<2>(slice, column, tile, z + column, ahead);
-      column += 2 * kLanes;
-    } else {
-      AllRows<1>(slice, column, tile, z + column, ahead);
-      column += kLanes;
+// All rows of as many columns, from `column` of the panel on, as are computed at a time. Weights in
+// FP32 lie in strips, those in BF16 in the order of the whole panel.
+class Tiles {
+ public:
+  Tiles(const Panels& weights, const ProductTile& tile, int64_t column, int64_t columns)
+      : weights_(weights),
+        tile_(tile),
+        column_(column),
+        vectors_(std::min<int64_t>(CeilDiv(columns - column, kLanes), Widest(weights, tile))),
+        is_last_(column + vectors_ * kLanes >= columns) {}
+
+  static int64_t Widest(const Panels& weights, const ProductTile& tile) {
+    if (weights.format() != WeightFormat::kFp32 || tile.rows > 2) return kWidest;
+    return std::max<int64_t>(kWidest, kWidestOfFew / tile.rows);
+  }
+
+  int64_t columns() const { return vectors_ * kLanes; }
+
+  void Run() const {
+    for (int64_t k = 0; k < weights_.inputs(); k += kBlockInputs) {
+      const Slice slice = SliceFrom(k);
+      const Ahead ahead = AheadOf(slice);
+      float* const z = tile_.z + column_;
+      if (vectors_ > kWidest) {
+        FewRows(slice, z);
+      } else if (vectors_ > 2) {
+        AllRows<kWidest>(slice, tile_, z, ahead);
+      } else if (vectors_ == 2) {
+        AllRows<2>(slice, tile_, z, ahead);
+      } else {
+        AllRows<1>(slice, tile_, z, ahead);
+      }
     }
   }
-}
 
-// What is used after `slice`: the next one, or the start of the panel that comes next.
-Ahead AheadOf(const Panels& weights, const ProductTile& tile, const Slice& slice) {
-  if (!tile.fetches_ahead) return {};
-  std::span<const std::byte> next = tile.upcoming;
-  if (slice.last < weights.inputs()) {
-    const int64_t used = slice.last * InputBytes(weights.format());
-    next = weights.panel(tile.panel).subspan(static_cast<size_t>(used));
+ private:
+  // The processor's own prefetching follows the strips.
+  void FewRows(const Slice& slice, float* z) const {
+    if (tile_.rows == 1) {
+      Tile<1, kWidestOfFew>(slice, tile_.x, tile_.x_stride, z, tile_.z_stride, {});
+    } else {
+      Tile<2, std::max(kWidest, kWidestOfFew / 2)>(slice, tile_.x, tile_.x_stride, z,
+                                                   tile_.z_stride, {});
+    }
   }
-  const int64_t bytes =
-      std::min(static_cast<int64_t>(next.size()), kBlockInputs * InputBytes(weights.format()));
-  const int64_t turns =
-      slice.turns() * CeilDiv(tile.rows, kTallest) * CeilDiv(kPanelColumns, kWidest * kLanes);
-  const int64_t step = CeilDiv(CeilDiv(bytes, turns), kCacheLine) * kCacheLine;
-  return {.next = next.data(), .bytes = bytes, .step = step};
-}
+
+  bool in_strips() const { return weights_.format() == WeightFormat::kFp32; }
+  // From one input to the next.
+  int64_t InputBytes() const { return in_strips() ? kStrip * 4 : kPanelColumns * 2; }
+  int64_t Offset(int64_t input) const {
+    const int64_t columns_before =
+        in_strips() ? column_ * weights_.padded_inputs() * 4 : column_ * 4;  // pairs of BF16
+    return columns_before + input * InputBytes();
+  }
+
+  Slice SliceFrom(int64_t first) const {
+    return {.format = weights_.format(),
+            .weights = weights_.panel(tile_.panel).data() + Offset(first),
+            .strip_stride = weights_.padded_inputs() * kStrip,
+            .first = first,
+            .last = std::min(first + kBlockInputs, weights_.inputs())};
+  }
+
+  // What is used after `slice`: the next inputs, the next strip, or the start of the panel that
+  // comes next.
+  Ahead AheadOf(const Slice& slice) const {
+    if (!tile_.fetches_ahead) return {};
+    std::span<const std::byte> next = tile_.upcoming;
+    if (slice.last < weights_.inputs() || !is_last_) {
+      next = weights_.panel(tile_.panel).subspan(static_cast<size_t>(Offset(slice.last)));
+    }
+    const int64_t bytes = std::min(static_cast<int64_t>(next.size()), kBlockInputs * InputBytes());
+    const int64_t turns = slice.turns() * CeilDiv(tile_.rows, kTallest);
+    const int64_t step = CeilDiv(CeilDiv(bytes, turns), kCacheLine) * kCacheLine;
+    return {.next = next.data(), .bytes = bytes, .step = step};
+  }
+
+  const Panels& weights_;
+  const ProductTile& tile_;
+  const int64_t column_;
+  const int64_t vectors_;
+  const bool is_last_;
+};
 
 void Product(const Panels& weights, const ProductTile& tile) {
+  if (tile.rows == 0) return;  // oneDNN multiplied them all
   const int64_t columns = std::min(kPanelColumns, weights.outputs() - tile.panel * kPanelColumns);
-  for (int64_t k = 0; k < weights.inputs(); k += kBlockInputs) {
-    const Slice slice = SliceOf(weights, tile.panel, k);
-    AllColumns(slice, columns, tile, tile.z, AheadOf(weights, tile, slice));
+  for (int64_t column = 0; column < columns;) {
+    const Tiles tiles(weights, tile, column, columns);
+    tiles.Run();
+    column += tiles.columns();
   }
 }
+
+int64_t StripColumns() { return kStrip; }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace mlpserve::cpu
@@ -225,10 +278,13 @@ HWY_AFTER_NAMESPACE();
 namespace mlpserve::cpu {
 
 HWY_EXPORT(Product);
+HWY_EXPORT(StripColumns);
 
 void Product(const Panels& weights, const ProductTile& tile) {
   HWY_DYNAMIC_DISPATCH(Product)(weights, tile);
 }
+
+int64_t StripColumns() { return HWY_DYNAMIC_DISPATCH(StripColumns)(); }
 
 }  // namespace mlpserve::cpu
 #endif

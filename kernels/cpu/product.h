@@ -28,6 +28,10 @@ struct ProductTile {
   std::span<const std::byte> upcoming;  // the panel that is probably next; its start is fetched too
 };
 
+// With the instruction set that `weights` were packed for.
 void Product(const Panels& weights, const ProductTile& tile);
+
+// Columns that the instruction set in use multiplies at a time: a divisor of kPanelColumns.
+int64_t StripColumns();
 
 }  // namespace mlpserve::cpu

@@ -2,6 +2,8 @@
 // epilogue), in one run. Three layers each, FP32 unless said; both use the threads of the argument.
 //
 //   cpu_block_bench --benchmark_filter='1024/256'      # arguments: width/rows/threads
+// With an older instruction set, of both:
+//   ONEDNN_MAX_CPU_ISA=AVX2 cpu_block_bench --instruction_set=AVX2
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -9,12 +11,14 @@
 #include <cstring>
 #include <random>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "dnnl.hpp"
 #include "kernels/cpu/aligned_buffer.h"
 #include "kernels/cpu/cpu_block.h"
+#include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/worker_team.h"
 
 extern "C" void omp_set_num_threads(int);  // GNU OpenMP's, which oneDNN is linked with
@@ -161,4 +165,14 @@ BENCHMARK_CAPTURE(BM_Block, none_bf16, Epilogue::kNone, ComputeType::kBf16)->App
 }  // namespace
 }  // namespace mlpserve
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  constexpr std::string_view kFlag = "--instruction_set=";
+  if (argc == 2 && std::string_view(argv[1]).starts_with(kFlag)) {
+    mlpserve::cpu::UseInstructionSet(argv[1] + kFlag.size());
+  } else if (benchmark::ReportUnrecognizedArguments(argc, argv)) {
+    return 2;
+  }
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}

@@ -38,17 +38,21 @@ HWY_INLINE Vector PowerOfTwo(hn::Vec<hn::RebindToSigned<Float>> n) {
   return hn::BitCast(Float(), hn::ShiftLeft<23>(hn::Add(n, hn::Set(i, 127))));
 }
 
-// 1 / d for 1 <= d <= infinity, to about one unit in the last place. A division takes longer than a
+// 1 / d for 1 <= d < infinity, to about one unit in the last place. A division takes longer than a
 // whole exp; one Newton step on the processor's estimate (12 bits at least) costs a third.
-HWY_INLINE Vector Reciprocal(Vector d) {
+HWY_INLINE Vector ReciprocalOfFinite(Vector d) {
 #if HWY_ARCH_X86
   const Vector estimate = hn::ApproximateReciprocal(d);
   const Vector error = hn::NegMulAdd(d, estimate, Constant(1));  // NaN where d is infinite
-  return hn::IfThenElse(hn::Eq(d, hn::Inf(Float())), hn::Zero(Float()),
-                        hn::MulAdd(estimate, error, estimate));
+  return hn::MulAdd(estimate, error, estimate);
 #else
   return hn::Div(Constant(1), d);
 #endif
+}
+
+// The same for d <= infinity.
+HWY_INLINE Vector Reciprocal(Vector d) {
+  return hn::IfThenElse(hn::Eq(d, hn::Inf(Float())), hn::Zero(Float()), ReciprocalOfFinite(d));
 }
 
 struct Reduced {  // e^z = 2^n * (1 + tail)
@@ -126,7 +130,14 @@ HWY_INLINE Vector Elu(Vector z, Vector alpha) {
   return hn::IfThenElse(hn::Gt(z, Constant(0)), z, hn::Mul(alpha, negative));
 }
 
-HWY_INLINE Vector Sigmoid(Vector z) { return Reciprocal(hn::Add(Constant(1), Exp(hn::Neg(z)))); }
+// Between the limits exp(-z) is a finite 2^n * (1 + tail); below them the result is 0 in FP32.
+HWY_INLINE Vector Sigmoid(Vector z) {
+  const Vector least = Constant(-88.3f);
+  const Reduced e = ReduceExp(hn::Neg(AtLeast(AtMost(z, Constant(87)), least)));
+  const Vector power = PowerOfTwo(e.n);
+  const Vector d = hn::MulAdd(e.tail, power, hn::Add(power, Constant(1)));
+  return hn::IfThenElse(hn::Lt(z, least), hn::Zero(Float()), ReciprocalOfFinite(d));
+}
 
 // With e = exp(-2|z|) - 1: tanh|z| = -e / (2 + e).
 HWY_INLINE Vector Tanh(Vector z) {

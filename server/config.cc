@@ -14,6 +14,10 @@ constexpr int64_t kMaxMessageBytes = 2147483647;  // gRPC counts a message's byt
 
 const std::map<std::string, BackendChoice> kBackends{
     {"auto", BackendChoice::kAuto}, {"cpu", BackendChoice::kCpu}, {"cuda", BackendChoice::kCuda}};
+const std::map<std::string, ModelControlMode> kModelControls{
+    {"none", ModelControlMode::kNone},
+    {"poll", ModelControlMode::kPoll},
+    {"explicit", ModelControlMode::kExplicit}};
 const std::map<std::string, LogFormat> kLogFormats{{"text", LogFormat::kText},
                                                    {"json", LogFormat::kJson}};
 const std::vector<std::string> kLogLevels{"trace", "debug", "info", "warning", "error", "off"};
@@ -53,6 +57,21 @@ void AddAddresses(CLI::App& app, Config& config) {
       ->capture_default_str();
 }
 
+// A span of time of at most an hour.
+void AddSeconds(CLI::App& app, const std::string& flag, std::chrono::milliseconds& value,
+                double least, const std::string& help) {
+  const auto set = [&value, flag](const double& seconds) {
+    if (std::isnan(seconds)) {  // which CLI::Range takes: it is neither below nor above
+      throw CLI::ValidationError(flag, "expected a number of seconds, found nan");
+    }
+    value = std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+  };
+  app.add_option_function<double>(flag, set, help)
+      ->type_name("SECONDS")
+      ->check(CLI::Range(least, 3600.0))
+      ->default_str(std::to_string(value.count() / 1000));
+}
+
 void AddLimits(CLI::App& app, Config& config) {
   app.add_option("--cpu-threads", config.cpu_threads,
                  "Arithmetic threads of the CPU backend; 0: one for each core")
@@ -67,19 +86,24 @@ void AddLimits(CLI::App& app, Config& config) {
       ->capture_default_str();
   app.add_flag("--strict-readiness", config.strict_readiness,
                "Not ready while any block of the repository has failed to load");
-  const auto set_grace = [&config](const double& seconds) {
-    if (std::isnan(seconds)) {  // which CLI::Range takes: it is neither below nor above
-      throw CLI::ValidationError("--drain-grace", "expected 0 to 3600, found nan");
-    }
-    config.drain_grace = std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
-  };
-  app.add_option_function<double>(
-         "--drain-grace", set_grace,
-         "Seconds after SIGTERM in which new requests are still served while health already says "
-         "NOT_SERVING; a second SIGTERM ends it at once")
-      ->type_name("SECONDS")
-      ->check(CLI::Range(0.0, 3600.0))
-      ->default_str(std::to_string(config.drain_grace.count() / 1000));
+  AddSeconds(app, "--drain-grace", config.drain_grace, 0.0,
+             "Seconds after SIGTERM in which new requests are still served while health already "
+             "says NOT_SERVING; a second SIGTERM ends it at once");
+}
+
+void AddModelControl(CLI::App& app, Config& config) {
+  AddChoice(app, "--model-control", config.model_control, kModelControls,
+            "Which blocks are loaded and unloaded while the server runs: none; poll: as the "
+            "repository changes; explicit: as clients ask, by RepositoryModelLoad");
+  app.add_option("--load-model", config.load_models,
+                 "Block that --model-control=explicit loads at start, \"*\" for every one; may be "
+                 "given several times. Default: none")
+      ->type_name("NAME")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  AddSeconds(app, "--poll-interval", config.poll_interval, 0.01,
+             "Seconds between two looks of --model-control=poll at the repository; a file is taken "
+             "once two looks in a row have found the same");
 }
 
 void AddFlags(CLI::App& app, Config& config) {
@@ -96,6 +120,7 @@ void AddFlags(CLI::App& app, Config& config) {
                  "mlpserve under $XDG_CACHE_HOME or ~/.cache")
       ->type_name("DIR");
   AddLimits(app, config);
+  AddModelControl(app, config);
   AddChoice(app, "--log-format", config.log_format, kLogFormats,
             "One line of text or of JSON each");
   app.add_option("--log-level", config.log_level, "Least severe level that is logged")
@@ -129,6 +154,10 @@ absl::StatusOr<ParsedFlags> ParseFlags(int argc, const char* const* argv) {
     return absl::InvalidArgumentError(OneLine(error.what()) + " (see mlpserve --help)");
   }
   Config& config = parsed.config;
+  if (!config.load_models.empty() && config.model_control != ModelControlMode::kExplicit) {
+    return absl::InvalidArgumentError(
+        "--load-model: expected --model-control=explicit beside it (see mlpserve --help)");
+  }
   if (config.cpu_threads == 0) {
     config.cpu_threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   }

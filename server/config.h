@@ -12,6 +12,12 @@
 namespace mlpserve {
 
 enum class BackendChoice : uint8_t { kAuto, kCpu, kCuda };
+// Which blocks are loaded and unloaded while the server runs.
+enum class ModelControlMode : uint8_t {
+  kNone,      // those of the start stay
+  kPoll,      // as the repository changes
+  kExplicit,  // at a client's wish
+};
 enum class LogFormat : uint8_t { kText, kJson };
 
 // Field = flag = line of --help = row of docs/flags.md; defaults stand here and nowhere else.
@@ -23,6 +29,9 @@ struct Config {
   std::string kernel_cache;       // empty: main.cc's choice, under the user's cache directory
   int cpu_threads = 0;            // 0: one for each core
   int64_t max_message_bytes = 0;  // 0: the larger of 64 MiB and the largest request of any block
+  ModelControlMode model_control = ModelControlMode::kNone;
+  std::vector<std::string> load_models;  // kExplicit: at start; "*": every one
+  std::chrono::milliseconds poll_interval{5000};
   bool strict_readiness = false;
   std::chrono::milliseconds drain_grace{5000};
   LogFormat log_format = LogFormat::kText;

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <functional>
+#include <set>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -36,6 +37,21 @@ constexpr int64_t kMostMaxMessageBytes = 2147483647;  // gRPC counts them in an 
 std::string WithPort(const std::string& address, int port) {
   if (port == 0) return address;  // a unix socket
   return absl::StrCat(address.substr(0, address.rfind(':')), ":", port);
+}
+
+// Leaves in the scan the blocks of these names; "*" is every one.
+absl::Status KeepOnly(const std::vector<std::string>& names, RepositoryScan& scan) {
+  std::set<std::string> wanted(names.begin(), names.end());
+  if (wanted.erase("*") > 0) return absl::OkStatus();
+  std::vector<RepositoryBlock> kept;
+  for (RepositoryBlock& block : scan.blocks) {
+    if (wanted.erase(block.name) > 0) kept.push_back(std::move(block));
+  }
+  scan.blocks = std::move(kept);
+  if (wanted.empty()) return absl::OkStatus();
+  return absl::NotFoundError(absl::StrCat("--load-model ", *wanted.begin(),
+                                          ": expected a block of the model repository, found none "
+                                          "of that name"));
 }
 
 std::function<int64_t()> ConnectionsOf(const Config& config, const GrpcServer& grpc) {
@@ -76,8 +92,14 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config, Chos
                                                       Metrics& metrics, StopRequests& stop) {
   MLPSERVE_ASSIGN_OR_RETURN(RepositoryScan scan, ScanRepository(config.model_repository));
   std::unique_ptr<Server> server(new Server(config, std::move(chosen), metrics, stop));
+  server->max_message_bytes_ = server->MaxMessageBytes(scan);
+  if (config.model_control == ModelControlMode::kExplicit) {
+    MLPSERVE_RETURN_IF_ERROR(KeepOnly(config.load_models, scan));
+  }
   server->scan_ = std::move(scan);
   server->loader_.Announce(server->scan_);
+  server->control_ = std::make_unique<RepositoryControl>(server->ControlOptions(), server->loader_);
+  server->control_->SetLoaded(server->scan_);
   MLPSERVE_RETURN_IF_ERROR(server->Listen());
   server->LogStart();
   // On a thread of its own, so that a request to stop is heard meanwhile.
@@ -102,15 +124,26 @@ absl::Status Server::Listen() {
   GrpcServerOptions options{.addresses = config_.grpc_addresses,
                             .version = kVersion,
                             .backend = std::string(chosen_.backend->name())};
-  options.limits.max_message_bytes = MaxMessageBytes();
+  options.limits.max_message_bytes = max_message_bytes_;
+  if (config_.model_control == ModelControlMode::kExplicit) options.model_control = control_.get();
   MLPSERVE_ASSIGN_OR_RETURN(grpc_, GrpcServer::Start(options, catalog_, state_, metrics_));
   metrics_.SetConnections(ConnectionsOf(config_, *grpc_));
   return absl::OkStatus();
 }
 
-int64_t Server::MaxMessageBytes() const {
+RepositoryControl::Options Server::ControlOptions() {
+  const bool polls = config_.model_control == ModelControlMode::kPoll;
+  return {.repository = config_.model_repository,
+          .poll_interval = polls ? config_.poll_interval : std::chrono::milliseconds(0),
+          .max_message_bytes = max_message_bytes_,
+          .on_change = [this] {
+            if (state_.phase() == Phase::kStarting && BecomeReady().ok()) spdlog::info("ready");
+          }};
+}
+
+int64_t Server::MaxMessageBytes(const RepositoryScan& scan) const {
   if (config_.max_message_bytes > 0) return config_.max_message_bytes;
-  return std::clamp(LargestRequestBytes(scan_), kLeastMaxMessageBytes, kMostMaxMessageBytes);
+  return std::clamp(LargestRequestBytes(scan), kLeastMaxMessageBytes, kMostMaxMessageBytes);
 }
 
 // Only when nothing can refuse to start any more: a refusal is one line, and the last.
@@ -126,18 +159,39 @@ void Server::LogStart() const {
 
 void Server::Load(const std::stop_token& stop) {
   const LoadSummary summary = loader_.Load(scan_, stop);
-  loaded_ = true;
-  if (stop.stop_requested()) return;
-  spdlog::info("loaded {} of {} blocks", summary.loaded, summary.loaded + summary.failed.size());
-  if (summary.loaded == 0) {
-    spdlog::warn("not ready: there is no block to serve");
-  } else if (config_.strict_readiness && !summary.failed.empty()) {
-    spdlog::warn("not ready, as --strict-readiness asks: {} failed",
-                 absl::StrJoin(summary.failed, ", "));
-  } else {
-    state_.Advance(Phase::kServing);
-    spdlog::info("ready");
+  if (!stop.stop_requested()) {
+    spdlog::info("loaded {} of {} blocks", summary.loaded,
+                 summary.loaded + static_cast<int>(summary.failed.size()));
+    const absl::Status ready = BecomeReady();
+    if (ready.ok()) {
+      spdlog::info("ready");
+    } else {
+      spdlog::warn("not ready{}", std::string(ready.message()));
+    }
   }
+  // Also where it is to stop: it answers whoever has asked for a load meanwhile.
+  if (config_.model_control != ModelControlMode::kNone) control_->Run(stop);
+  loading_ended_ = true;
+}
+
+// OK: the server is ready from now on.
+absl::Status Server::BecomeReady() {
+  std::vector<std::string> failed;
+  bool serves = config_.model_control == ModelControlMode::kExplicit;  // a client may want none
+  for (const Catalog::Entry& entry : catalog_.All()) {
+    serves |= entry->state == BlockState::kReady;
+    if (entry->state == BlockState::kFailed) {
+      failed.push_back(entry->version == 0 ? entry->config.name
+                                           : absl::StrCat(entry->config.name, "/", entry->version));
+    }
+  }
+  if (!serves) return absl::UnavailableError(": there is no block to serve");
+  if (config_.strict_readiness && !failed.empty()) {
+    return absl::UnavailableError(
+        absl::StrCat(", as --strict-readiness asks: ", absl::StrJoin(failed, ", "), " failed"));
+  }
+  state_.Advance(Phase::kServing);
+  return absl::OkStatus();
 }
 
 StopReason Server::Run() {
@@ -171,10 +225,10 @@ void Server::Drain(StopReason reason) {
 // that it could leave half done outlives it.
 void Server::EndLoading() {
   const TimePoint limit = Clock::now() + kLoadEndTime;
-  while (!loaded_ && Clock::now() < limit) {
+  while (!loading_ended_ && Clock::now() < limit) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
-  if (!loaded_) {
+  if (!loading_ended_) {
     spdlog::warn("a load goes on though it was told to stop: ending without it");
     spdlog::shutdown();
     std::_Exit(state_.phase() == Phase::kLost ? EXIT_FAILURE : EXIT_SUCCESS);

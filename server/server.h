@@ -17,6 +17,7 @@
 #include "server/backend_choice.h"
 #include "server/config.h"
 #include "server/lifecycle/loader.h"
+#include "server/lifecycle/repository_control.h"
 #include "server/metrics/http_server.h"
 #include "server/metrics/metrics.h"
 #include "server/model/repository.h"
@@ -48,28 +49,32 @@ class Server {
  private:
   Server(const Config& config, ChosenBackend chosen, Metrics& metrics, StopRequests& stop);
 
+  RepositoryControl::Options ControlOptions();
   absl::Status Listen();
   void LogStart() const;
   void Load(const std::stop_token& stop);
+  absl::Status BecomeReady();
   void EndLoading();
   void Drain(StopReason reason);
   void OnLost(const absl::Status& reason);
-  int64_t MaxMessageBytes() const;
+  int64_t MaxMessageBytes(const RepositoryScan& scan) const;
 
   const Config config_;
   const ChosenBackend chosen_;
   Metrics& metrics_;
   StopRequests& stop_;
-  RepositoryScan scan_;
+  RepositoryScan scan_;  // what is loaded at start
+  int64_t max_message_bytes_ = 0;
   ServingState state_;
   BatchThreads threads_;
   Catalog catalog_;
   Retirer retirer_;  // tells the catalog what has ended
   Loader loader_;
+  std::unique_ptr<RepositoryControl> control_;
   std::unique_ptr<Status> status_;
   std::unique_ptr<HttpServer> http_;  // reads the status
   std::unique_ptr<GrpcServer> grpc_;
-  std::atomic<bool> loaded_{false};
+  std::atomic<bool> loading_ended_{false};
   std::atomic<bool> lost_{false};
   std::jthread loading_;
 };

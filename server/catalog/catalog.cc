@@ -65,6 +65,19 @@ void Catalog::Put(CatalogEntry entry) {
   Publish(std::move(blocks));
 }
 
+void Catalog::SetReason(const std::string& name, int64_t version, std::string reason) {
+  MutexLock writing(writing_);
+  auto blocks = std::make_shared<Blocks>(*Snapshot());
+  const auto block = blocks->find(name);
+  if (block == blocks->end()) return;
+  const auto entry = block->second.find(version);
+  if (entry == block->second.end()) return;
+  auto told = std::make_shared<CatalogEntry>(*entry->second);
+  told->reason = std::move(reason);
+  entry->second = std::move(told);
+  Publish(std::move(blocks));
+}
+
 void Catalog::Remove(const std::string& name, int64_t version, BlockState state) {
   MutexLock writing(writing_);
   auto blocks = std::make_shared<Blocks>(*Snapshot());

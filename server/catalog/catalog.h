@@ -1,6 +1,6 @@
 // What the server serves at this moment: every block and version, ready or not, by name.
 //
-// Filled in at start (and, later, on reload) and read by the transport on every request.
+// Filled in at start and on each reload, and read by the transport on every request.
 // Thread-safe: readers copy one snapshot pointer, a writer replaces it; entries live for as long as
 // a request holds them.
 #pragma once
@@ -28,7 +28,8 @@ struct CatalogEntry {
   BlockConfig config;   // only its name is set where model.json could not be read
   int64_t version = 0;  // 0: the block failed before a version was chosen
   BlockState state = BlockState::kLoading;
-  std::string reason;  // why it is not ready
+  // Why it is not ready; of one that is ready: why it could not be loaded again.
+  std::string reason;
   // Set where `state` is kReady:
   std::shared_ptr<InferSink> sink;
   std::shared_ptr<BlockMetrics> metrics;
@@ -40,6 +41,8 @@ class Catalog {
 
   // Adds the entry, or replaces the one of the same name and version.
   void Put(CatalogEntry entry);
+  // Says why something about an entry that goes on as it is did not work. Nothing without it.
+  void SetReason(const std::string& name, int64_t version, std::string reason);
   // Removes every entry, and so lets go of every block.
   void Clear();
   // Removes the entry if it is in this state: one that was loaded again meanwhile stays.

@@ -1,20 +1,24 @@
-// The life of the blocks of a repository: reads, loads and warms each, takes it out of service
-// again, and tells the catalog, the metrics and the log how it went. A block that fails harms no
-// other.
+// The life of the blocks of a repository: reads, loads and warms each, loads it again beside what
+// serves, takes it out of service, and tells the catalog, the metrics and the log how it went. A
+// block that fails harms no other, and a load that fails leaves what served before it.
 //
 //   LOADING -> READY -> UNLOADING -> gone        (Load, Unload; what is gone is NOT_FOUND)
-//      |
+//      |         |
+//      |         +-> READY, the new one          (loaded again: one swap in the catalog; requests
+//      |                                          that have the old one are served by it, and it
+//      |                                          ends after its last batch)
 //      +----> UNAVAILABLE, with the reason       (it failed)
 //
-// Threads: Announce, Load and Finish one at a time, on a thread that may block; Unload on any, also
-// meanwhile. Ownership: the catalog's entries hold the blocks that serve, through their sinks, and
-// so do requests in flight; whoever lets go last, a Retirer ends the block.
+// Threads: Announce, Load, Update and Finish one at a time, on a thread that may block; Unload on
+// any, also meanwhile. Ownership: the catalog's entries hold the blocks that serve, through their
+// sinks, and so do requests in flight; whoever lets go last, a Retirer ends the block.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -62,6 +66,16 @@ class Loader {
   // Backend::Load promises, and what was not loaded stays LOADING.
   LoadSummary Load(const RepositoryScan& scan, const std::stop_token& stop);
 
+  // Brings what is served of the block to what `block` says, beside traffic: loads the versions
+  // that do not serve yet, and those of `changed` again, then takes those out of service that are
+  // not asked for any more. Where none can be loaded, what served goes on.
+  // Errors: the first of a version's, or of the config; CANCELLED where `stop` asked.
+  absl::Status Update(const RepositoryBlock& block, const std::set<int64_t>& changed,
+                      const std::stop_token& stop);
+
+  // Unloads every version, and forgets those that failed. NOT_FOUND, there is none.
+  absl::Status UnloadAll(const std::string& name);
+
   // Takes the block out of service: new requests are UNAVAILABLE from now on, those that it has
   // are served, then it ends and leaves the catalog. Returns at once.
   // Errors: NOT_FOUND, no such version is loaded.
@@ -74,11 +88,27 @@ class Loader {
  private:
   using Version = std::pair<std::string, int64_t>;
 
+  // What a block's versions came to.
+  struct Outcome {
+    std::set<int64_t> serving;
+    int loaded = 0;
+    std::vector<int64_t> failed;
+    absl::Status first_error;
+  };
+
+  bool Serves(const std::string& name, int64_t version);
+  std::vector<int64_t> Serving(const std::string& name);
+  Outcome LoadVersions(const RepositoryBlock& block, const std::set<int64_t>& changed,
+                       const LoadControl& control);
+  absl::Status TryVersion(const BlockConfig& config, int64_t version, const LoadControl& control,
+                          Outcome& outcome);
   // The block's own error, or OK once it serves.
-  absl::Status LoadVersion(const BlockConfig& config, int64_t version, const std::stop_token& stop);
+  absl::Status LoadVersion(const BlockConfig& config, int64_t version, const LoadControl& control);
+  void Retire(const RepositoryBlock& block, const Outcome& outcome);
+  void KeepServing(const std::string& name, const absl::Status& status);
   void Serve(const BlockConfig& config, int64_t version, std::unique_ptr<ServedBlock> block,
              std::shared_ptr<BlockMetrics> metrics);
-  LoadControl Control(const BlockConfig& config, int64_t version, const std::stop_token& stop);
+  LoadControl WithProgress(const LoadControl& control, const BlockConfig& config, int64_t version);
   void Fail(const BlockConfig& config, int64_t version, const absl::Status& status);
 
   const Needs needs_;

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/status/status_macros.h"
+#include "server/model/file_signature.h"
 #include "server/model/model_json.h"
 #include "server/safetensors/file_tensor.h"
 #include "server/safetensors/reader.h"
@@ -138,7 +139,7 @@ absl::StatusOr<BlockConfig> ReadConfig(const std::string& directory) {
 }
 
 absl::StatusOr<BlockSpec> ReadBlock(const BlockConfig& config, int64_t version) {
-  const std::string path = absl::StrCat(config.directory, "/", version, "/weights.safetensors");
+  const std::string path = WeightsPath(config.directory, version);
   MLPSERVE_ASSIGN_OR_RETURN(SafetensorsReader file, SafetensorsReader::Open(path));
   BlockSpec block{.name = config.name,
                   .input_type = config.input.datatype,

@@ -36,22 +36,19 @@ absl::StatusOr<std::vector<fs::path>> List(const fs::path& directory) {
   return entries;
 }
 
-// The version that a folder's name means, if it means one.
-std::optional<int64_t> ParseVersion(const std::string& name) {
-  int64_t version = 0;
-  const char* end = name.data() + name.size();
-  const auto [stopped, error] = std::from_chars(name.data(), end, version);
-  if (error != std::errc() || stopped != end || version < 1 || name.front() == '0') {
-    return std::nullopt;
-  }
-  return version;
+// Why a block cannot have this name; empty if it can.
+std::string ReasonAgainstName(const std::string& name) {
+  if (name.empty()) return "its name is empty";
+  if (name.front() == '.') return "its name begins with a dot";
+  if (name.find('/') != std::string::npos) return "its name holds a slash";
+  if (Printable(name) != name) return "its name holds control characters or is not UTF-8";
+  return "";
 }
 
 // Why an entry of the repository cannot be a block's folder; empty if it can.
 std::string ReasonToIgnore(const fs::path& path) {
-  const std::string name = path.filename().string();
-  if (name.front() == '.') return "its name begins with a dot";
-  if (Printable(name) != name) return "its name holds control characters or is not UTF-8";
+  std::string reason = ReasonAgainstName(path.filename().string());
+  if (!reason.empty()) return reason;
   std::error_code error;
   const fs::file_status target = fs::status(path, error);
   if (target.type() == fs::file_type::not_found) return "a symbolic link that leads nowhere";
@@ -59,57 +56,96 @@ std::string ReasonToIgnore(const fs::path& path) {
   return fs::is_directory(target) ? "" : "not a folder";
 }
 
-struct VersionFolders {
+// What lies in a block's folder.
+struct BlockFolder {
   std::vector<int64_t> versions;  // ascending
   bool has_model_json = false;
+  bool has_config_pbtxt = false;
+  std::vector<IgnoredPath> ignored;
 };
 
-absl::StatusOr<VersionFolders> ListBlock(const fs::path& directory,
-                                         std::vector<IgnoredPath>& ignored) {
+absl::StatusOr<BlockFolder> ListBlock(const fs::path& directory) {
   MLPSERVE_ASSIGN_OR_RETURN(const std::vector<fs::path> entries, List(directory));
-  VersionFolders found;
+  BlockFolder found;
   for (const fs::path& path : entries) {
     const std::string name = path.filename().string();
     std::error_code error;
     if (name == "model.json") {
       found.has_model_json = true;
+    } else if (name == "config.pbtxt") {
+      found.has_config_pbtxt = true;
     } else if (fs::is_directory(path, error)) {
-      if (const std::optional<int64_t> version = ParseVersion(name)) {
+      if (const std::optional<int64_t> version = ParseVersionName(name)) {
         found.versions.push_back(*version);
       } else {
-        ignored.push_back({path.string(), "its name is no version: an integer from 1 on"});
+        found.ignored.push_back({path.string(), "its name is no version: an integer from 1 on"});
       }
+    } else if (fs::is_symlink(path, error) && !fs::exists(path, error)) {
+      found.ignored.push_back({path.string(), "a symbolic link that leads nowhere"});
     }
   }
   std::sort(found.versions.begin(), found.versions.end());
   return found;
 }
 
-void ScanFolder(const fs::path& path, RepositoryScan& scan) {
-  std::vector<IgnoredPath> ignored;
-  RepositoryBlock block;
-  block.name = path.filename().string();
-  block.directory = path.string();
-  absl::StatusOr<VersionFolders> folders = ListBlock(path, ignored);
-  if (!folders.ok()) {
-    block.config = folders.status();
-    scan.blocks.push_back(std::move(block));
-    return;
+// Why there is nothing to load in a block's folder.
+absl::Status NoVersion(const std::string& directory, const BlockFolder& folder) {
+  std::string found;
+  for (const IgnoredPath& path : folder.ignored) {
+    absl::StrAppend(&found, found.empty() ? "" : ", ",
+                    Printable(fs::path(path.path).filename().string()), " (", path.reason, ")");
   }
-  if (!folders->has_model_json) {
-    scan.ignored.push_back({path.string(), "no model.json in it"});
-    return;
-  }
-  if (folders->versions.empty()) {
-    scan.ignored.push_back({path.string(), "no version folder in it (an integer from 1 on)"});
-    return;
-  }
+  return absl::NotFoundError(
+      absl::StrCat(directory, ": expected a version folder, named by an integer from 1 on, found ",
+                   found.empty() ? "none" : found));
+}
+
+void FillVersions(const std::vector<int64_t>& present, RepositoryBlock& block) {
+  const VersionPolicy& policy = block.config->version_policy;
+  block.versions = SelectVersions(policy, present);
+  block.fallbacks.clear();
+  if (policy.kind != VersionPolicy::Kind::kLatest) return;
+  block.fallbacks.assign(present.rbegin() + static_cast<int64_t>(block.versions.size()),
+                         present.rend());
+}
+
+RepositoryBlock BlockOf(const fs::path& path, const BlockFolder& folder) {
+  RepositoryBlock block{.name = path.filename().string(),
+                        .directory = path.string(),
+                        .config = NoVersion(path.string(), folder)};
+  if (folder.versions.empty()) return block;
   block.config = ReadConfig(block.directory);
-  if (block.config.ok()) {
-    block.versions = SelectVersions(block.config->version_policy, folders->versions);
+  if (block.config.ok()) FillVersions(folder.versions, block);
+  return block;
+}
+
+RepositoryBlock Unreadable(const fs::path& path, const absl::Status& status) {
+  return {.name = path.filename().string(), .directory = path.string(), .config = status};
+}
+
+std::string ReasonWithoutModelJson(const BlockFolder& folder) {
+  return folder.has_config_pbtxt
+             ? "no model.json in it, but Triton's config.pbtxt: a model for Triton, to be exported "
+               "again with mlpserve.export"
+             : "no model.json in it";
+}
+
+void ScanFolder(const fs::path& path, RepositoryScan& scan) {
+  const absl::StatusOr<BlockFolder> folder = ListBlock(path);
+  if (!folder.ok()) {
+    if (path.filename() == "lost+found") {
+      scan.ignored.push_back({path.string(), "a file system's own folder"});
+    } else {
+      scan.blocks.push_back(Unreadable(path, folder.status()));
+    }
+    return;
   }
-  scan.blocks.push_back(std::move(block));
-  scan.ignored.insert(scan.ignored.end(), ignored.begin(), ignored.end());
+  if (!folder->has_model_json) {
+    scan.ignored.push_back({path.string(), ReasonWithoutModelJson(*folder)});
+    return;
+  }
+  scan.blocks.push_back(BlockOf(path, *folder));
+  scan.ignored.insert(scan.ignored.end(), folder->ignored.begin(), folder->ignored.end());
 }
 
 }  // namespace
@@ -136,6 +172,49 @@ absl::StatusOr<RepositoryScan> ScanRepository(const std::string& directory) {
     }
   }
   return scan;
+}
+
+absl::StatusOr<RepositoryBlock> ScanBlock(const std::string& repository, const std::string& name) {
+  const fs::path path = fs::path(repository) / name;
+  std::string reason = ReasonAgainstName(name);
+  if (reason.empty()) reason = ReasonToIgnore(path);
+  if (reason.empty()) {
+    const absl::StatusOr<BlockFolder> folder = ListBlock(path);
+    if (!folder.ok()) return Unreadable(path, folder.status());
+    if (folder->has_model_json) return BlockOf(path, *folder);
+    reason = ReasonWithoutModelJson(*folder);
+  }
+  return absl::NotFoundError(
+      absl::StrCat("no block \"", Printable(name), "\" in ", repository, ": ", reason));
+}
+
+absl::Status CheckBlockName(const std::string& name) {
+  const std::string reason = ReasonAgainstName(name);
+  if (reason.empty() && name.size() <= 255) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("expected the name of a block's folder, found one that cannot be: ",
+                   reason.empty() ? "it is longer than 255 bytes" : reason));
+}
+
+std::optional<int64_t> ParseVersionName(const std::string& name) {
+  int64_t version = 0;
+  const char* end = name.data() + name.size();
+  const auto [stopped, error] = std::from_chars(name.data(), end, version);
+  if (error != std::errc() || stopped != end || version < 1 || name.front() == '0') {
+    return std::nullopt;
+  }
+  return version;
+}
+
+void SetConfig(BlockConfig config, RepositoryBlock& block) {
+  config.directory = block.directory;
+  const absl::StatusOr<BlockFolder> folder = ListBlock(block.directory);
+  block.config = std::move(config);
+  if (folder.ok() && !folder->versions.empty()) {
+    FillVersions(folder->versions, block);
+  } else {
+    block.config = folder.ok() ? NoVersion(block.directory, *folder) : folder.status();
+  }
 }
 
 std::vector<int64_t> SelectVersions(const VersionPolicy& policy,

@@ -57,7 +57,8 @@ def test_help_names_every_flag():
     code, lines = refused("--help")
     assert code == 0
     for flag in ("--model-repository", "--grpc-address", "--http-address", "--backend",
-                 "--cpu-threads", "--max-message-bytes", "--strict-readiness", "--drain-grace",
+                 "--cpu-threads", "--max-message-bytes", "--model-control", "--load-model", "--poll-interval",
+                 "--strict-readiness", "--drain-grace",
                  "--log-format", "--log-level"):
         assert flag in "\n".join(lines)
 

@@ -37,17 +37,29 @@ TEST(ConfigTest, OnlyTheRepositoryIsRequired) {
   EXPECT_FALSE(parsed->answer.has_value());
 }
 
+TEST(ConfigTest, BlocksToLoadAreNamedOnlyWhereClientsLoad) {
+  EXPECT_THAT(Refusal({"--model-repository=m", "--load-model=a"}),
+              HasSubstr("--model-control=explicit"));
+  EXPECT_THAT(Refusal({"--model-repository=m", "--model-control=always"}),
+              HasSubstr("explicit|none|poll"));
+  EXPECT_THAT(Refusal({"--model-repository=m", "--poll-interval=0"}), HasSubstr("--poll-interval"));
+}
+
 TEST(ConfigTest, EveryFlagIsRead) {
   const auto parsed =
       Parse({"--model-repository=m", "--grpc-address=127.0.0.1:1", "--grpc-address=unix:/tmp/s",
              "--http-address=[::1]:2", "--backend=cpu", "--kernel-cache=/tmp/k", "--cpu-threads=3",
              "--max-message-bytes=1024", "--strict-readiness", "--drain-grace=0.5",
+             "--model-control=explicit", "--load-model=a", "--load-model=b", "--poll-interval=0.1",
              "--log-format=json", "--log-level=warning"});
   ASSERT_TRUE(parsed.ok()) << parsed.status();
   const Config& config = parsed->config;
   EXPECT_THAT(config.grpc_addresses, ElementsAre("127.0.0.1:1", "unix:/tmp/s"));
   EXPECT_EQ(config.http_address, "[::1]:2");
   EXPECT_EQ(config.backend, BackendChoice::kCpu);
+  EXPECT_EQ(config.model_control, ModelControlMode::kExplicit);
+  EXPECT_THAT(config.load_models, ElementsAre("a", "b"));
+  EXPECT_EQ(config.poll_interval, std::chrono::milliseconds(100));
   EXPECT_EQ(config.kernel_cache, "/tmp/k");
   EXPECT_EQ(config.cpu_threads, 3);
   EXPECT_EQ(config.max_message_bytes, 1024);

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -52,12 +53,22 @@ class LoaderTest : public testing::Test {
     loader_->Announce(scan);
     return loader_->Load(scan, stop);
   }
-  std::string State(const std::string& name) const {
-    const auto entry = catalog_.FindAny(name, "1");
+  absl::Status Update(const std::string& name, const std::set<int64_t>& changed = {}) {
+    const auto block = ScanBlock(repository_.folder().path(), name);
+    EXPECT_TRUE(block.ok()) << block.status();
+    return loader_->Update(*block, changed, {});
+  }
+  Catalog::Entry Entry(const std::string& name, const std::string& version = "") const {
+    const auto entry = catalog_.FindAny(name, version);
+    EXPECT_TRUE(entry.ok()) << entry.status();
+    return entry.value_or(nullptr);
+  }
+  std::string State(const std::string& name, const std::string& version = "1") const {
+    const auto entry = catalog_.FindAny(name, version);
     return entry.ok() ? std::string(Name((*entry)->state)) : "gone";
   }
-  void WaitUntilGone(const std::string& name) const {
-    while (State(name) != "gone") std::this_thread::yield();
+  void WaitUntilGone(const std::string& name, const std::string& version = "1") const {
+    while (State(name, version) != "gone") std::this_thread::yield();
   }
 
   TinyRepository repository_{{"a", "b"}};
@@ -193,6 +204,107 @@ TEST_F(LoaderTest, BlocksAreUnloadedUnderLoad) {
   for (std::thread& client : clients) client.join();
   EXPECT_GE(refused, 3);
   EXPECT_EQ(wrong, 0);
+}
+
+TEST_F(LoaderTest, WhereTheNewestVersionFailsTheNewestGoodOneServes) {
+  repository_.AddVersion("a", 2);
+  repository_.folder().Write("a/3/weights.safetensors", "no header");
+  const LoadSummary summary = LoadAll();
+  EXPECT_THAT(summary.failed, ElementsAre("a/3"));
+  EXPECT_EQ((*catalog_.Find("a", ""))->version, 2);
+  EXPECT_EQ(State("a", "3"), "UNAVAILABLE");
+  EXPECT_EQ(State("a", "1"), "gone");
+}
+
+TEST_F(LoaderTest, AVersionIsLoadedAgainBesideTheOldOneWithOneSwap) {
+  LoadAll();
+  const Catalog::Entry old = Entry("a");
+  backend_.HoldLoads(true);
+  std::thread updating([&] { EXPECT_TRUE(Update("a", {1}).ok()); });
+  ASSERT_TRUE(backend_.WaitUntilLoadIsHeld());
+  EXPECT_FALSE(backend_.last_control().may_measure);
+  EXPECT_EQ(Entry("a"), old);  // meanwhile
+  backend_.HoldLoads(false);
+  updating.join();
+  EXPECT_EQ(State("a"), "READY");
+  EXPECT_NE(Entry("a")->sink, old->sink);
+  EXPECT_EQ(Entry("a")->metrics, old->metrics);  // counters go on
+  Request late;                                  // of who had found the old one
+  old->sink->Submit(late);
+  EXPECT_TRUE(late.status.ok());
+  EXPECT_THAT(metrics_.Text(), HasSubstr("mlpserve_reloads_total{model=\"a\"} 1"));
+}
+
+TEST_F(LoaderTest, WhatHasNotChangedIsNotLoadedAgain) {
+  LoadAll();
+  const Catalog::Entry old = Entry("a");
+  EXPECT_TRUE(Update("a").ok());
+  EXPECT_EQ(Entry("a"), old);
+  EXPECT_THAT(metrics_.Text(), Not(HasSubstr("mlpserve_reloads_total{")));
+}
+
+TEST_F(LoaderTest, ANewVersionReplacesTheOldOne) {
+  LoadAll();
+  repository_.AddVersion("a", 2);
+  EXPECT_TRUE(Update("a").ok());
+  EXPECT_EQ((*catalog_.Find("a", ""))->version, 2);
+  WaitUntilGone("a", "1");
+  EXPECT_THAT(metrics_.Text(), Not(HasSubstr("model=\"a\",version=\"1\"")));
+}
+
+TEST_F(LoaderTest, ANewVersionThatFailsLeavesTheOldOneAndSaysWhy) {
+  LoadAll();
+  const Catalog::Entry old = Entry("a", "1");
+  repository_.folder().Write("a/2/weights.safetensors", "no header");
+  EXPECT_TRUE(absl::IsInvalidArgument(Update("a")));
+  EXPECT_EQ(Entry("a", "1"), old);
+  EXPECT_EQ((*catalog_.Find("a", ""))->version, 1);
+  EXPECT_EQ(State("a", "2"), "UNAVAILABLE");
+  EXPECT_THAT(metrics_.Text(), HasSubstr("mlpserve_model_load_failures_total{model=\"a\"} 1"));
+  // And what is mended later is taken.
+  repository_.AddVersion("a", 2);
+  EXPECT_TRUE(Update("a").ok());
+  EXPECT_EQ((*catalog_.Find("a", ""))->version, 2);
+}
+
+TEST_F(LoaderTest, FilesThatBecomeWrongLeaveWhatServesAndSayWhy) {
+  LoadAll();
+  repository_.folder().Write("a/1/weights.safetensors", "no header");
+  EXPECT_TRUE(absl::IsInvalidArgument(Update("a", {1})));
+  EXPECT_EQ(State("a"), "READY");
+  EXPECT_THAT(Entry("a")->reason, HasSubstr("weights.safetensors"));
+  repository_.folder().Write("a/model.json", "{");
+  EXPECT_TRUE(absl::IsInvalidArgument(Update("a", {1})));
+  EXPECT_EQ(State("a"), "READY");
+  EXPECT_THAT(Entry("a")->reason, HasSubstr("model.json"));
+  EXPECT_THAT(metrics_.Text(), HasSubstr("mlpserve_model_load_failures_total{model=\"a\"} 2"));
+  Request request;
+  Entry("a")->sink->Submit(request);
+  EXPECT_TRUE(request.status.ok());
+  // Mended, it says nothing any more.
+  repository_.Add("a");
+  EXPECT_TRUE(Update("a", {1}).ok());
+  EXPECT_EQ(Entry("a")->reason, "");
+}
+
+TEST_F(LoaderTest, ABlockThatHadFailedIsLoadedWhenItIsMended) {
+  repository_.folder().Write("b/model.json", "{");
+  LoadAll();
+  EXPECT_EQ(Entry("b")->state, BlockState::kFailed);
+  repository_.Add("b");
+  EXPECT_TRUE(Update("b").ok());
+  EXPECT_EQ(catalog_.Versions("b").size(), 1U);  // the failure is forgotten
+  EXPECT_EQ(State("b"), "READY");
+}
+
+TEST_F(LoaderTest, EveryVersionIsUnloadedByName) {
+  repository_.folder().Write("b/model.json", "{");
+  LoadAll();
+  EXPECT_TRUE(loader_->UnloadAll("a").ok());
+  EXPECT_TRUE(loader_->UnloadAll("b").ok());  // which had failed
+  WaitUntilGone("a");
+  EXPECT_TRUE(catalog_.All().empty());
+  EXPECT_TRUE(absl::IsNotFound(loader_->UnloadAll("a")));
 }
 
 TEST_F(HeldLoaderTest, TheEndServesWhatIsInFlightAndLeavesNothing) {

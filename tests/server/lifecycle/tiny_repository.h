@@ -30,20 +30,26 @@ class TinyRepository {
     return *std::move(scan);
   }
 
- private:
+  static constexpr char kModelJson[] =
+      R"({"input": {"name": "x", "features": 2}, "output": {"name": "y", "features": 2},
+          "layers": [{"name": "fc", "weight": "w"}], "batching": {"max_rows": 4}})";
+
   void Add(const std::string& name) {
-    folder_.Write(absl::StrCat(name, "/model.json"),
-                  R"({"input": {"name": "x", "features": 2}, "output": {"name": "y", "features": 2},
-                      "layers": [{"name": "fc", "weight": "w"}], "batching": {"max_rows": 4}})");
-    folder_.Write(absl::StrCat(name, "/1/weights.safetensors"), "");
+    folder_.Write(absl::StrCat(name, "/model.json"), kModelJson);
+    AddVersion(name, 1);
+  }
+  // Writes, or writes anew, a version's weights.
+  void AddVersion(const std::string& name, int64_t version) {
+    const std::string path = absl::StrCat(name, "/", version, "/weights.safetensors");
+    folder_.Write(path, "");
     const std::array<float, kFeatures * kFeatures> weights{1, 2, 3, 4};
     const TensorToWrite tensor{
         .name = "w", .shape = {kFeatures, kFeatures}, .data = std::as_bytes(std::span(weights))};
-    const absl::Status written =
-        WriteSafetensors(folder_.path(absl::StrCat(name, "/1/weights.safetensors")), {&tensor, 1});
+    const absl::Status written = WriteSafetensors(folder_.path(path), {&tensor, 1});
     EXPECT_TRUE(written.ok()) << written;
   }
 
+ private:
   TemporaryFolder folder_;
 };
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/model/file_signature.h"
 #include "tests/server/temporary_folder.h"
 
 namespace mlpserve {
@@ -108,15 +109,69 @@ TEST_F(RepositoryTest, IgnoresWhatIsNoBlockAndSaysWhy) {
   AddFolder(".git/1");
   folder_.Write("README.md", "");
   AddFolder("no_json/1");
-  AddBlock("no_version", {"v1", "0", "01", "+1", "-1", "1a", "9223372036854775808"});
-  folder_.Write("no_version/1", "a file, not a folder");
+  AddFolder("triton/1");
+  folder_.Write("triton/config.pbtxt", "");
   AddFolder("two\nlines/1");
   AddFolder("\xFF/1");
   EXPECT_THAT(Ignored(), ElementsAre(".git: its name begins with a dot", "README.md: not a folder",
                                      "no_json: no model.json in it",
-                                     "no_version: no version folder in it (an integer from 1 on)",
+                                     HasSubstr("triton: no model.json in it, but Triton's "),
                                      "two\nlines: " + kUnprintable, "\xFF: " + kUnprintable));
   EXPECT_THAT(Scan().blocks, IsEmpty());
+}
+
+TEST_F(RepositoryTest, KeepsABlockWithoutAVersionAndSaysWhatThereIs) {
+  AddBlock("empty", {});
+  AddBlock("odd", {"v1", "0", "01", "+1", "-1", "1a", "9223372036854775808"});
+  folder_.Write("odd/1", "a file, not a folder");
+  std::filesystem::create_symlink("nowhere", folder_.path("odd/2"));
+  const RepositoryScan scan = Scan();
+  ASSERT_THAT(scan.blocks, SizeIs(2));
+  for (const RepositoryBlock& block : scan.blocks) {
+    EXPECT_TRUE(absl::IsNotFound(block.config.status())) << block.config.status();
+    EXPECT_THAT(block.versions, IsEmpty());
+  }
+  EXPECT_THAT(std::string(scan.blocks[0].config.status().message()), HasSubstr("found none"));
+  for (const char* found :
+       {"v1 (its name is no version", "01 (", "2 (a symbolic link that leads"}) {
+    EXPECT_THAT(std::string(scan.blocks[1].config.status().message()), HasSubstr(found));
+  }
+}
+
+TEST_F(RepositoryTest, KnowsTheOlderVersionsThatMayServeInstead) {
+  AddBlock("latest", {"1", "2", "10"});
+  AddBlock("listed", {"1", "2", "10"}, R"("version_policy": {"listed": ["2"]})");
+  const RepositoryScan scan = Scan();
+  EXPECT_THAT(scan.blocks[0].versions, ElementsAre(10));
+  EXPECT_THAT(scan.blocks[0].fallbacks, ElementsAre(2, 1));
+  EXPECT_THAT(scan.blocks[1].versions, ElementsAre(2));
+  EXPECT_THAT(scan.blocks[1].fallbacks, IsEmpty());
+}
+
+TEST_F(RepositoryTest, ScansOneBlockByName) {
+  AddBlock("a", {"1", "3"});
+  AddFolder("triton/1");
+  folder_.Write("triton/config.pbtxt", "");
+  const auto block = ScanBlock(folder_.path(), "a");
+  ASSERT_TRUE(block.ok()) << block.status();
+  EXPECT_EQ(block->name, "a");
+  EXPECT_THAT(block->versions, ElementsAre(3));
+  for (const char* name : {"b", "triton", "", "..", ".", "../a", "/etc", "a/1"}) {
+    EXPECT_TRUE(absl::IsNotFound(ScanBlock(folder_.path(), name).status())) << name;
+  }
+}
+
+TEST_F(RepositoryTest, ASignatureTellsAnotherFileFromTheSame) {
+  AddBlock("a", {"1"});
+  const std::string weights = folder_.Write("a/1/weights.safetensors", "one");
+  const BlockSignature first = SignatureOf(*ScanBlock(folder_.path(), "a"));
+  EXPECT_EQ(first, SignatureOf(*ScanBlock(folder_.path(), "a")));
+  EXPECT_EQ(first.weights.at(1).bytes, 3);
+  const auto time = std::filesystem::last_write_time(weights);
+  folder_.Write("a/1/weights.safetensors", "two");
+  std::filesystem::last_write_time(weights, time);  // as `cp -p` may leave it
+  EXPECT_NE(first, SignatureOf(*ScanBlock(folder_.path(), "a")));
+  EXPECT_EQ(SignatureOf(folder_.path("none")), FileSignature());
 }
 
 TEST_F(RepositoryTest, IgnoresFoldersOfABlockThatAreNoVersions) {
@@ -168,6 +223,17 @@ class WithoutRoot {
  private:
   const bool was_root_ = geteuid() == 0;
 };
+
+TEST_F(RepositoryTest, IgnoresAFileSystemsOwnFolder) {
+  AddFolder("lost+found");
+  std::filesystem::permissions(folder_.path(), std::filesystem::perms::all);
+  std::filesystem::permissions(folder_.path("lost+found"), std::filesystem::perms::none);
+  {
+    const WithoutRoot without_root;
+    EXPECT_THAT(Ignored(), ElementsAre("lost+found: a file system's own folder"));
+  }
+  std::filesystem::permissions(folder_.path("lost+found"), std::filesystem::perms::all);
+}
 
 TEST_F(RepositoryTest, ReportsAFolderThatCannotBeRead) {
   AddBlock("locked", {"1"});

@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import sys
 
-import kubernetes_validate  # noqa: F401  render skips the schemas where it is missing: here it must not be
+import jsonschema
+import kubernetes_validate  # render skips the schemas where it is missing: here it must not be
 import pytest
 import yaml
 
@@ -87,6 +88,48 @@ def test_inference_service_uses_the_runtime():
     assert model["modelFormat"]["name"] in [known["name"] for known in runtime["spec"]["supportedModelFormats"]]
     assert model["protocolVersion"] in runtime["spec"]["protocolVersions"]
     assert runtime["spec"]["containers"][0]["name"] == "kserve-container"
+
+
+CUSTOM = yaml.safe_load((ROOT / "tests/deploy/custom_resources.yml").read_text())
+
+
+def check_custom(item):
+    jsonschema.validate(item, CUSTOM[item["kind"]])
+    if item["kind"] == "ServingRuntime":
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "any"},
+               "spec": {"containers": item["spec"]["containers"]}}
+        kubernetes_validate.validate(pod, kubernetes_validate.latest_version(), strict=True)
+
+
+def custom(kind):
+    return one([item for name in OVERLAYS for item in rendered(name) if item["kind"] == kind][:1], kind)
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_custom_resources_say_only_what_their_definitions_have(name):
+    known = [item for item in rendered(name) if item["kind"] in CUSTOM]
+    assert known
+    for item in known:
+        check_custom(item)
+
+
+@pytest.mark.parametrize("kind, place, wrong", [
+    ("PodMonitor", ("spec", "podMetricsEndpoints", 0), {"intervall": "15s"}),
+    ("PodMonitor", ("spec", "podMetricsEndpoints", 0), {"interval": "often"}),
+    ("ServingRuntime", ("spec",), {"protocolVersion": ["grpc-v2"]}),
+    ("ServingRuntime", ("spec", "supportedModelFormats", 0), {"version": 1}),
+    ("ServingRuntime", ("spec", "containers", 0), {"resource": {}}),
+    ("InferenceService", ("spec", "predictor", "model"), {"storageURI": "pvc://models"}),
+    ("InferenceService", ("spec", "predictor"), {"minReplicas": "1"}),
+])
+def test_custom_resource_with_an_unknown_field_or_a_wrong_type_is_refused(kind, place, wrong):
+    item = custom(kind)
+    inside = item
+    for step in place:
+        inside = inside[step]
+    inside.update(wrong)
+    with pytest.raises((jsonschema.ValidationError, kubernetes_validate.ValidationError)):
+        check_custom(item)
 
 
 @pytest.mark.parametrize("old, new, says", [

@@ -96,7 +96,7 @@ absl::StatusOr<std::vector<float>> RemoteBlock::Infer(std::span<const float> row
   MLPSERVE_RETURN_IF_ERROR(CheckRows(rows));
   absl::StatusOr<InferResult> result;
   WithQuery(rows, [&](const InferQuery& query) { result = client_->Infer(query, deadline); });
-  if (!result.ok()) return result.status();
+  MLPSERVE_RETURN_IF_ERROR(result.status());
   return OutputOf(*result, static_cast<int64_t>(rows.size()) / input_features_);
 }
 

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/load/values.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::load {
 namespace {
@@ -146,15 +147,14 @@ absl::Status AddFile(const std::string& text, std::map<std::string, client::Tens
 
 absl::Status FinishFiles(const Raw& raw, Arguments& arguments) {
   for (const std::string& text : raw.inputs) {
-    const absl::StatusOr<InputSpec> input = ParseInputSpec(text);
-    if (!input.ok()) return input.status();
-    arguments.inputs.push_back(*input);
+    MLPSERVE_ASSIGN_OR_RETURN(const InputSpec input, ParseInputSpec(text));
+    arguments.inputs.push_back(input);
   }
   for (const std::string& text : raw.data) {
-    if (absl::Status status = AddFile(text, arguments.data); !status.ok()) return status;
+    MLPSERVE_RETURN_IF_ERROR(AddFile(text, arguments.data));
   }
   for (const std::string& text : raw.expect) {
-    if (absl::Status status = AddFile(text, arguments.expect); !status.ok()) return status;
+    MLPSERVE_RETURN_IF_ERROR(AddFile(text, arguments.expect));
   }
   if (!arguments.expect.empty() && arguments.data.empty()) {
     return absl::InvalidArgumentError("expected --data with --expect, found none");
@@ -163,21 +163,15 @@ absl::Status FinishFiles(const Raw& raw, Arguments& arguments) {
 }
 
 absl::Status FinishSweeps(const Raw& raw, Arguments& arguments) {
-  absl::StatusOr<std::vector<int>> rows = ParseCounts(raw.rows, 1, kMostRows);
-  if (!rows.ok()) return rows.status();
-  absl::StatusOr<std::vector<int>> concurrency = ParseCounts(raw.concurrency, 1, kMostConcurrency);
-  if (!concurrency.ok()) return concurrency.status();
-  arguments.rows = *std::move(rows);
-  arguments.concurrency = *std::move(concurrency);
+  MLPSERVE_ASSIGN_OR_RETURN(arguments.rows, ParseCounts(raw.rows, 1, kMostRows));
+  MLPSERVE_ASSIGN_OR_RETURN(arguments.concurrency,
+                            ParseCounts(raw.concurrency, 1, kMostConcurrency));
   if (!raw.rates.empty()) {
-    absl::StatusOr<std::vector<double>> rates = ParseValues(raw.rates, 1e-3, kMostRate);
-    if (!rates.ok()) return rates.status();
-    arguments.rates = *std::move(rates);
+    MLPSERVE_ASSIGN_OR_RETURN(arguments.rates, ParseValues(raw.rates, 1e-3, kMostRate));
   }
   for (const std::string& pid : raw.server_pids) {
-    const absl::StatusOr<std::vector<int>> one = ParseCounts(pid, 1, 1 << 30);
-    if (!one.ok()) return one.status();
-    arguments.run.server_pids.push_back((*one)[0]);
+    MLPSERVE_ASSIGN_OR_RETURN(const std::vector<int> one, ParseCounts(pid, 1, 1 << 30));
+    arguments.run.server_pids.push_back(one[0]);
   }
   const std::string* outputs[] = {&arguments.json, &arguments.csv, &arguments.svg};
   if (std::count_if(std::begin(outputs), std::end(outputs),
@@ -198,8 +192,8 @@ absl::StatusOr<Arguments> Finish(Raw raw) {
   if (arguments.run.address.empty()) {
     return absl::InvalidArgumentError("--address: expected host:port or unix:path, found ''");
   }
-  if (absl::Status status = FinishFiles(raw, arguments); !status.ok()) return status;
-  if (absl::Status status = FinishSweeps(raw, arguments); !status.ok()) return status;
+  MLPSERVE_RETURN_IF_ERROR(FinishFiles(raw, arguments));
+  MLPSERVE_RETURN_IF_ERROR(FinishSweeps(raw, arguments));
   arguments.run.duration = In<std::ratio<1>>(raw.duration_s);
   arguments.run.warm_up = In<std::ratio<1>>(raw.warm_up_s);
   arguments.find_rate_p99 = In<std::milli>(raw.find_rate_p99_ms);

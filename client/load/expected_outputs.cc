@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/infer_message.h"
 #include "client/load/wire.h"
+#include "kernels/status/status_macros.h"
 #include "proto/open_inference.pb.h"
 
 namespace mlpserve::load {
@@ -25,14 +26,13 @@ absl::StatusOr<ExpectedOutputs> ExpectedOutputs::Read(
   ExpectedOutputs expected;
   expected.tolerance_ = tolerance;
   for (const auto& [name, path] : files) {
-    const absl::StatusOr<client::Tensor> tensor = client::ReadTensor(path, name);
-    if (!tensor.ok()) return tensor.status();
-    if (tensor->shape.empty() || tensor->shape[0] != rows) {
+    MLPSERVE_ASSIGN_OR_RETURN(const client::Tensor tensor, client::ReadTensor(path, name));
+    if (tensor.shape.empty() || tensor.shape[0] != rows) {
       return absl::InvalidArgumentError(absl::StrCat(path.file, ": expected ", rows,
                                                      " rows of output '", name, "', found ",
-                                                     client::Describe(*tensor)));
+                                                     client::Describe(tensor)));
     }
-    Output output{name, rows, 0, client::ToFloats(*tensor)};
+    Output output{name, rows, 0, client::ToFloats(tensor)};
     output.columns = output.values.size() / static_cast<size_t>(rows);
     expected.outputs_.push_back(std::move(output));
   }
@@ -54,8 +54,7 @@ absl::Status ExpectedOutputs::Check(const grpc::ByteBuffer& answer, int64_t firs
     if (found == result->outputs.end()) {
       return absl::DataLossError(absl::StrCat("expected output '", output.name, "', found none"));
     }
-    absl::Status status = CheckOutput(output, client::ToFloats(found->tensor), first_row, rows);
-    if (!status.ok()) return status;
+    MLPSERVE_RETURN_IF_ERROR(CheckOutput(output, client::ToFloats(found->tensor), first_row, rows));
   }
   return absl::OkStatus();
 }

@@ -13,6 +13,7 @@
 #include "client/load/progress_bar.h"
 #include "client/load/rate_search.h"
 #include "client/load/report.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::load {
 namespace {
@@ -49,7 +50,7 @@ class LoadTest {
       : arguments_(arguments), bar_(streams.err, streams.err_is_terminal && !arguments.quiet) {}
 
   absl::StatusOr<Report> Finish() {
-    if (absl::Status status = Describe(); !status.ok()) return status;
+    MLPSERVE_RETURN_IF_ERROR(Describe());
     report_.model = arguments_.run.model;
     report_.address = arguments_.run.address;
     report_.title = arguments_.title.empty() ? absl::StrCat(report_.model, " at ", report_.address)
@@ -57,7 +58,7 @@ class LoadTest {
     report_.date = absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(), absl::UTCTimeZone());
     report_.arrivals = arguments_.run.arrivals;
     for (const int rows : arguments_.rows) {
-      if (absl::Status status = MeasureRows(rows); !status.ok()) return status;
+      MLPSERVE_RETURN_IF_ERROR(MeasureRows(rows));
     }
     bar_.Clear();
     return std::move(report_);
@@ -76,40 +77,33 @@ class LoadTest {
     std::vector<std::string> outputs;
     if (request_.inputs.empty() || arguments_.expect.count("") > 0) {
       client::Client client(arguments_.run.address);
-      const absl::StatusOr<client::BlockMetadata> metadata =
-          client.Describe(request_.model, request_.version, client::Deadline::In(kDescribeTime));
-      if (!metadata.ok()) return metadata.status();
-      for (const client::TensorMetadata& output : metadata->outputs) outputs.push_back(output.name);
+      MLPSERVE_ASSIGN_OR_RETURN(
+          const client::BlockMetadata metadata,
+          client.Describe(request_.model, request_.version, client::Deadline::In(kDescribeTime)));
+      for (const client::TensorMetadata& output : metadata.outputs) outputs.push_back(output.name);
       if (request_.inputs.empty()) {
-        absl::StatusOr<std::vector<InputSpec>> inputs = InputsOf(*metadata);
-        if (!inputs.ok()) return inputs.status();
-        request_.inputs = *std::move(inputs);
+        MLPSERVE_ASSIGN_OR_RETURN(request_.inputs, InputsOf(metadata));
       }
     }
     std::vector<std::string> inputs;
     for (const InputSpec& input : request_.inputs) inputs.push_back(input.name);
     expect_ = arguments_.expect;
-    if (absl::Status status = NameFiles(inputs, "INPUT", request_.files); !status.ok()) {
-      return status;
-    }
+    MLPSERVE_RETURN_IF_ERROR(NameFiles(inputs, "INPUT", request_.files));
     return NameFiles(outputs, "OUTPUT", expect_);
   }
 
   absl::Status MeasureRows(int rows) {
-    const absl::StatusOr<RequestSet> requests = RequestSet::Make(request_, rows);
-    if (!requests.ok()) return requests.status();
+    MLPSERVE_ASSIGN_OR_RETURN(const RequestSet requests, RequestSet::Make(request_, rows));
     std::optional<ExpectedOutputs> expected;
     if (!expect_.empty()) {
-      absl::StatusOr<ExpectedOutputs> read =
-          ExpectedOutputs::Read(expect_, requests->file_rows(), arguments_.tolerance);
-      if (!read.ok()) return read.status();
-      expected = *std::move(read);
+      MLPSERVE_ASSIGN_OR_RETURN(
+          expected, ExpectedOutputs::Read(expect_, requests.file_rows(), arguments_.tolerance));
     }
     const ExpectedOutputs* check = expected ? &*expected : nullptr;
-    if (arguments_.find_rate_p99.count() > 0) return Search(rows, *requests, check);
+    if (arguments_.find_rate_p99.count() > 0) return Search(rows, requests, check);
     for (const Point& point : PointsOf(rows)) {
       if (stopped()) return absl::OkStatus();
-      if (absl::Status status = Measure(point, *requests, check); !status.ok()) return status;
+      MLPSERVE_RETURN_IF_ERROR(Measure(point, requests, check));
     }
     return absl::OkStatus();
   }
@@ -134,12 +128,11 @@ class LoadTest {
   absl::Status Measure(const Point& point, const RequestSet& requests,
                        const ExpectedOutputs* expected) {
     const size_t number = report_.results.size() + 1;
-    absl::StatusOr<Result> result =
-        Run(arguments_.run, point, requests, expected, [&](double done, double rate) {
-          bar_.Show(ProgressLine(done, number, point_count(), load::Describe(point), rate));
-        });
-    if (!result.ok()) return result.status();
-    report_.results.push_back(*std::move(result));
+    const auto show = [&](double done, double rate) {
+      bar_.Show(ProgressLine(done, number, point_count(), load::Describe(point), rate));
+    };
+    MLPSERVE_ASSIGN_OR_RETURN(Result result, Run(arguments_.run, point, requests, expected, show));
+    report_.results.push_back(std::move(result));
     return absl::OkStatus();
   }
 
@@ -153,8 +146,7 @@ class LoadTest {
     RateSearch search(arguments_.find_rate_from, kMostRate, kSearchPrecision);
     while (const std::optional<double> rate = search.Next()) {
       if (stopped()) break;
-      absl::Status status = Measure({.rows = rows, .rate = *rate}, requests, expected);
-      if (!status.ok()) return status;
+      MLPSERVE_RETURN_IF_ERROR(Measure({.rows = rows, .rate = *rate}, requests, expected));
       search.Report(Held(report_.results.back()));
     }
     report_.found.push_back({rows, arguments_.find_rate_p99, search.best()});
@@ -190,7 +182,7 @@ absl::Status WriteReports(const Arguments& arguments, const Report& report, std:
   for (const auto& [file, text] : outputs) {
     if (file.empty()) continue;
     table = table && file != "-";
-    if (absl::Status status = Write(file, text(report), out); !status.ok()) return status;
+    MLPSERVE_RETURN_IF_ERROR(Write(file, text(report), out));
   }
   if (table) out << Table(report);
   return absl::OkStatus();

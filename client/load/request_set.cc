@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/infer_message.h"
 #include "client/load/row_source.h"
+#include "kernels/status/status_macros.h"
 #include "proto/open_inference.pb.h"
 
 namespace mlpserve::load {
@@ -42,14 +43,13 @@ absl::StatusOr<std::map<std::string, Rows>> ReadFiles(const RequestOptions& opti
   for (const InputSpec& input : options.inputs) {
     const auto file = options.files.find(input.name);
     if (file == options.files.end()) continue;
-    absl::StatusOr<Rows> rows = ReadRows(file->second, input);
-    if (!rows.ok()) return rows.status();
-    if (!read.empty() && read.begin()->second.count != rows->count) {
+    MLPSERVE_ASSIGN_OR_RETURN(Rows rows, ReadRows(file->second, input));
+    if (!read.empty() && read.begin()->second.count != rows.count) {
       return absl::InvalidArgumentError(absl::StrCat(
           file->second.file, ": expected ", read.begin()->second.count,
-          " rows, as many as for input '", read.begin()->first, "', found ", rows->count));
+          " rows, as many as for input '", read.begin()->first, "', found ", rows.count));
     }
-    read.emplace(input.name, *std::move(rows));
+    read.emplace(input.name, std::move(rows));
   }
   return read;
 }
@@ -77,7 +77,7 @@ absl::StatusOr<grpc::ByteBuffer> Serialise(const RequestOptions& options, int64_
         {input.name, input.type, shapes[i], std::as_bytes(std::span<const char>(bytes[i]))});
   }
   inference::ModelInferRequest message;
-  if (absl::Status status = client::ToMessage(query, message); !status.ok()) return status;
+  MLPSERVE_RETURN_IF_ERROR(client::ToMessage(query, message));
   const grpc::Slice slice(message.SerializeAsString());
   return grpc::ByteBuffer(&slice, 1);
 }
@@ -85,13 +85,12 @@ absl::StatusOr<grpc::ByteBuffer> Serialise(const RequestOptions& options, int64_
 }  // namespace
 
 absl::StatusOr<RequestSet> RequestSet::Make(const RequestOptions& options, int64_t rows) {
-  if (absl::Status status = CheckOptions(options, rows); !status.ok()) return status;
-  absl::StatusOr<std::map<std::string, Rows>> sources = ReadFiles(options);
-  if (!sources.ok()) return sources.status();
+  MLPSERVE_RETURN_IF_ERROR(CheckOptions(options, rows));
+  MLPSERVE_ASSIGN_OR_RETURN(auto sources, ReadFiles(options));
 
   RequestSet set;
   set.rows_ = rows;
-  set.file_rows_ = sources->empty() ? 0 : sources->begin()->second.count;
+  set.file_rows_ = sources.empty() ? 0 : sources.begin()->second.count;
   const int64_t request_bytes =
       rows > kMostBytes ? kMostBytes + 1 : rows * RowBytes(options.inputs);
   const int64_t count = set.file_rows_ > 0 ? (set.file_rows_ + rows - 1) / rows
@@ -104,19 +103,18 @@ absl::StatusOr<RequestSet> RequestSet::Make(const RequestOptions& options, int64
   }
   for (size_t i = 0; i < options.inputs.size(); ++i) {
     const InputSpec& input = options.inputs[i];
-    if (sources->count(input.name) == 0) {
-      sources->emplace(input.name, RandomRows(input, count * rows, options.seed + i));
+    if (sources.count(input.name) == 0) {
+      sources.emplace(input.name, RandomRows(input, count * rows, options.seed + i));
     }
   }
   for (int64_t i = 0; i < count; ++i) {
     std::vector<std::string> bytes;
     for (const InputSpec& input : options.inputs) {
-      bytes.push_back(sources->at(input.name).Take(i * rows, rows));
+      bytes.push_back(sources.at(input.name).Take(i * rows, rows));
     }
-    absl::StatusOr<grpc::ByteBuffer> message = Serialise(options, rows, bytes);
-    if (!message.ok()) return message.status();
-    set.message_bytes_ += static_cast<int64_t>(message->Length());
-    set.messages_.push_back(*std::move(message));
+    MLPSERVE_ASSIGN_OR_RETURN(grpc::ByteBuffer message, Serialise(options, rows, bytes));
+    set.message_bytes_ += static_cast<int64_t>(message.Length());
+    set.messages_.push_back(std::move(message));
   }
   set.message_bytes_ /= count;
   return set;

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::load {
 namespace {
@@ -88,23 +89,22 @@ Rows RandomRows(const InputSpec& input, int64_t count, uint64_t seed) {
 }
 
 absl::StatusOr<Rows> ReadRows(const client::TensorPath& path, const InputSpec& input) {
-  absl::StatusOr<client::Tensor> tensor = client::ReadTensor(path, input.name);
-  if (!tensor.ok()) return tensor.status();
-  const bool rounded = IsFloat(tensor->type) && IsNarrowFloat(input.type);
-  if (!Fits(tensor->shape, input) || tensor->bytes.empty() ||
-      (tensor->type != input.type && !rounded)) {
+  MLPSERVE_ASSIGN_OR_RETURN(client::Tensor tensor, client::ReadTensor(path, input.name));
+  const bool rounded = IsFloat(tensor.type) && IsNarrowFloat(input.type);
+  if (!Fits(tensor.shape, input) || tensor.bytes.empty() ||
+      (tensor.type != input.type && !rounded)) {
     std::vector<int64_t> expected = input.shape;
     expected.insert(expected.begin(), -1);
     return absl::InvalidArgumentError(
         absl::StrCat(Shown(path), ": expected rows of ", client::Describe(input.type, expected),
-                     " for '", input.name, "', found ", client::Describe(*tensor)));
+                     " for '", input.name, "', found ", client::Describe(tensor)));
   }
-  if (tensor->type != input.type) {
-    *tensor = client::FromFloats(client::ToFloats(*tensor), tensor->shape, input.type);
+  if (tensor.type != input.type) {
+    tensor = client::FromFloats(client::ToFloats(tensor), tensor.shape, input.type);
   }
   const size_t row_bytes = RowBytes(input);
-  const auto count = static_cast<int64_t>(tensor->bytes.size() / row_bytes);
-  return Rows{count, row_bytes, std::move(tensor->bytes)};
+  const auto count = static_cast<int64_t>(tensor.bytes.size() / row_bytes);
+  return Rows{count, row_bytes, std::move(tensor.bytes)};
 }
 
 }  // namespace mlpserve::load

@@ -10,6 +10,7 @@
 #include "client/load/connections.h"
 #include "client/load/numbers.h"
 #include "client/load/workers.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::load {
 namespace {
@@ -176,15 +177,14 @@ double Result::rows_per_second() const {
 absl::StatusOr<Result> Run(const RunOptions& options, const Point& point,
                            const RequestSet& requests, const ExpectedOutputs* expected,
                            const OnProgress& on_progress) {
-  const absl::StatusOr<double> cpu = CpuSeconds(options.server_pids);
-  if (!cpu.ok()) return cpu.status();
-  const absl::StatusOr<Connections> connections =
-      Connections::Open(options.address, ConnectionsFor(options, point), kConnectTime);
-  if (!connections.ok()) return connections.status();
+  MLPSERVE_RETURN_IF_ERROR(CpuSeconds(options.server_pids).status());
+  MLPSERVE_ASSIGN_OR_RETURN(
+      const Connections connections,
+      Connections::Open(options.address, ConnectionsFor(options, point), kConnectTime));
 
   const Clock::time_point start = Clock::now() + kStartTime;
   const Clock::time_point begin = start + options.warm_up;
-  const Traffic traffic{.connections = *connections,
+  const Traffic traffic{.connections = connections,
                         .requests = requests,
                         .expected = expected,
                         .deadline = options.deadline,

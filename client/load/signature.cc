@@ -5,6 +5,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::load {
 namespace {
@@ -72,9 +73,8 @@ absl::StatusOr<std::vector<InputSpec>> InputsOf(const client::BlockMetadata& met
   }
   std::vector<InputSpec> inputs;
   for (const client::TensorMetadata& tensor : metadata.inputs) {
-    absl::StatusOr<InputSpec> input = InputOf(metadata.name, tensor);
-    if (!input.ok()) return input.status();
-    inputs.push_back(*std::move(input));
+    MLPSERVE_ASSIGN_OR_RETURN(InputSpec input, InputOf(metadata.name, tensor));
+    inputs.push_back(std::move(input));
   }
   return inputs;
 }

@@ -6,6 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::load {
 namespace {
@@ -49,9 +50,8 @@ absl::Status AppendRange(const std::string& part, std::vector<double>& values) {
 
 absl::Status Append(const std::string& part, std::vector<double>& values) {
   if (part.find(':') != std::string::npos) return AppendRange(part, values);
-  const absl::StatusOr<double> value = ParseNumber(part);
-  if (!value.ok()) return value.status();
-  values.push_back(*value);
+  MLPSERVE_ASSIGN_OR_RETURN(const double value, ParseNumber(part));
+  values.push_back(value);
   return absl::OkStatus();
 }
 
@@ -61,7 +61,7 @@ absl::StatusOr<std::vector<double>> ParseValues(std::string_view text, double le
   std::vector<double> values;
   const std::vector<std::string> parts = absl::StrSplit(std::string(text), ',');
   for (const std::string& part : parts) {
-    if (absl::Status status = Append(part, values); !status.ok()) return status;
+    MLPSERVE_RETURN_IF_ERROR(Append(part, values));
   }
   if (values.size() > kMostValues) return Wrong(std::string(text), "at most 1,000 values");
   for (const double value : values) {
@@ -73,10 +73,9 @@ absl::StatusOr<std::vector<double>> ParseValues(std::string_view text, double le
 }
 
 absl::StatusOr<std::vector<int>> ParseCounts(std::string_view text, int least, int most) {
-  const absl::StatusOr<std::vector<double>> values = ParseValues(text, least, most);
-  if (!values.ok()) return values.status();
+  MLPSERVE_ASSIGN_OR_RETURN(const std::vector<double> values, ParseValues(text, least, most));
   std::vector<int> counts;
-  for (const double value : *values) {
+  for (const double value : values) {
     if (value != std::floor(value)) return Wrong(absl::StrCat(value), "whole numbers");
     counts.push_back(static_cast<int>(value));
   }

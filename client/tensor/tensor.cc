@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "kernels/spec/rounding.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::client {
 namespace {
@@ -144,7 +145,7 @@ absl::StatusOr<std::vector<int64_t>> ToIntegers(const Tensor& tensor) {
     }
     values.push_back(integer.value_or(0));
   });
-  if (!status.ok()) return status;
+  MLPSERVE_RETURN_IF_ERROR(status);
   return values;
 }
 

@@ -19,7 +19,7 @@ void* AllocateAligned(size_t bytes) {
   const size_t padded = (std::max<size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
   void* memory = padded < bytes ? nullptr : std::aligned_alloc(alignment, padded);
   if (memory == nullptr) throw std::bad_alloc();
-  if (large) madvise(memory, padded, MADV_HUGEPAGE);  // a wish: ordinary pages do as well
+  if (large) madvise(memory, padded, MADV_HUGEPAGE);  // may fail: ordinary pages work too, slower
   return memory;
 }
 

@@ -13,7 +13,7 @@
 #include "kernels/cpu/convert.h"
 #include "kernels/cpu/product.h"
 
-// GNU OpenMP's, which oneDNN is linked with; <omp.h> comes with one compiler only.
+// Declared here because <omp.h> comes with GCC only; oneDNN links GNU OpenMP, which defines it.
 extern "C" {
 int omp_get_max_threads();
 void omp_set_num_threads(int);
@@ -119,7 +119,7 @@ bool Bf16Product::IsFaster() {
     constexpr int64_t kWidth = 256;
     LayerSpec layer{.name = "trial", .inputs = kWidth, .outputs = kWidth};
     layer.weight = std::vector<float>(kWidth * kWidth, 0.5f);
-    const auto pack = [&](WeightFormat format) {  // from memory, which cannot fail
+    const auto pack = [&](WeightFormat format) {  // cannot fail: the weight is read from memory
       return *Panels::Pack(layer, ComputeType::kBf16, format, 1);
     };
     const Panels fp32 = pack(WeightFormat::kFp32);

@@ -12,12 +12,13 @@ constexpr int64_t kLargestChunk = 192;
 constexpr int64_t kChunkBytes = 768 << 10;   // of the rows that a layer reads
 constexpr int64_t kCachedWeights = 1 << 20;  // bytes that stay in the L2 cache beside the rows
 
-// Rows of a thread for which it reads all the weights: few while they are in its L2 cache, else as
-// many as keep it computing for twice as long as it reads.
+// The fewest rows that are worth reading all the weights for, in one thread: few where the weights
+// are in its L2 cache, else so many that it computes for twice as long as it reads.
 constexpr int64_t kRowsForCachedWeights = 12;
 constexpr int64_t kRowsForStreamedWeights = 32;
 
-// Of a layer that few rows pass, at least: the faster thread then does more of them.
+// The fewest tasks for each thread in a layer that few rows pass: a faster thread takes more of
+// them.
 constexpr int64_t kTasksPerThread = 4;
 
 // What one core does in a microsecond, roughly: multiply-adds, and bytes of weights from memory.
@@ -56,7 +57,7 @@ Plan ChoosePlan(const BlockShape& shape, int64_t rows, int threads) {
   if (plan.by_chunks) {
     chunks = CeilDiv(chunks, plan.threads) * plan.threads;
   } else if (plan.threads > 1) {
-    // Where the panels are too few for the threads, tasks of fewer rows.
+    // Where there are fewer panels than threads, tasks take fewer rows each.
     const int64_t panels = CeilDiv(shape.widest, kPanelColumns);
     const int64_t wanted = CeilDiv(plan.threads * kTasksPerThread, panels);
     chunks = std::max(chunks, std::min(wanted, rows / kRowsForCachedWeights));

@@ -1,5 +1,5 @@
-// How a batch is cut up, as a pure function of its size. A plan is a plain struct; the choice needs
-// no block and no threads to test.
+// How a batch is cut into tasks, as a pure function of its size. A plan is a plain struct, so that
+// the choice can be tested without a block and without threads.
 #pragma once
 
 #include <cstdint>
@@ -19,12 +19,13 @@ struct Plan {
   int threads = 1;         // worth using; 1: the calling thread alone
 };
 
-// Rows of a chunk at most: every chunk reads all weights once more, from the L3 cache or memory
-// where they are many; but a chunk's rows should stay in the L2 cache.
+// The most rows of a chunk. Larger chunks read the weights less often, which come from the L3 cache
+// or from memory where they are many; but the rows of a chunk should stay in the L2 cache.
 int64_t LargestChunk(const BlockShape& shape);
 
-// Rows below which `threads` threads go layer after layer, each with its share of the weights. Also
-// the rows that such a batch has at most, batch statistics apart.
+// Below this number of rows, `threads` threads go layer after layer, each with its share of the
+// weights. Batches that go layer after layer never have more rows, unless they need batch
+// statistics.
 int64_t FewRows(const BlockShape& shape, int threads);
 
 // Whether the weights exceed the L2 cache, and so are fetched into it a little ahead of their use.

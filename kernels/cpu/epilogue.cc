@@ -17,7 +17,7 @@ using Kind = EpilogueStep::Kind;
 constexpr int64_t kLanes = HWY_LANES(float);
 constexpr int64_t kScratchStride = kPanelColumns;
 
-// The values of one level: the tile's own, or scratch.
+// Where the values of one level are: in the tile itself, or in scratch memory.
 struct Level {
   float* values;
   int64_t stride;

@@ -3,7 +3,7 @@
 // joins the two levels. Batch norm with batch statistics ends a program: an epilogue that holds it
 // is several programs with a normalisation between each two.
 //
-// Immutable once built. Holds what the steps point to.
+// Immutable once built. Owns the columns that the steps point to.
 #pragma once
 
 #include <cstdint>

@@ -109,8 +109,8 @@ int64_t PackedBlock::ColumnsOf(const Layer& layer, int64_t panel) const {
   return std::min(kPanelColumns, layer.weights.outputs() - panel * kPanelColumns);
 }
 
-// Panel by panel, so that the epilogue finds the product in the L1 cache. Where oneDNN multiplies,
-// it has done so for all panels of the first rows before.
+// Goes panel by panel, so that the epilogue finds the product in the L1 cache. Where oneDNN
+// multiplies, it has already computed all panels of the first rows.
 void PackedBlock::RunTile(const Batch& batch, const LayerTile& tile, Workspace& workspace) {
   const Layer& layer = layers_[tile.layer];
   const Rows x = LayerInput(batch, tile, workspace);

@@ -15,10 +15,10 @@
 namespace mlpserve::cpu {
 namespace {
 
-// Inputs that are packed at a time: a panel's weights of so many stay in the L2 cache while they
-// are turned round. A multiple of a vector, which RoundRows works on.
+// How many inputs are packed at a time: few enough for their weights of one panel to stay in the L2
+// cache while they are transposed. A multiple of a vector's width, as RoundRows needs.
 constexpr int64_t kBlockInputs = 512;
-// Rows a power of two apart would share a few sets of the L1 cache.
+// Padded, because rows that lie a power of two apart would share a few sets of the L1 cache.
 constexpr int64_t kBlockStride = kBlockInputs + 16;
 
 constexpr int64_t kWorthThreads = int64_t{1} << 20;  // weights; packing fewer takes some 2 ms
@@ -61,7 +61,7 @@ void PackBf16(const float* rows, int64_t outputs, int64_t first, int64_t inputs,
 
 }  // namespace
 
-// What one thread packs panels with.
+// The buffers with which one thread packs panels.
 class Panels::Packer {
  public:
   Packer(const LayerSpec& layer, ComputeType compute, Panels& panels)
@@ -135,7 +135,7 @@ absl::StatusOr<Panels> Panels::Pack(const LayerSpec& layer, ComputeType compute,
     }
   };
   const int64_t useful = layer.weight.size() < kWorthThreads ? 1 : panels.count();
-  // Here, and not on the threads, memory that is not there can throw.
+  // Packers allocate here and not on the threads, where std::bad_alloc would end the program.
   std::deque<Packer> packers;
   for (int64_t i = 0; i < std::min<int64_t>(threads, useful); ++i) {
     packers.emplace_back(layer, compute, panels);
@@ -147,7 +147,7 @@ absl::StatusOr<Panels> Panels::Pack(const LayerSpec& layer, ComputeType compute,
     }
     pack(packers.front());
   }
-  if (!status.ok()) return status;
+  MLPSERVE_RETURN_IF_ERROR(status);
   return panels;
 }
 

@@ -26,7 +26,8 @@ constexpr int64_t kTallest = 6;
 // lines one after another.
 constexpr int64_t kStrip = kWidest * kLanes;
 static_assert(kPanelColumns % kStrip == 0);
-// One or two rows would wait for each of their few sums: they take several strips at a time.
+// With one or two rows there are too few sums to hide an addition's latency: they take several
+// strips at a time.
 constexpr int kWidestOfFew = static_cast<int>(std::min<int64_t>(8, kPanelColumns / kLanes));
 // Inputs whose weights are used for all rows before the next ones are read: up to 64 KiB of a
 // strip, which stay in the L2 cache beside the rows. Sums wait in z meanwhile. Even, for pairs of
@@ -139,7 +140,8 @@ HWY_INLINE void Tile(const Slice& slice, const float* x, int64_t x_stride, float
 
 int64_t CeilDiv(int64_t value, int64_t divisor) { return (value + divisor - 1) / divisor; }
 
-// Rows in tiles that differ by one at most: a low tile waits for its weights and its sums.
+// Cuts rows into tiles whose heights differ by one at most: a tile of few rows would wait for its
+// weights and its sums.
 template <int kVectors>
 void AllRows(const Slice& slice, const ProductTile& tile, float* z, Ahead ahead) {
   int64_t row = 0;

@@ -28,7 +28,7 @@ struct ProductTile {
   std::span<const std::byte> upcoming;  // the panel that is probably next; its start is fetched too
 };
 
-// With the instruction set that `weights` were packed for.
+// Computes with the instruction set that `weights` were packed for.
 void Product(const Panels& weights, const ProductTile& tile);
 
 // Columns that the instruction set in use multiplies at a time: a divisor of kPanelColumns.

@@ -13,7 +13,7 @@ ReservedMemory::ReservedMemory(size_t bytes) {
   void* const memory = mmap(nullptr, size, PROT_READ | PROT_WRITE,
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
-  // A huge page would commit 2 MiB for the first row. A wish: it is no error if there are none.
+  // A huge page would commit 2 MiB for the first row. Failing is no error: there are none then.
   madvise(memory, size, MADV_NOHUGEPAGE);
   bytes_ = {static_cast<std::byte*>(memory), size};
 }

@@ -1,6 +1,6 @@
-// Zeroed memory whose addresses are there from the start, and whose pages come when they are first
-// touched: a buffer costs what was written to it, not what it could hold. Move-only. Throws
-// std::bad_alloc, as std::vector does.
+// Zeroed memory whose addresses are reserved from the start and whose pages are committed when they
+// are first touched: a buffer costs what was written to it, not what it could hold. Move-only.
+// Throws std::bad_alloc, as std::vector does.
 #pragma once
 
 #include <cstddef>

@@ -7,7 +7,7 @@
 namespace mlpserve::cpu {
 namespace {
 
-// Of a thread's share of a layer; enough for the others to take from, should it be late.
+// Tasks in a thread's share of a layer: enough for others to take some, should the thread be late.
 constexpr int64_t kTasksPerThread = 8;
 
 int64_t CeilDiv(int64_t value, int64_t divisor) { return (value + divisor - 1) / divisor; }
@@ -69,7 +69,7 @@ int64_t StepRunner::RunTasks(const Batch& batch, const Plan& plan, size_t step, 
   return finished;
 }
 
-// What `thread` reads first of its share in the next layer, or, after the last, of the first.
+// The weights that `thread` reads first in the next layer; after the last layer, in the first.
 std::span<const std::byte> StepRunner::FirstWeights(const Batch& batch, const Plan& plan,
                                                     size_t step, int thread) const {
   while (step < steps_.size() && steps_[step].kind != Step::Kind::kTiles) ++step;

@@ -37,7 +37,8 @@ void WorkerTeam::Run(absl::FunctionRef<void(int)> work) {
   work_ = &work;
   gate_.fetch_add(kOneRun + kOpen);
   if (sleepers_ > 0) {
-    { const std::lock_guard<std::mutex> lock(mutex_); }  // they wait by now, or have seen the gate
+    // Once the mutex was free, every sleeper either waits for wake_ or has seen the gate.
+    { const std::lock_guard<std::mutex> lock(mutex_); }
     wake_.notify_all();
   }
   work(0);
@@ -78,7 +79,7 @@ bool WorkerTeam::HasNews(Gate served) const {
   return stopping_ || ((gate & kOpen) != 0 && gate / kOneRun != served);
 }
 
-// Each Run is entered once: `served` is the number of the last.
+// `served` is the number of the last Run that this worker entered; it enters each only once.
 bool WorkerTeam::Enter(Gate* served) {
   Gate gate = gate_.load();
   while ((gate & kOpen) != 0 && gate / kOneRun != *served) {

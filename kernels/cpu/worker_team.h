@@ -62,8 +62,9 @@ class WorkerTeam {
   const absl::FunctionRef<void(int)>* work_ = nullptr;  // set before the gate opens
   std::atomic<bool> stopping_ = false;
 
-  // Whoever is about to sleep says so first and looks once more; whoever changes the gate then
-  // finds one of both. All four accesses are sequentially consistent.
+  // A thread that is about to sleep counts itself in sleepers_ and then looks at the gate once
+  // more; a thread that changes the gate then looks at sleepers_. One of the two sees the other's
+  // change, because all four accesses are sequentially consistent.
   alignas(64) std::mutex mutex_;
   std::condition_variable wake_;
   std::condition_variable left_;

@@ -9,12 +9,12 @@
 
 namespace mlpserve::cpu {
 
-// Rows to be read; may be none (null).
+// Rows to read; null where there are none.
 struct Rows {
   const float* values = nullptr;
   int64_t stride = 0;  // floats from row to row
 
-  // Null where the rows are: nothing reads them then.
+  // Rows from there on. Null stays null: nothing reads it.
   Rows at(int64_t row, int64_t column) const {
     return {values == nullptr ? nullptr : values + row * stride + column, stride};
   }

@@ -37,7 +37,7 @@ double ReadingError(ComputeType compute, const Bounded& x) {
   return x.bound + (compute == ComputeType::kTf32 ? 0x1p-11 * std::fabs(x.value) : 0);
 }
 
-// A product's sum, whose bound is what its operands carried, as FP32 additions make it.
+// A product's sum: to the bound that its operands bring, the error of FP32 additions is added.
 Bounded SumInFp32(int64_t inputs, ComputeType compute, Bounded sum, double magnitude,
                   bool unknown) {
   unknown |= std::isfinite(sum.value) && magnitude > std::numeric_limits<float>::max();
@@ -87,8 +87,8 @@ Matrix<Bounded> Product(const LayerSpec& layer, ComputeType compute, const Matri
   return z;
 }
 
-// What is left of a value that is stored in `type` and read back. A value that certainly overflows
-// the format becomes infinity.
+// A value that is stored in `type` and read back. One that certainly overflows the format becomes
+// infinity.
 Bounded Store(DataType type, Bounded z) {
   double unit = 0x1p-24;
   double step = 0x1p-150;         // half the smallest subnormal number

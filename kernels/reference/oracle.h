@@ -47,7 +47,8 @@ OracleResult FinishOracle(const LayerSpec& layer, ComputeType compute, DataType 
 std::vector<float> EvaluatePlainFp32(const BlockSpec& block, std::span<const float> x,
                                      int64_t rows);
 
-// Where `actual` is furthest out of bounds. An expected NaN must be NaN, an infinity the same one.
+// The value of `actual` that is furthest out of its bound. Where NaN is expected it must be NaN,
+// where an infinity is expected the same infinity.
 struct WorstValue {
   int64_t row = 0;
   int64_t column = 0;

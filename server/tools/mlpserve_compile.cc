@@ -98,29 +98,25 @@ void CompileAll(const std::vector<Work>& work, const cuda::KernelCompiler& compi
 }
 
 absl::Status Run(const Flags& flags) {
-  const auto nvrtc = cuda::Nvrtc::Open();
-  if (!nvrtc.ok()) return nvrtc.status();
+  MLPSERVE_ASSIGN_OR_RETURN(const auto nvrtc, cuda::Nvrtc::Open());
   for (const std::string& arch : flags.archs) {
-    if (!(*nvrtc)->Supports(absl::StrCat("sm_", arch))) {
+    if (!nvrtc->Supports(absl::StrCat("sm_", arch))) {
       return absl::InvalidArgumentError(
-          absl::StrCat("--arch: expected what NVRTC ", (*nvrtc)->version(),
+          absl::StrCat("--arch: expected what NVRTC ", nvrtc->version(),
                        " compiles for, such as 89 or 90a, found \"", arch, "\""));
     }
   }
-  auto cache = cuda::KernelCache::Open(flags.kernel_cache);
-  if (!cache.ok()) return cache.status();
-  const absl::StatusOr<RepositoryScan> scan = ScanRepository(flags.model_repository);
-  if (!scan.ok()) return scan.status();
+  MLPSERVE_ASSIGN_OR_RETURN(auto cache, cuda::KernelCache::Open(flags.kernel_cache));
+  MLPSERVE_ASSIGN_OR_RETURN(const RepositoryScan scan, ScanRepository(flags.model_repository));
   std::vector<Work> work;
-  for (const RepositoryBlock& block : scan->blocks) {
-    if (!block.config.ok()) return block.config.status();
+  for (const RepositoryBlock& block : scan.blocks) {
+    MLPSERVE_RETURN_IF_ERROR(block.config.status());
     for (const int64_t version : block.versions) {
-      absl::Status added = AddVersion(*block.config, version, flags, work);
-      if (!added.ok()) return added;
+      MLPSERVE_RETURN_IF_ERROR(AddVersion(*block.config, version, flags, work));
     }
   }
   Counts counts;
-  CompileAll(work, cuda::KernelCompiler(*nvrtc, *std::move(cache)), counts);
+  CompileAll(work, cuda::KernelCompiler(nvrtc, std::move(cache)), counts);
   std::printf("%d kernels compiled, %d known already, %d failed\n", counts.compiled.load(),
               counts.known.load(), counts.failed.load());
   if (counts.failed > 0) return absl::InternalError("some kernels are not in the cache");

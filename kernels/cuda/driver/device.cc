@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/cuda/driver/status.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::cuda {
 namespace {
@@ -60,13 +61,12 @@ absl::StatusOr<std::vector<Device>> FindDevices() {
                       properties.minor);
       continue;
     }
-    const absl::StatusOr<DeviceLimits> limits = LimitsOf(i, properties);
-    if (!limits.ok()) return limits.status();
+    MLPSERVE_ASSIGN_OR_RETURN(const DeviceLimits limits, LimitsOf(i, properties));
     devices.push_back({.ordinal = i,
                        .name = properties.name,
                        .driver_version = driver_version,
                        .memory_bytes = static_cast<int64_t>(properties.totalGlobalMem),
-                       .limits = *limits});
+                       .limits = limits});
   }
   if (devices.empty()) {
     return absl::UnavailableError(absl::StrCat("expected a GPU of compute capability 8.0 or above",

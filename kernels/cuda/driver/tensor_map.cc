@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/cuda/driver/status.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::cuda {
 namespace {
@@ -38,8 +39,7 @@ CUtensorMapDataType DataTypeOf(MapType type) {
 
 absl::StatusOr<CUtensorMap> EncodeTensorMap(MapType type, const void* data, int64_t rows,
                                             int64_t columns, int64_t stride, int box_rows) {
-  const auto encode = Encoder();
-  if (!encode.ok()) return encode.status();
+  MLPSERVE_ASSIGN_OR_RETURN(const auto encode, Encoder());
   const int64_t bytes = type == MapType::kFp32 || type == MapType::kTf32 ? 4 : 2;
   const cuuint64_t sizes[] = {static_cast<cuuint64_t>(columns), static_cast<cuuint64_t>(rows)};
   const cuuint64_t strides[] = {static_cast<cuuint64_t>(stride * bytes)};
@@ -48,9 +48,9 @@ absl::StatusOr<CUtensorMap> EncodeTensorMap(MapType type, const void* data, int6
   const cuuint32_t steps[] = {1, 1};
   CUtensorMap map{};
   const CUresult result =
-      (*encode)(&map, DataTypeOf(type), 2, const_cast<void*>(data), sizes, strides, box, steps,
-                CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+      encode(&map, DataTypeOf(type), 2, const_cast<void*>(data), sizes, strides, box, steps,
+             CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+             CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS) {
     return absl::InternalError(absl::StrCat("cuTensorMapEncodeTiled: error ", result, " for ", rows,
                                             " x ", columns, ", stride ", stride, ", boxes of ",

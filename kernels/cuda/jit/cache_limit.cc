@@ -22,7 +22,7 @@ std::vector<Entry> EntriesOf(const std::string& directory, const std::string& en
   for (fs::directory_iterator file(directory, error), end; !error && file != end;
        file.increment(error)) {
     if (file->path().extension() != ending) continue;
-    std::error_code gone;  // meanwhile
+    std::error_code gone;  // another process may have removed the file meanwhile
     Entry entry{.path = file->path(), .modified = file->last_write_time(gone)};
     if (!gone) entry.bytes = static_cast<int64_t>(file->file_size(gone));
     if (!gone) entries.push_back(std::move(entry));

@@ -7,8 +7,8 @@
 namespace mlpserve::cuda {
 
 struct CacheTrim {
-  int64_t entries = 0;  // that were removed
-  int64_t bytes = 0;    // of these
+  int64_t entries = 0;  // removed
+  int64_t bytes = 0;    // that they took
   int64_t bytes_left = 0;
 };
 

@@ -8,20 +8,19 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::cuda {
 namespace {
 
-// Name of the value so far, and the statements that computed it.
+// Collects the statements that compute a value; each step returns the name of its result.
 class Emitter {
  public:
   // Returns the name of ops(value).
   absl::StatusOr<std::string> EmitOps(const std::vector<Op>& ops, std::string value) {
     for (const Op& op : ops) {
-      absl::StatusOr<std::string> next =
-          std::visit([&](const auto& o) { return EmitOp(o, value); }, op.value);
-      if (!next.ok()) return next;
-      value = *std::move(next);
+      MLPSERVE_ASSIGN_OR_RETURN(
+          value, std::visit([&](const auto& o) { return EmitOp(o, value); }, op.value));
     }
     return value;
   }
@@ -68,15 +67,13 @@ class Emitter {
   }
 
   Result EmitOp(const Residual& op, const std::string& z) {
-    Result inner = EmitOps(op.ops, z);
-    if (!inner.ok()) return inner;
-    return Define(absl::StrCat(z, " + ", *inner));
+    MLPSERVE_ASSIGN_OR_RETURN(const std::string inner, EmitOps(op.ops, z));
+    return Define(absl::StrCat(z, " + ", inner));
   }
 
   Result EmitOp(const Gate& op, const std::string& z) {
-    Result inner = EmitOps(op.ops, z);
-    if (!inner.ok()) return inner;
-    return Define(absl::StrCat(z, " * ", *inner));
+    MLPSERVE_ASSIGN_OR_RETURN(const std::string inner, EmitOps(op.ops, z));
+    return Define(absl::StrCat(z, " * ", inner));
   }
 
   Result EmitOp(const AddInput&, const std::string& z) { return Define(absl::StrCat(z, " + x")); }
@@ -121,8 +118,7 @@ std::string FloatText(double value) {
 
 absl::StatusOr<std::string> EmitEpilogue(const EpilogueSpec& canonical, std::string_view name) {
   Emitter emitter;
-  const absl::StatusOr<std::string> result = emitter.EmitOps(canonical.ops, "z");
-  if (!result.ok()) return result.status();
+  MLPSERVE_ASSIGN_OR_RETURN(const std::string result, emitter.EmitOps(canonical.ops, "z"));
   const size_t columns = canonical.columns.size();
   std::string text;
   absl::StrAppend(&text, "struct ", std::string(name), " {\n");
@@ -135,7 +131,7 @@ absl::StatusOr<std::string> EmitEpilogue(const EpilogueSpec& canonical, std::str
                   "  };\n", EmitLoad(columns));
   absl::StrAppend(&text, "  static __device__ __forceinline__ float Apply(float z, ",
                   "const Column& column, float x) {\n    (void)column;\n    (void)x;\n",
-                  emitter.statements(), "    return ", *result, ";\n  }\n};\n");
+                  emitter.statements(), "    return ", result, ";\n  }\n};\n");
   return text;
 }
 

@@ -63,7 +63,7 @@ std::optional<std::string> ReadWhole(const std::string& path) {
   }
 }
 
-// Makes the renaming itself survive a power failure.
+// Flushes the directory, so that the renaming survives a power failure.
 absl::Status FlushDirectory(const std::string& directory) {
   const FileDescriptor file(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (file.get() < 0 || fsync(file.get()) != 0) return DiskError("fsync", directory);
@@ -117,13 +117,14 @@ std::optional<CompiledKernel> KernelCache::Read(const std::string& key) const {
   const std::string path = PathOf(key);
   const std::optional<std::string> bytes = ReadWhole(path);
   if (!bytes) return std::nullopt;
-  // What is in use is young. A directory that others own stays as it is.
+  // Marks the entry as used now, so that it is not among the first to be removed. In a directory
+  // of another owner this fails, which does no harm.
   (void)utimensat(AT_FDCWD, path.c_str(), nullptr, 0);
   return DecodeEntry(key, *bytes);
 }
 
 absl::Status KernelCache::Write(const std::string& key, const CompiledKernel& kernel) const {
-  static std::atomic<int> writes{0};  // two threads may write one key
+  static std::atomic<int> writes{0};  // names the temporary file: two threads may write one key
   const std::string temporary =
       absl::StrCat(PathOf(key), ".", getpid(), ".", writes.fetch_add(1), ".tmp");
   const std::string entry = EncodeEntry(key, kernel);

@@ -5,9 +5,9 @@
 // a digest of itself; one that is damaged reads as missing, and the next Write replaces it.
 //
 // Bound: max_bytes on disk. A Write that goes beyond removes the entries that were not read or
-// written for longest, down to nine tenths, so that this is seldom; it knows of what other
-// processes wrote only when it looks, so that several may be beyond by what each of them writes
-// between. The directory may be emptied at any time.
+// written for longest, down to nine tenths of the bound, so that removing is rare. A process counts
+// what others wrote only when it removes; between two removals the directory may exceed the bound
+// by what the others write. The directory may be emptied at any time.
 #pragma once
 
 #include <atomic>
@@ -41,7 +41,7 @@ class KernelCache {
   static std::string Key(std::string_view source, const CompileOptions& options,
                          std::string_view compiler_version);
 
-  // Nothing where there is no whole entry.
+  // Returns nothing where there is no complete entry.
   std::optional<CompiledKernel> Read(const std::string& key) const;
   // Errors: UNAVAILABLE, where the disk is full or read-only. The cache is as before then.
   absl::Status Write(const std::string& key, const CompiledKernel& kernel) const;
@@ -55,11 +55,11 @@ class KernelCache {
 
   std::string directory_;
   KernelCacheOptions options_;
-  // On disk, as far as is known; of all copies of this object.
+  // Bytes on disk as far as is known, a count that all copies of this object share.
   std::shared_ptr<std::atomic<int64_t>> bytes_;
 };
 
-// A kernel's entry as bytes, and back (nothing, where a byte is not as it was written).
+// A kernel's entry as bytes, and back; nothing where any byte differs from what was written.
 std::string EncodeEntry(const std::string& key, const CompiledKernel& kernel);
 std::optional<CompiledKernel> DecodeEntry(const std::string& key, std::string_view bytes);
 

@@ -3,15 +3,15 @@
 #include <utility>
 
 #include "kernels/cuda/jit/kernel_source.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::cuda {
 
 absl::StatusOr<Compilation> KernelCompiler::Compile(const EpilogueSpec& canonical,
                                                     const KernelConfig& config,
                                                     const CompileOptions& options) const {
-  const absl::StatusOr<std::string> source = KernelSource(canonical, config);
-  if (!source.ok()) return source.status();
-  return CompileSource(*source, CodeName(config), options);
+  MLPSERVE_ASSIGN_OR_RETURN(const std::string source, KernelSource(canonical, config));
+  return CompileSource(source, CodeName(config), options);
 }
 
 absl::StatusOr<Compilation> KernelCompiler::CompileSource(const std::string& source,
@@ -23,9 +23,8 @@ absl::StatusOr<Compilation> KernelCompiler::CompileSource(const std::string& sou
       return Compilation{.kernel = *std::move(kernel), .from_cache = true};
     }
   }
-  absl::StatusOr<CompiledKernel> kernel = nvrtc_->Compile(source, name, options);
-  if (!kernel.ok()) return kernel.status();
-  Compilation result{.kernel = *std::move(kernel)};
+  MLPSERVE_ASSIGN_OR_RETURN(CompiledKernel kernel, nvrtc_->Compile(source, name, options));
+  Compilation result{.kernel = std::move(kernel)};
   if (cache_) result.stored = cache_->Write(key, result.kernel);
   return result;
 }

@@ -1,4 +1,4 @@
-// The whole source of one kernel: what NVRTC is given.
+// The whole source of one kernel, as NVRTC receives it.
 #pragma once
 
 #include <string>
@@ -17,7 +17,7 @@ inline constexpr char kKernelName[] = "mlpserve_gemm";
 // begins with the norm. Errors are EmitEpilogue's.
 absl::StatusOr<std::string> KernelSource(const EpilogueSpec& canonical, const KernelConfig& config,
                                          const EpilogueSpec& before = {});
-// The same of any kernel with an epilogue: `config` is the text of struct Config, `file` the
+// The same for any kernel with an epilogue: `config` is the text of struct Config, `file` the
 // kernel's ("kernels/cuda/device/mma/elementwise.cuh").
 absl::StatusOr<std::string> KernelSource(const EpilogueSpec& canonical, std::string_view config,
                                          std::string_view file);

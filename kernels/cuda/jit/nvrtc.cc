@@ -9,6 +9,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "kernels/cuda/jit/shared_library.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::cuda {
 
@@ -68,9 +69,8 @@ absl::StatusOr<std::shared_ptr<const Nvrtc>> Nvrtc::Open(const std::string& libr
   std::vector<std::string> names = {"libnvrtc.so.13", "libnvrtc.so.12"};
   if (!library.empty()) names = {library};
   auto functions = std::make_unique<Functions>();
-  const absl::Status opened =
-      OpenFirst("NVRTC", names, [&](SharedLibrary& found) { functions->Resolve(found); });
-  if (!opened.ok()) return opened;
+  MLPSERVE_RETURN_IF_ERROR(
+      OpenFirst("NVRTC", names, [&](SharedLibrary& found) { functions->Resolve(found); }));
   return std::shared_ptr<const Nvrtc>(new Nvrtc(std::move(functions)));
 }
 
@@ -129,7 +129,7 @@ absl::StatusOr<CompiledKernel> Nvrtc::Compile(const std::string& source, const s
     return absl::InternalError(
         absl::StrCat(name, " for ", options.arch, ": cannot read the cubin"));
   }
-  // Some builds of NVRTC pass nothing on of what the assembler says.
+  // Some builds of NVRTC do not pass on what the assembler prints.
   const absl::StatusOr<KernelResources> resources = ParseResources(kernel.log, options.kernel);
   if (resources.ok()) kernel.resources = *resources;
   return kernel;

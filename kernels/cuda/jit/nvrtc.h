@@ -16,7 +16,7 @@ namespace mlpserve::cuda {
 struct CompileOptions {
   std::string arch = "sm_89";            // a real architecture: "sm_89", "sm_90a"
   bool line_info = false;                // for profilers: source lines beside the instructions
-  std::string kernel = "mlpserve_gemm";  // whose resources are wanted, of the source's kernels
+  std::string kernel = "mlpserve_gemm";  // the kernel in the source whose resources are reported
 };
 
 // What the assembler reports; all zeros where the compiler does not pass that on (a loaded kernel's
@@ -28,7 +28,7 @@ struct KernelResources {
   int spill_load_bytes = 0;
   int static_shared_bytes = 0;
 
-  // Nothing in local memory.
+  // Whether the kernel uses no local memory: nothing is spilled.
   bool in_registers() const {
     return stack_bytes == 0 && spill_store_bytes == 0 && spill_load_bytes == 0;
   }
@@ -54,7 +54,7 @@ class Nvrtc {
 
   // Compiles a text that holds one kernel. `name` is what messages call the source.
   // Errors: INVALID_ARGUMENT with the compiler's log where the source or an option is wrong,
-  // INTERNAL for the rest.
+  // INTERNAL for any other failure.
   absl::StatusOr<CompiledKernel> Compile(const std::string& source, const std::string& name,
                                          const CompileOptions& options) const;
 

@@ -14,7 +14,7 @@ namespace mlpserve::cuda {
 // handlers behind.
 class SharedLibrary {
  public:
-  // As the dynamic linker finds `name`; not open where it does not.
+  // Opens `name` as the dynamic linker finds it; is_open() is false where it does not.
   explicit SharedLibrary(const std::string& name);
 
   bool is_open() const { return handle_ != nullptr; }
@@ -23,7 +23,7 @@ class SharedLibrary {
   void Resolve(Function*& function, const char* name) {
     function = reinterpret_cast<Function*>(Find(name));
   }
-  // The first that was not found; null: none was missed.
+  // The first function that was not found; null: all were.
   const char* missing() const { return missing_; }
 
  private:

@@ -20,7 +20,7 @@ bool MayUseLibrary(const BlockSpec& block, const PlanOptions& options) {
          (options.choice == KernelChoice::kMeasured || options.choice == KernelChoice::kLibrary);
 }
 
-// Rows as they come or leave: one after the other.
+// Rows on the wire follow one another without padding.
 RowsPlan WireRows(Buffer buffer, int64_t features, DataType type) {
   return {.buffer = buffer, .features = features, .stride = features, .type = type};
 }
@@ -41,7 +41,7 @@ void PlanInput(const BlockSpec& block, BlockPlan& plan) {
   plan.output = WireRows(Buffer::kWireOutput, block.output_features(), block.output_type);
 }
 
-// Norms of one block write vectors of their own.
+// Each norm of a block writes its vectors to a place of its own.
 void PlaceNormColumns(BlockPlan& plan) {
   int64_t offset = 0;
   for (LayerPlan& layer : plan.layers) {
@@ -60,7 +60,7 @@ void SizeLane(BlockPlan& plan) {
   }
 }
 
-// Texts in their order, each source once.
+// The texts in the order in which they were added; a source that is there already is left out.
 class TextSet {
  public:
   void Add(KernelText text) {

@@ -36,8 +36,8 @@ struct BlockPlan {
   PlanOptions options;
   bool may_use_library = false;  // it promises nothing about the order of its additions
   std::vector<int64_t> buckets;  // ascending; the last is max_rows
-  // The rows as they come, as the first layer reads them, and as they leave. The first two are in
-  // one buffer where they are the same.
+  // The rows as they arrive on the wire, as the first layer reads them, and as they leave. The
+  // first two share a buffer where the formats are equal.
   RowsPlan wire_input, input, output;
   std::vector<LayerPlan> layers;
   BufferBytes lane;  // the most that a lane needs, whichever candidates are chosen
@@ -45,10 +45,10 @@ struct BlockPlan {
   bool converts_input() const { return wire_input.buffer != input.buffer; }
   // Index of the smallest bucket that holds so many rows (<= max_rows).
   size_t BucketOf(int64_t rows) const;
-  // Of the device's memory: what all lanes share, and at most what each of them adds.
+  // Bytes of the device's memory: what all lanes share, and the most that each lane adds.
   int64_t shared_bytes() const;
   int64_t lane_bytes() const { return lane.total(); }
-  // Of the host's: a slot's rows, and an output's.
+  // Bytes of the host's memory: the rows of one slot, and those of one output.
   int64_t slot_bytes() const { return wire_input.bytes(options.max_rows); }
   int64_t output_bytes() const { return output.bytes(options.max_rows); }
 };
@@ -57,7 +57,7 @@ struct BlockPlan {
 BlockPlan PlanBlock(const BlockSpec& block, const DeviceLimits& limits,
                     const PlanOptions& options = {});
 
-// What changes the input's format, where something does.
+// The kernel that converts the input to the first layer's format; empty where none is needed.
 absl::StatusOr<std::vector<KernelText>> InputTexts(const BlockPlan& plan);
 
 // Every kernel that a load may ask for, each source once: what a cache is filled with ahead of

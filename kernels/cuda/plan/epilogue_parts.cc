@@ -7,7 +7,7 @@
 namespace mlpserve::cuda {
 namespace {
 
-// Copies ops into a part, and the columns that they use with them.
+// Copies ops into a part, together with the columns that they use.
 class PartBuilder {
  public:
   explicit PartBuilder(const EpilogueSpec& from) : from_(from) {}

@@ -1,4 +1,4 @@
-// What a launch of a kernel of ours takes, for a product of so many rows.
+// The launch parameters of one of our kernels for a product of a given number of rows.
 #pragma once
 
 #include <cstdint>

@@ -1,12 +1,13 @@
-// What may compute a product. Apart from what chooses, so that options can name it without CUDA.
+// Which kernels may compute a product. In a header of its own, so that options can name it without
+// CUDA.
 #pragma once
 
 #include <cstdint>
 
 namespace mlpserve::cuda {
 
-// All but the first take the first candidate of their kind, unmeasured: they are for tests, which
-// want each kind everywhere.
+// All but the first value take the first candidate of their kind without measuring: they are for
+// tests, which run every kind of kernel on every block.
 enum class KernelChoice : uint8_t {
   kMeasured,
   kPlain,    // ffma, mma and mma_rows

@@ -1,4 +1,4 @@
-// What becomes of one layer on a device: the formats and strides of what it reads and writes, the
+// How one layer runs on a device: the formats and strides of what it reads and writes, the
 // parts of its epilogue, and the kernels that may compute it. Worked out once and by arithmetic
 // alone; compiling ahead, choosing, uploading, launching and benchmarking read it.
 //
@@ -61,7 +61,7 @@ struct LayerPlan {
   int64_t columns_bytes() const;       // vectors of the epilogue and of the norms
   // Whether the weight lies on the device as it does on the host.
   bool is_weight_as_given() const { return given == stored() && weight_stride() == inputs; }
-  // The plan of a batch of so many rows.
+  // The bucket that serves a batch of that many rows.
   const BucketPlan& bucket(int64_t rows) const;
 };
 
@@ -76,7 +76,8 @@ struct LayerOptions {
   std::vector<int64_t> buckets;  // ascending; the last is the most rows of a batch
   KernelChoice choice = KernelChoice::kMeasured;
   bool may_split = true;  // false: there is no room for split weights
-  // False: weights are not looked at, and count as such that may be split. For the bytes alone.
+  // False: weights are not read and are assumed to be ones that may be split. Such a plan only
+  // tells bytes.
   bool reads_weights = true;
 };
 
@@ -84,7 +85,7 @@ struct LayerOptions {
 LayerPlan PlanLayer(const LayerSpec& layer, const LayerRows& rows, const LayerOptions& options,
                     const DeviceLimits& limits);
 
-// What ChooseConfigs proposes for batches of so many rows, at most `most` of a kind.
+// What ChooseConfigs proposes for batches of that many rows, at most `most` kernels of a kind.
 std::vector<Proposal> ProposalsFor(const LayerPlan& layer, int64_t rows, int most,
                                    const DeviceLimits& limits);
 

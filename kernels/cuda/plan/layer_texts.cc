@@ -101,7 +101,7 @@ absl::StatusOr<std::string> MeasurementKey(const LayerPlan& layer, const BucketP
   if (pass) sources.append(pass->source);
   MLPSERVE_ASSIGN_OR_RETURN(const std::vector<KernelText> texts, PassTexts(layer, limits));
   for (const KernelText& text : texts) sources.append(text.source);
-  LayerPlan only = layer;  // the other buckets say nothing of this one
+  LayerPlan only = layer;  // without the other buckets, which do not affect this one
   only.buckets.clear();
   return Sha256Hex({KindOf(only), absl::StrCat(bucket.rows), sources});
 }

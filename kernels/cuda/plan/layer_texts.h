@@ -14,30 +14,33 @@
 
 namespace mlpserve::cuda {
 
-// The product, epilogue included; of a kernel that normalises, the norm too.
+// The kernel of the product and its epilogue; one that normalises computes the norm as well.
 absl::StatusOr<KernelText> GemmText(const LayerPlan& layer, const KernelConfig& config);
 
-// What brings the weight from the host's format to the products'; nothing where these are the same.
+// The kernel that converts the weight from the host's format to the products'; nothing where the
+// formats are equal.
 absl::StatusOr<std::optional<KernelText>> WeightText(const LayerPlan& layer);
 
-// What finishes the library's product; nothing where the library does.
+// The kernel that applies the epilogue to the library's product; nothing where the library applies
+// it.
 absl::StatusOr<std::optional<KernelText>> LibraryPassText(const LayerPlan& layer);
 
 // A norm's pass for batches of up to the layer's rows.
 struct NormTexts {
-  std::vector<KernelText> held;  // by variant (norm_launch.h), as many as there is a use for
-  // For more rows than any variant holds: gathers, finishes, normalises. Or empty.
+  std::vector<KernelText> held;  // by variant (norm_launch.h), up to the last that is used
+  // For more rows than any variant holds: the kernels that gather, finish and normalise. Empty
+  // where a variant holds all rows.
   std::vector<KernelText> in_parts;
 };
 absl::StatusOr<NormTexts> TextsOf(const LayerPlan& layer, const NormPlan& norm,
                                   const DeviceLimits& limits);
 
-// All of them that run beside the products: of the weight, of rows to split, of the norms.
+// All kernels that run beside the products: they convert the weight, split rows, and normalise.
 absl::StatusOr<std::vector<KernelText>> PassTexts(const LayerPlan& layer,
                                                   const DeviceLimits& limits);
 
-// Layers of equal kind are computed by the same kernels in the same time. Of what a kind is, plain
-// text without the kernels' sources.
+// A text that is equal for layers which the same kernels compute in the same time. The sources of
+// the kernels are not part of it.
 std::string KindOf(const LayerPlan& layer);
 
 // What a measurement of the bucket's candidates depends on beside the device and the library: the

@@ -11,16 +11,16 @@
 
 namespace mlpserve::cuda {
 
-inline constexpr std::array kHeldColumns = {16, 8};  // of a CTA, by batch_norm.cuh's variant
+inline constexpr std::array kHeldColumns = {16, 8};  // in a CTA, by variant of batch_norm.cuh
 inline constexpr size_t kHeldInParts = kHeldColumns.size();  // the variant that holds none
-inline constexpr int kGatherRows = 256;                      // of a CTA of column_statistics.cuh
+inline constexpr int kGatherRows = 256;                      // in a CTA of column_statistics.cuh
 
-// Bytes of shared memory that so many columns of m rows take.
+// Bytes of shared memory that `columns` columns of m rows take.
 inline int64_t HeldBytes(int64_t m, int columns) {
   return m * columns * static_cast<int64_t>(sizeof(float));
 }
 
-// The most of them that a CTA may have.
+// The most such bytes that a CTA may have.
 int MostHeldBytes(const SmLimits& sm);
 
 // Index into kHeldColumns, or kHeldInParts. The wide variant where an SM holds two of its CTAs, so

@@ -18,7 +18,8 @@ std::string TypeConstant(const char* name, DataType type) {
   return absl::StrCat("  static constexpr Type ", name, " = Type::", format, ";\n");
 }
 
-// `file` behind an epilogue and a Config that holds the formats (kIn, kOut, kX) and `constants`.
+// The source of `file`, preceded by an epilogue and by a Config that holds the formats (kIn, kOut,
+// kX) and `constants`.
 absl::StatusOr<KernelText> PassText(const EpilogueSpec& canonical, const PassTypes& types,
                                     const std::string& constants, const std::string& file,
                                     const char* kernel) {

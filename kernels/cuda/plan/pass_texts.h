@@ -19,7 +19,7 @@ inline constexpr char kGatherKernel[] = "mlpserve_column_parts";
 inline constexpr char kFinishKernel[] = "mlpserve_column_finish";
 inline constexpr char kSplitKernel[] = "mlpserve_split_tf32";
 
-// Formats of what a pass reads, writes and adds.
+// The formats of the rows that a pass reads and writes, and of the block's input that it adds.
 struct PassTypes {
   DataType x = DataType::kFp32;
   DataType y = DataType::kFp32;
@@ -34,7 +34,7 @@ absl::StatusOr<KernelText> BatchNormText(const EpilogueSpec& epilogue, const Pas
 // The statistics of whole columns, in two steps of one source (column_statistics.cuh).
 KernelText GatherText();
 KernelText FinishText();
-// Rows of FP32 in two parts for each number (tf32_split.cuh).
+// Splits each number of FP32 rows into two parts (tf32_split.cuh).
 KernelText SplitText();
 
 }  // namespace mlpserve::cuda

@@ -15,7 +15,7 @@ constexpr int64_t kPieceValues = int64_t{1} << 20;  // read at a time
 
 // Rows of x are scaled to at most 2^64: sums of fewer than 2^23 products stay below 2^127.
 constexpr float kMostWeight = 0x1p40f;
-// Its last bit is 2^-123, a normal number.
+// The last bit of such a weight is worth 2^-123, a normal number.
 constexpr float kLeastWeight = 0x1p-100f;
 
 }  // namespace
@@ -30,7 +30,7 @@ bool MayBeSplit(const LayerSpec& layer) {
   for (int64_t done = 0; done < layer.weight.size(); done += kPieceValues) {
     const std::span<float> values(
         piece.data(), static_cast<size_t>(std::min(kPieceValues, layer.weight.size() - done)));
-    // Whoever uploads a weight that cannot be read says why.
+    // A weight that cannot be read fails again when it is uploaded, and that error says why.
     if (!layer.weight.Read(done, values).ok() || !std::ranges::all_of(values, fits)) return false;
   }
   return true;

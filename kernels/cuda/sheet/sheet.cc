@@ -9,6 +9,7 @@
 #include "kernels/cuda/sheet/roofline.h"
 #include "kernels/cuda/sheet/sass.h"
 #include "kernels/cuda/tiles/choose.h"
+#include "kernels/status/status_macros.h"
 
 namespace mlpserve::cuda {
 namespace {
@@ -57,19 +58,18 @@ struct PassReader {
 int RoundedPercent(int part, int whole) { return (100 * part + whole / 2) / whole; }
 
 absl::StatusOr<std::string> KernelRow(const SpaceKernel& kernel, const std::string& disassembler) {
-  if (!kernel.compiled.ok()) return kernel.compiled.status();
+  MLPSERVE_RETURN_IF_ERROR(kernel.compiled.status());
   const KernelConfig& config = kernel.config;
   if (!kernel.compiled->resources.in_registers()) {
     return absl::InternalError(absl::StrCat(CodeName(config), " spills registers"));
   }
   const bool is_ffma = config.compute == ComputeType::kFp32;
-  const absl::StatusOr<std::string> text = Disassemble(disassembler, kernel.compiled->cubin);
-  if (!text.ok()) return text.status();
-  const absl::StatusOr<std::vector<Instruction>> instructions = ParseSass(*text);
-  if (!instructions.ok()) return instructions.status();
-  const absl::StatusOr<LoopCounts> counts = CountMainLoop(*instructions, is_ffma ? "FFMA" : "HMMA");
-  if (!counts.ok()) return counts.status();
-  const InstructionCounts& loop = counts->inside;
+  MLPSERVE_ASSIGN_OR_RETURN(const std::string text,
+                            Disassemble(disassembler, kernel.compiled->cubin));
+  MLPSERVE_ASSIGN_OR_RETURN(const std::vector<Instruction> instructions, ParseSass(text));
+  MLPSERVE_ASSIGN_OR_RETURN(const LoopCounts counts,
+                            CountMainLoop(instructions, is_ffma ? "FFMA" : "HMMA"));
+  const InstructionCounts& loop = counts.inside;
   const int element_bytes = static_cast<int>(ByteSize(StorageType(config.compute)));
   const Pass pass = std::visit(PassReader{element_bytes}, config.tile);
   if (loop.products != pass.products) {
@@ -88,7 +88,7 @@ absl::StatusOr<std::string> KernelRow(const SpaceKernel& kernel, const std::stri
       blocks * kernel.planned.threads / 32, pass.depth, loop.products, loop.shared_loads,
       loop.copies, loop.rest(), RoundedPercent(loop.all, product_cycles),
       is_ffma ? "–" : absl::StrCat(RoundedPercent(shared_cycles, product_cycles), "%"),
-      passes * loop.all + counts->outside.all);
+      passes * loop.all + counts.outside.all);
 }
 
 std::string LayerRow(ComputeType type, int64_t rows, const DeviceLimits& limits) {
@@ -191,9 +191,8 @@ absl::StatusOr<std::string> Sheet(const std::vector<SpaceKernel>& kernels,
                     "---: |\n");
     for (const SpaceKernel& kernel : kernels) {
       if (kernel.limits.arch != limits.arch || kernel.config.compute != type) continue;
-      const absl::StatusOr<std::string> row = KernelRow(kernel, disassembler);
-      if (!row.ok()) return row.status();
-      sheet += *row;
+      MLPSERVE_ASSIGN_OR_RETURN(const std::string row, KernelRow(kernel, disassembler));
+      sheet += row;
     }
   }
   sheet += kLayersText;

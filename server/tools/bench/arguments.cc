@@ -15,7 +15,7 @@
 namespace mlpserve::tools {
 namespace {
 
-// As they are typed.
+// The flags as text, before they are checked.
 struct CommandLine {
   Flags step;
   std::string plan, backend = "cuda", cpu_threads = "0";

@@ -9,7 +9,7 @@
 namespace mlpserve::tools {
 namespace {
 
-// Of nvml.h, which the toolkit need not have.
+// Declarations of nvml.h, which a toolkit may lack.
 constexpr int kSuccess = 0;
 constexpr int kSmClock = 1;
 constexpr int kGpuTemperature = 0;
@@ -47,7 +47,7 @@ struct CardMonitor::Functions {
 
 std::unique_ptr<CardMonitor> CardMonitor::Open(const std::string& pci_bus_id, std::string& error,
                                                const std::string& library) {
-  // Never closed, as the other libraries that are found at run time.
+  // Never closed: NVIDIA's libraries leave threads and handlers behind.
   void* opened = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (opened == nullptr) {
     error = dlerror();

@@ -1,6 +1,6 @@
-// What a card does while it is timed: clock, power and temperature, by NVIDIA's management library,
-// which is found when the program runs.
-// Threads: one of its own, which looks every kPeriod; the methods from one other.
+// Samples a card's clock, power and temperature while it is timed, through NVIDIA's management
+// library, which is looked up at run time.
+// Threads: a thread of its own samples every kPeriod; call the methods from one other thread.
 #pragma once
 
 #include <chrono>
@@ -12,7 +12,7 @@
 
 namespace mlpserve::tools {
 
-struct CardState {  // means over `samples` looks
+struct CardState {  // means over `samples` samples
   int samples = 0;
   double sm_mhz = 0;
   double power_w = 0;
@@ -34,7 +34,7 @@ class CardMonitor {
   const std::string& driver() const { return driver_; }    // its version, "580.159.04"
   double power_limit_w() const { return power_limit_w_; }  // 0: it has none that is known
 
-  // What was seen since the last call, or since Open.
+  // The means since the last call, or since Open.
   CardState Take();
 
  private:

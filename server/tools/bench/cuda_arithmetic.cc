@@ -98,25 +98,22 @@ absl::StatusOr<ProductSums> MultiplyOnDevice(const cuda::Place& place, int64_t m
 
 absl::StatusOr<double> MeasureReading(cuda::KernelStore& store, const cuda::Stream& stream) {
   const size_t bytes = std::min(kReadBytes, FreeBytes() / 4);
-  const auto memory = DeviceMemory::Allocate(bytes);
-  if (!memory.ok()) return memory.status();
-  const auto sink = DeviceMemory::Allocate(sizeof(unsigned));
-  if (!sink.ok()) return sink.status();
-  const auto kernel = store.Get(ReadText(), 0);
-  if (!kernel.ok()) return kernel.status();
-  absl::Status status = (*kernel)->PreferL1();  // where what is under way from memory will land
+  MLPSERVE_ASSIGN_OR_RETURN(const auto memory, DeviceMemory::Allocate(bytes));
+  MLPSERVE_ASSIGN_OR_RETURN(const auto sink, DeviceMemory::Allocate(sizeof(unsigned)));
+  MLPSERVE_ASSIGN_OR_RETURN(const auto kernel, store.Get(ReadText(), 0));
+  absl::Status status = kernel->PreferL1();  // holds the lines that are on their way from memory
   const Launch read = [&](int, cudaStream_t) {
-    const void* data = memory->get();
+    const void* data = memory.get();
     size_t count = bytes / 16;
-    void* written = sink->get();
+    void* written = sink.get();
     void* arguments[] = {&data, &count, &written};
-    status.Update((*kernel)->Launch(
-        {.grid_x = int64_t{store.device().limits.multiprocessors} * kReadBlocksPerSm,
-         .threads = kReadThreads},
-        arguments, stream));
+    status.Update(
+        kernel->Launch({.grid_x = int64_t{store.device().limits.multiprocessors} * kReadBlocksPerSm,
+                        .threads = kReadThreads},
+                       arguments, stream));
   };
   const double ms = BurstMs({read}, kReadRounds, stream.get())[0];
-  if (!status.ok()) return status;
+  MLPSERVE_RETURN_IF_ERROR(status);
   return 1e-6 * static_cast<double>(bytes) / ms;
 }
 

@@ -13,18 +13,18 @@
 
 namespace mlpserve::tools {
 
-// Of x and of some rows of w as the layer finds them on the device, m rows; kTf32: rounded to
-// TF32, else as they are. Waits.
+// Multiplies m rows of x by some rows of w, both as the layer finds them on the device; with kTf32
+// operands are rounded to TF32 first. Waits for the result.
 absl::StatusOr<ProductSums> MultiplyOnDevice(const cuda::Place& place, int64_t m, Columns columns,
                                              ComputeType rounded_to, cuda::KernelStore& store,
                                              const cuda::Stream& stream);
 
-// Gigabytes per second over a stretch far larger than L2.
+// Reads a stretch of memory far larger than L2 and returns gigabytes per second.
 absl::StatusOr<double> MeasureReading(cuda::KernelStore& store, const cuda::Stream& stream);
 
 // The source of the kernel that MultiplyOnDevice launches, for operands of that format.
 cuda::KernelText Float64Text(ComputeType stored);
-// Of the one that MeasureReading launches.
+// The source of the kernel that MeasureReading launches.
 cuda::KernelText ReadText();
 
 }  // namespace mlpserve::tools

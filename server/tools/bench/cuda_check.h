@@ -1,4 +1,4 @@
-// Ends the program where a call fails: a benchmark has nothing better to do.
+// Ends the program where a call of the runtime fails: a benchmark cannot go on after that.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -152,7 +152,7 @@ absl::StatusOr<Entry> CudaKernelBench::MakeEntry(const Way& way) {
   return entry;
 }
 
-// Once everything that is to be bound has reserved its memory.
+// Call it once everything that is to be bound has reserved its scratch memory.
 absl::Status CudaKernelBench::Bind(Entry& entry) const {
   const PreparedLayer& now = *prepared_;
   const cuda::LayerPlan& layer = entry.candidate.is_plain ? now.plain() : now.layer();
@@ -174,7 +174,7 @@ absl::Status CudaKernelBench::BindChain(Entry& entry) const {
   return absl::OkStatus();
 }
 
-// Every way of the library that runs, for each copy of the weight.
+// Builds every way of the library that runs, for each copy of the weight.
 absl::StatusOr<std::vector<Entry>> CudaKernelBench::MakeLibraryEntries(bool is_plain) {
   MLPSERVE_ASSIGN_OR_RETURN(std::vector<cuda::Candidate> library,
                             MakeLibrary(LayerOf(is_plain), is_plain, tools()));
@@ -186,13 +186,13 @@ absl::StatusOr<std::vector<Entry>> CudaKernelBench::MakeLibraryEntries(bool is_p
     MLPSERVE_RETURN_IF_ERROR(Bind(entry));
     entries.push_back(std::move(entry));
   }
-  // The heuristics also name what refuses to run.
+  // cuBLASLt's heuristics also return algorithms that refuse to run.
   std::erase_if(entries, [this](const Entry& entry) { return !LaunchCopy(entry, 0).ok(); });
   MLPSERVE_RETURN_IF_ERROR(stream_.Synchronize());
   return entries;
 }
 
-// Of the library's ways, the one that is fastest here; none where there are none.
+// Times the library's ways and returns the fastest; nothing where it has none.
 absl::Status CudaKernelBench::AddFastest(const std::vector<Way>& ways) {
   if (ways.empty()) return absl::OkStatus();
   MLPSERVE_ASSIGN_OR_RETURN(std::vector<Entry> entries, MakeLibraryEntries(ways.front().is_plain));
@@ -245,12 +245,12 @@ absl::StatusOr<std::vector<Candidate>> CudaKernelBench::Prepare(const Problem& p
   MLPSERVE_RETURN_IF_ERROR(AddFastest(ways.plain));
   std::vector<Candidate> candidates;
   for (const Entry& entry : entries_) candidates.push_back(entry.candidate);
-  // Behind those that have an entry of their own number.
+  // Refused candidates come last, so that the index of any other is that of its entry.
   candidates.insert(candidates.end(), refused.begin(), refused.end());
   return candidates;
 }
 
-// They launch on stream_, which is the one that they are timed on.
+// The launchers use stream_ and not their argument: they are timed on stream_.
 Launch CudaKernelBench::CopyLauncher(const Entry& entry, absl::Status& failed) const {
   return [this, &entry, &failed](int turn, cudaStream_t) {
     failed.Update(LaunchCopy(entry, static_cast<size_t>(turn) % entry.copies.size()));
@@ -283,7 +283,7 @@ absl::StatusOr<Output> CudaKernelBench::Compute(size_t candidate, Columns column
 }
 
 absl::StatusOr<bool> CudaKernelBench::RowsStandAlone(size_t candidate) {
-  // The library promises nothing of the kind.
+  // The library does not promise equal bits.
   if (!entries_[candidate].candidate.resources) return true;
   const PreparedLayer& now = *prepared_;
   cuda::BoundStep& step = *entries_[candidate].copies.front();
@@ -367,9 +367,8 @@ absl::StatusOr<std::vector<Times>> CudaKernelBench::Time(const std::vector<size_
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<KernelBench>> MakeCudaKernelBench(const std::string& kernel_cache) {
-  const absl::StatusOr<std::vector<cuda::Device>> devices = cuda::FindDevices();
-  if (!devices.ok()) return devices.status();
-  const cuda::Device& device = devices->front();
+  MLPSERVE_ASSIGN_OR_RETURN(const std::vector<cuda::Device> devices, cuda::FindDevices());
+  const cuda::Device& device = devices.front();
   const auto nvrtc = cuda::Nvrtc::Open();
   if (!nvrtc.ok()) return absl::NotFoundError(std::string(nvrtc.status().message()));
   if (!(*nvrtc)->Supports(device.limits.arch)) {
@@ -378,13 +377,12 @@ absl::StatusOr<std::unique_ptr<KernelBench>> MakeCudaKernelBench(const std::stri
   }
   // Kernels are compiled ahead on many threads, which needs a place to find them again.
   TemporaryDirectory temporary(kernel_cache.empty());
-  auto cache = cuda::KernelCache::Open(kernel_cache.empty() ? temporary.path() : kernel_cache);
-  if (!cache.ok()) return cache.status();
+  MLPSERVE_ASSIGN_OR_RETURN(
+      auto cache, cuda::KernelCache::Open(kernel_cache.empty() ? temporary.path() : kernel_cache));
   MLPSERVE_RETURN_IF_ERROR(cuda::Use(device));
-  absl::StatusOr<cuda::Stream> stream = cuda::Stream::Create();
-  if (!stream.ok()) return stream.status();
-  return std::make_unique<CudaKernelBench>(cuda::KernelCompiler(*nvrtc, *std::move(cache)), device,
-                                           *std::move(stream), cuda::CublasLt::Open(),
+  MLPSERVE_ASSIGN_OR_RETURN(cuda::Stream stream, cuda::Stream::Create());
+  return std::make_unique<CudaKernelBench>(cuda::KernelCompiler(*nvrtc, std::move(cache)), device,
+                                           std::move(stream), cuda::CublasLt::Open(),
                                            std::move(temporary));
 }
 

@@ -6,7 +6,7 @@
 namespace mlpserve::tools {
 namespace {
 
-// Times what is put on a stream.
+// Measures the time between two points of a stream.
 class Stopwatch {
  public:
   explicit Stopwatch(cudaStream_t stream) : stream_(stream) {

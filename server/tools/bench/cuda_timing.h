@@ -16,7 +16,7 @@ using Launch = std::function<void(int turn, cudaStream_t stream)>;
 std::vector<double> BurstMs(const std::vector<Launch>& variants, int rounds,
                             cudaStream_t stream = nullptr);
 
-// Launches run back to back out of a graph of `launches` of them.
+// Runs launches back to back, from a graph that holds `launches` of them.
 std::vector<double> SustainedMs(const std::vector<Launch>& variants, int launches, double seconds,
                                 int rounds, cudaStream_t stream = nullptr);
 

@@ -12,7 +12,7 @@
 namespace mlpserve::tools {
 namespace {
 
-// Columns [begin, end) of a matrix of `columns`.
+// Columns [begin, end) of a matrix that has `columns` columns.
 template <typename T>
 std::vector<T> Slice(std::span<const T> matrix, int64_t columns, int64_t begin, int64_t end) {
   std::vector<T> slice;
@@ -37,7 +37,7 @@ LayerSpec Slice(const LayerSpec& layer, int64_t begin, int64_t end) {
   return slice;
 }
 
-// FinishOracle of some columns, shared among all processors.
+// Runs FinishOracle for some columns on all processors.
 OracleResult Finish(const Problem& p, const LayerSpec& layer, ComputeType compute, Columns columns,
                     const ProductSums& sums, std::span<const float> x) {
   OracleResult whole{.rows = p.m, .columns = columns.count, .values = {}, .bounds = {}};
@@ -85,7 +85,7 @@ ProductSums MultiplyOnHost(std::span<const float> x, const Tensor& weight, int64
     std::vector<float> as_given(static_cast<size_t>(k));
     std::vector<double> w(as_given.size());
     for (int64_t column = begin; column < end; ++column) {
-      // From memory, which cannot fail.
+      // Cannot fail: the weight is read from memory.
       (void)weight.Read((columns.first + column) * k, as_given);
       std::ranges::transform(as_given, w.begin(), [&](float v) { return RoundTo(rounded_to, v); });
       for (int64_t row = 0; row < m; ++row) {
@@ -128,7 +128,7 @@ double MostRelativeError(const Problem& p) {
   if (p.compute == ComputeType::kBf16) most = 2.0e-3;
   if (p.compute == ComputeType::kFp16) most = 2.7e-4;
   if (p.compute == ComputeType::kTf32) most = 3.5e-4;
-  // A small sample scatters.
+  // The norm of few values varies more, so that its limit is wider.
   return most * (1 + 2 / std::sqrt(static_cast<double>(p.m) * static_cast<double>(p.n)));
 }
 

@@ -28,10 +28,11 @@ struct Columns {
   bool operator==(const Columns&) const = default;
 };
 
-// The most values of y that are held at a time, some 130 bytes each with all that they are judged
-// by.
+// The most values of y that are held at a time. Each takes some 130 bytes, with everything that is
+// needed to judge it.
 inline constexpr int64_t kMostHeldValues = int64_t{1} << 25;
-// All columns of the problem, so many at a time (at least one).
+// Cuts the problem's columns into ranges of at most `most_values` values of y each, but of at least
+// one column.
 std::vector<Columns> ColumnsAtATime(const Problem& problem, int64_t most_values = kMostHeldValues);
 
 // Products in float64. `stored`: of the operands as they are stored, where a kernel rounds what it
@@ -41,7 +42,7 @@ struct Products {
   std::optional<ProductSums> stored;
 };
 
-// Of x [m, k] and rows of the weight [n, k] in memory, rounded to `rounded_to`, by plain loops on
+// Multiplies x [m, k] by rows of the weight [n, k], both rounded to `rounded_to`, by plain loops on
 // all processors: [m, columns.count].
 ProductSums MultiplyOnHost(std::span<const float> x, const Tensor& weight, int64_t m, int64_t k,
                            Columns columns, ComputeType rounded_to);
@@ -51,7 +52,8 @@ struct Expected {
   std::optional<OracleResult> stored;  // as in Products: what the error's 2-norm is taken against
 };
 
-// Of the layer, or (plain) of its bare product: the columns that `products` are of. x is all of it.
+// The expected values of the layer, or (plain) of its bare product, in the columns that `products`
+// cover. x holds all rows.
 Expected Expect(const Problem& problem, const LayerSpec& layer, std::span<const float> x,
                 Columns columns, const Products& products);
 Expected ExpectPlain(const Problem& problem, Columns columns, const Products& products);
@@ -78,7 +80,7 @@ class Judge {
 
   // `y` is [m, columns.count].
   void Add(Columns columns, const Expected& expected, std::span<const float> y);
-  // Nothing more needs to be added.
+  // Whether the verdict is known already, so that no more columns need to be added.
   void Refuse(std::string reason) { reason_ = std::move(reason); }
   bool is_right_so_far() const { return reason_.empty(); }
   Verdict Finish() const;

@@ -52,15 +52,13 @@ absl::StatusOr<std::vector<ComputeType>> ParseTypes(const std::string& text) {
 absl::StatusOr<std::vector<Epilogue>> ParseEpilogues(const Flags& flags) {
   std::vector<Epilogue> epilogues;
   if (!flags.ops.empty()) {
-    absl::StatusOr<Epilogue> ops = ParseOps(flags.ops);
-    if (!ops.ok()) return ops.status();
-    epilogues.push_back(*std::move(ops));
+    MLPSERVE_ASSIGN_OR_RETURN(Epilogue ops, ParseOps(flags.ops));
+    epilogues.push_back(std::move(ops));
     return epilogues;
   }
   for (const std::string& name : Split(flags.epilogue)) {
-    absl::StatusOr<Epilogue> epilogue = NamedEpilogue(name);
-    if (!epilogue.ok()) return epilogue.status();
-    epilogues.push_back(*std::move(epilogue));
+    MLPSERVE_ASSIGN_OR_RETURN(Epilogue epilogue, NamedEpilogue(name));
+    epilogues.push_back(std::move(epilogue));
   }
   return epilogues;
 }
@@ -110,7 +108,7 @@ absl::StatusOr<Mode> ParseMode(const std::string& text) {
   return FlagError("--mode", "time, check or profile", text);
 }
 
-// Of one line without its comment.
+// Reads one line, from which the comment was removed.
 absl::StatusOr<Step> ParseLine(const std::vector<std::string>& words, Flags flags) {
   flags.mode = words.front();
   const auto named = NamedFlags(flags);

@@ -1,5 +1,5 @@
-// The words that say what to measure, on a command line as in a plan: each a list or a value, still
-// text. MakeStep gives them their meaning.
+// The flags that say what to measure, on a command line and in a plan alike, as text: each is a
+// list or a value. MakeStep checks and interprets them.
 //
 // A plan is a file of steps, one a line: a mode, then flags of mlpserve-bench kernels without their
 // dashes. What a line leaves out is as on the command line; # begins a comment.
@@ -28,20 +28,20 @@ struct Flags {
   std::string variants = "chosen", layers = "1", padding = "-1", seconds = "1";
 };
 
-// Those of a plan's line, and where they are kept.
+// The flags that a line of a plan may set, and the fields that keep them.
 std::vector<std::pair<std::string, std::string*>> NamedFlags(Flags& flags);
 
-// Problems by format, n, k, m and epilogue.
+// Makes a step's problems: loops over format, n, k, m and epilogue, the last innermost.
 absl::StatusOr<Step> MakeStep(const Flags& flags);
 
 // `text` is the whole plan, `name` what errors call it.
 absl::StatusOr<std::vector<Step>> ParsePlan(const std::string& text, const std::string& name,
                                             const Flags& defaults);
 
-// Shared with other flags: FLAG: expected EXPECTED, found "FOUND".
+// The error of every flag of the benchmark: "FLAG: expected EXPECTED, found "FOUND"".
 absl::Status FlagError(const std::string& flag, const std::string& expected,
                        const std::string& found);
-// A whole number from `least` to `most`.
+// Reads a whole number from `least` to `most`.
 absl::StatusOr<int> ParseNumber(const std::string& flag, const std::string& text, int64_t least,
                                 int64_t most);
 

@@ -3,7 +3,7 @@
 namespace mlpserve::tools {
 namespace {
 
-constexpr double kLeastMs = 1e-4;  // for a clock that did not move
+constexpr double kLeastMs = 1e-4;  // in place of 0, where the clock is too coarse
 
 }  // namespace
 

@@ -1,9 +1,10 @@
-// The rules by which several ways to do the same are timed, so that none has an advantage. No
-// clock and no device in here: whoever calls brings both.
+// The rules by which several ways to do the same are timed, so that none has an advantage. The
+// caller brings the clock and the device.
 //
-// A card at its power limit slows down while it is measured, and what is measured second would
-// lose. So all take turns, and two figures are kept: burst, single runs, the median, a card that
-// has headroom; and sustained, each alone for a while, the mean, a card under constant load.
+// A card at its power limit slows down while it is measured, so that whatever is measured second
+// would lose. Therefore all take turns, and two figures are kept: burst, the median of single runs,
+// which shows a card with headroom; and sustained, the mean of running each alone for a while,
+// which shows a card under constant load.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +16,7 @@ namespace mlpserve::tools {
 
 // Runs once and returns milliseconds; `turn` counts up over all, so that weights can rotate.
 using RunOnce = std::function<double(int turn)>;
-// Runs so many times back to back and returns the milliseconds of all of them.
+// Runs `times` times back to back and returns the milliseconds that all of them took.
 using RunMany = std::function<double(int times)>;
 
 // The median of `rounds` runs of each, after one that is not counted.

@@ -23,9 +23,9 @@ namespace mlpserve::tools {
 // Which ways of computing a layer are wanted.
 struct Variants {
   enum class Kind : uint8_t {
-    kChosen,  // the one that the service would take
-    kAll,     // and all that it could have taken
-    kNamed,   // those
+    kChosen,  // the one that the service would choose
+    kAll,     // every one that the service could choose
+    kNamed,   // those in `names`
   };
   Kind kind = Kind::kChosen;
   std::vector<std::string> names;
@@ -34,20 +34,20 @@ struct Variants {
 struct Candidate {
   std::string variant;    // as the service names it
   bool is_plain = false;  // the library's bare product
-  std::string refused;    // why it cannot be run; empty: it can
+  std::string refused;    // why it cannot be run; empty if it can
   std::optional<Resources> resources;
 };
 
 struct TimeOptions {
   int burst_rounds = 40;
-  double seconds = 1;  // alone, in each of `rounds` turns
+  double seconds = 1;  // that each runs alone in each of `rounds` turns
   int rounds = 2;
 };
 
 struct Times {
   double burst_ms = 0;
   double ms = 0;
-  double chain_ms = 0;  // of a layer; 0 without a chain
+  double chain_ms = 0;  // for one layer of the chain; 0 without a chain
 };
 
 struct MachineFigures {
@@ -72,34 +72,34 @@ class KernelBench {
 
   virtual MachineFigures Machine() const = 0;
   virtual std::vector<std::string> Warnings() const { return {}; }  // what is missing, in words
-  // Gigabytes per second with which memory is read; 0: not measured.
+  // Gigabytes per second at which memory is read; 0: not measured.
   virtual double MeasureReading() { return 0; }
 
-  // RESOURCE_EXHAUSTED where the problem needs more memory than there is, with both.
+  // RESOURCE_EXHAUSTED, with both sizes, where the problem needs more memory than there is.
   virtual absl::Status CheckFits(const Problem& problem) const = 0;
-  // x is [m, k]. The layer's weights are copied as often as keeps them cold.
-  // A variant that was named and cannot run ends it with an error, or is a candidate that says why;
-  // the methods below are for the others.
+  // x is [m, k]. The layer's weights are copied as often as it takes for every launch to read them
+  // from memory. A named variant that cannot run is an error, or a candidate whose `refused` says
+  // why: such a candidate must not be passed to the methods below.
   virtual absl::StatusOr<std::vector<Candidate>> Prepare(const Problem& problem,
                                                          const LayerSpec& layer,
                                                          std::span<const float> x,
                                                          const Variants& variants) = 0;
   // The prepared problem's product in float64.
   virtual absl::StatusOr<ProductSums> Multiply(ComputeType rounded_to, Columns columns) = 0;
-  // The candidate computes all of y, on memory that was poisoned: some of its columns.
+  // Poisons y, lets the candidate compute all of it, and returns some of its columns.
   virtual absl::StatusOr<Output> Compute(size_t candidate, Columns columns) = 0;
-  // Whether a row has the same bits among fewer rows. Not of a plain product, nor where the batch's
-  // statistics are taken.
+  // Whether a row has the same bits in a batch of fewer rows. Must not be asked of a plain product,
+  // nor of an epilogue with batch statistics.
   virtual absl::StatusOr<bool> RowsStandAlone(size_t candidate) = 0;
-  // Of a problem with a chain: whether its result, run as it is timed, has the bits of layers that
-  // are run one by one. A plain product has no chain.
+  // Whether a chain, run as it is timed, gives the same bits as its layers run one by one. For
+  // problems with a chain only; a plain product has none.
   virtual absl::StatusOr<bool> ChainHolds(size_t candidate) = 0;
-  // In turn; results in the order of `candidates`.
+  // Times the candidates in turn (in_turn.h); results are in the order of `candidates`.
   virtual absl::StatusOr<std::vector<Times>> Time(const std::vector<size_t>& candidates,
                                                   const TimeOptions& options) = 0;
-  // One launch of each between the start and the stop that a profiler waits for.
+  // Launches each candidate once, between the start and the stop that a profiler waits for.
   virtual absl::Status Profile(const std::vector<size_t>& candidates) = 0;
-  // Of the card since the last call.
+  // The card's means since the last call.
   virtual CardFigures TakeCardFigures() { return {}; }
 };
 

@@ -42,7 +42,7 @@ absl::StatusOr<std::vector<Way>> WaysOfLibrary(const LayerOnDevice& layer, bool 
   return ways;
 }
 
-// The name of what the service would take.
+// The name of the kernel that the service would choose.
 absl::StatusOr<std::string> Choose(const LayerOnDevice& layer, const GpuTools& tools) {
   cuda::LayerChooser chooser(
       {.library = tools.library,
@@ -68,8 +68,8 @@ absl::Status CompileAhead(const std::vector<Way>& ways, const cuda::LayerPlan& l
   return absl::OkStatus();
 }
 
-// A kernel that the service would not choose, but that may exist. Whether it fits and compiles is
-// seen when it is made.
+// A kernel outside the tuning space, which the service never chooses. Whether it fits the device
+// and compiles is found out when it is built.
 absl::StatusOr<Way> Outside(const std::string& name, const cuda::LayerPlan& layer,
                             const GpuTools& tools) {
   MLPSERVE_ASSIGN_OR_RETURN(cuda::KernelConfig config,
@@ -102,7 +102,7 @@ absl::StatusOr<Way> Outside(const std::string& name, const cuda::LayerPlan& laye
   return Way{.variant = Name(config), .config = config};
 }
 
-// Those of `all`, and kernels outside of it.
+// The named ways: some are among `all`, the others are kernels outside the tuning space.
 absl::StatusOr<std::vector<Way>> Named(const std::vector<std::string>& names,
                                        const std::vector<Way>& all, const cuda::LayerPlan& layer,
                                        const GpuTools& tools) {

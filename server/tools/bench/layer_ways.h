@@ -20,14 +20,14 @@
 
 namespace mlpserve::tools {
 
-// What makes steps: everything is borrowed. `library` may be null.
+// What building steps takes; everything is borrowed. `library` may be null.
 struct GpuTools {
   cuda::KernelStore& store;
   std::shared_ptr<const cuda::CublasLt> library;
   const cuda::Stream& stream;
 };
 
-// A layer and its numbers.
+// A layer's plan and its weights.
 struct LayerOnDevice {
   const cuda::LayerPlan& plan;
   const cuda::LayerData& data;
@@ -44,7 +44,8 @@ struct Way {
 inline constexpr char kPlainVariant[] = "cublaslt plain";
 inline constexpr int kMostPlainAlgorithms = 32;
 
-// The wanted ways. Of the library's every algorithm is there: which is fastest, a clock must say.
+// The ways to measure. Every algorithm of the library is listed: only timing can tell which one is
+// fastest.
 struct Ways {
   std::vector<Way> ours;     // and the library's, where one is chosen or named
   std::vector<Way> library;  // with a kernel of ours behind it; only where all are wanted
@@ -59,10 +60,10 @@ absl::StatusOr<Ways> FindWays(const LayerOnDevice& layer, const LayerOnDevice& p
 absl::StatusOr<std::vector<cuda::Candidate>> MakeLibrary(const LayerOnDevice& layer, bool is_plain,
                                                          const GpuTools& tools);
 
-// Of a way of ours, or one of the library's.
+// Builds the step of a way, whether the kernel is ours or the library's.
 absl::StatusOr<cuda::Candidate> MakeCandidate(const Way& way, const LayerOnDevice& layer,
                                               const GpuTools& tools);
-// Nothing for the library's.
+// Null for the library's ways.
 std::optional<Resources> ResourcesOf(const cuda::Candidate& candidate);
 
 }  // namespace mlpserve::tools

@@ -6,8 +6,9 @@
 
 namespace mlpserve::tools {
 
-// Rows, weights as they are made and as they are copied, and what is judged at a time (expected.h),
-// and `more` bytes. RESOURCE_EXHAUSTED, with both sizes, where the machine has less.
+// Checks that there is room for the rows, the weights and their copies, the columns that are judged
+// at a time (expected.h) and `more` bytes. RESOURCE_EXHAUSTED, with both sizes, where the machine
+// has less.
 absl::Status CheckHostFits(const Problem& problem, double more);
 
 }  // namespace mlpserve::tools

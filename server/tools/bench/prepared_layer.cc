@@ -39,7 +39,7 @@ absl::Status PreparedLayer::AllocateY() {
   return absl::OkStatus();
 }
 
-// What lies between the rows is NaN: nothing may come of it.
+// Fills the gaps between rows with NaN, so that a kernel which reads them is found out.
 absl::Status PreparedLayer::UploadRows(std::span<const float> x) {
   const DataType type = problem_.stored();
   const size_t size = ByteSize(type);

@@ -26,20 +26,20 @@ class PreparedLayer {
   PreparedLayer(const Problem& problem, cuda::KernelStore& store, const cuda::Stream& stream)
       : problem_(problem), store_(store), stream_(stream) {}
 
-  // x is [m, k]. Once.
+  // x is [m, k]. Call it once.
   absl::Status Upload(const LayerSpec& layer, std::span<const float> x);
 
   const Problem& problem() const { return problem_; }
   const cuda::LayerPlan& layer() const { return layer_; }  // y = layer(x)
   const cuda::LayerPlan& plain() const { return plain_; }  // the product alone, stored as y is
   const cuda::RowsPlan& y() const { return y_; }
-  // The layer's numbers, each with a weight of its own.
+  // Copies of the layer, each with a weight of its own.
   const std::vector<cuda::LayerData>& copies() const { return copies_; }
-  // The chain's layers: each reads what the one before has written, in two buffers by turns.
+  // The chain's layers. Each reads what the one before has written; two buffers alternate.
   size_t chain_layers() const { return chain_.size(); }
   const cuda::RowsPlan& chain_rows(size_t i) const { return chain_[i].rows; }
 
-  // Scratch memory for steps: before the first is bound.
+  // Makes room for the scratch memory of steps. Call it before the first step is bound.
   absl::Status Reserve(const cuda::BufferBytes& bytes) { return memory_.Grow(bytes); }
   // Where to bind steps of `layer` (this layer or the plain one), and of the chain's.
   cuda::Place PlaceOf(const cuda::LayerPlan& layer, size_t copy) const {
@@ -52,8 +52,8 @@ class PreparedLayer {
   // Poison in y, around it and between its rows: NaN in every format.
   void PoisonY() const;
   void Poison(const cuda::RowsPlan& rows) const;
-  // What is asked of y or of a buffer of the chain is of launches that are complete. Columns
-  // [first, first + count) of the first `rows` rows, without what lies between them.
+  // Columns [first, first + count) of the first `rows` rows of y or of a chain's buffer, without
+  // the gaps between rows. All launches must be complete.
   std::vector<std::byte> Download(const cuda::RowsPlan& from, int64_t rows, int64_t first,
                                   int64_t count) const;
   std::vector<std::byte> Download(const cuda::RowsPlan& from) const {

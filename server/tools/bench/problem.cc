@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "kernels/spec/rounding.h"
+#include "kernels/status/status_macros.h"
 #include "server/model/model_json.h"
 #include "server/text/strict_json.h"
 #include "server/tools/bench/parallel.h"
@@ -46,7 +47,7 @@ absl::Status Error(const std::string& where, const std::string& expected,
       absl::StrCat(where, ": expected ", expected, ", found ", found));
 }
 
-// The first event of the text says what it holds.
+// The first event of the parser tells whether the text is a list.
 absl::Status ExpectList(std::string_view json) {
   bool first = true;
   return ParseStrictJson(json, [&first](const JsonEvent& event) -> absl::Status {
@@ -58,8 +59,8 @@ absl::Status ExpectList(std::string_view json) {
   });
 }
 
-// A uniform number in (0, 1] of each half of a mixed counter, and of two of these a normal one (Box
-// and Muller, 1958).
+// Makes a uniform number in (0, 1] from each half of a mixed counter, and a normal number from the
+// two (Box and Muller, 1958).
 float NormalAt(uint64_t index, uint32_t seed) {
   uint64_t z = (index + 1) * 0x9E3779B97F4A7C15ull + seed * 0xBF58476D1CE4E5B9ull;
   z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9ull;
@@ -102,10 +103,9 @@ std::vector<std::string> EpilogueNames() {
 absl::StatusOr<Epilogue> NamedEpilogue(std::string_view name) {
   for (const Named& named : kNamed) {
     if (name != named.name) continue;
-    absl::StatusOr<Epilogue> epilogue = ParseOps(named.ops);
-    if (!epilogue.ok()) return epilogue.status();
-    epilogue->op = named.op;
-    epilogue->is_named = true;
+    MLPSERVE_ASSIGN_OR_RETURN(Epilogue epilogue, ParseOps(named.ops));
+    epilogue.op = named.op;
+    epilogue.is_named = true;
     return epilogue;
   }
   return Error("--epilogue", absl::StrJoin(EpilogueNames(), ", "), Quoted(name));
@@ -144,7 +144,7 @@ absl::Status Validate(const Problem& p) {
   status.Update(in_range("--n", p.n, kMaxBlockFeatures));
   status.Update(in_range("--k", p.k, kMaxBlockFeatures));
   status.Update(in_range("--layers", p.layers, kMostLayers));
-  if (!status.ok()) return status;
+  MLPSERVE_RETURN_IF_ERROR(status);
   const EpilogueSpec& epilogue = p.epilogue.layer.epilogue;
   const std::string sizes = absl::StrCat("n = ", p.n, " and k = ", p.k);
   if (p.layers > 1 && p.n != p.k) return Error("--layers", "n = k in a chain", sizes);
@@ -173,7 +173,7 @@ std::vector<float> NormalNumbers(int64_t count, uint32_t seed, float scale) {
 
 std::vector<float> MakeRows(const Problem& p) {
   std::vector<float> rows = NormalNumbers(p.m * p.k, 9, 1);
-  // TF32 is rounded by what reads it.
+  // TF32 values are stored as FP32; the kernel that reads them rounds.
   const ComputeType stored = p.compute == ComputeType::kTf32 ? ComputeType::kFp32 : p.compute;
   for (float& v : rows) v = RoundTo(stored, v);
   return rows;

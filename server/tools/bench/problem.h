@@ -28,7 +28,7 @@ struct Epilogue {
 // The epilogues that have a name: "gelu", "sigmoid", "batch_norm", ...
 std::vector<std::string> EpilogueNames();
 absl::StatusOr<Epilogue> NamedEpilogue(std::string_view name);
-// Of a JSON list of ops, as model.json has it. Its op is "custom".
+// Makes an epilogue from a JSON list of ops as in model.json. Its op is "custom".
 absl::StatusOr<Epilogue> ParseOps(std::string_view json);
 
 struct Problem {
@@ -36,8 +36,8 @@ struct Problem {
   ComputeType compute = ComputeType::kBf16;
   Epilogue epilogue;
   int layers = 1;  // of the chain; over 1: timed as a chain, too
-  // Elements between the rows of y, and at least as many between those of x; -1: as few as the
-  // service leaves.
+  // Elements of padding after each row of y, and at least as many after each row of x; -1: the
+  // padding that the service uses.
   int64_t padding = -1;
 
   DataType stored() const { return StorageType(compute); }  // x, w and y
@@ -59,7 +59,7 @@ std::string Describe(const Problem& problem);
 
 // `count` numbers of N(0, scale²), on all processors; equal seeds give equal numbers.
 std::vector<float> NormalNumbers(int64_t count, uint32_t seed, float scale);
-// x [rows, features], N(0, 1), representable as it is stored.
+// x [rows, features], N(0, 1), rounded to the format in which it is stored.
 std::vector<float> MakeRows(const Problem& problem);
 // [n, k], N(0, 1 / k).
 std::vector<float> MakeWeight(int64_t n, int64_t k);

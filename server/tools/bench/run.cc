@@ -50,7 +50,7 @@ class Runner {
   RunResult result_;
   double read_gbps_ = 0;
 
-  // Kept from problem to problem.
+  // Kept between problems, since neighbours often share them.
   Tensor weight_;
   std::vector<float> x_;
   std::pair<int64_t, int64_t> weight_of_;  // n, k
@@ -102,7 +102,7 @@ absl::Status Runner::MultiplyIfNew(const Problem& p, Columns columns) {
   return absl::OkStatus();
 }
 
-// Of every candidate that was right so far.
+// Judges every candidate that was right so far.
 absl::Status Runner::JudgeColumns(const Problem& p, const LayerSpec& layer, Columns columns,
                                   const std::vector<Candidate>& candidates,
                                   std::vector<Judge>& judges) {
@@ -122,7 +122,7 @@ absl::Status Runner::JudgeColumns(const Problem& p, const LayerSpec& layer, Colu
   return absl::OkStatus();
 }
 
-// Of a candidate whose values are right; empty: its bits are, too.
+// Checks the bits of a candidate whose values are right; empty: they are right, too.
 absl::StatusOr<std::string> Runner::FindWrongBits(const Step& step, const Problem& p,
                                                   const std::vector<Candidate>& candidates,
                                                   size_t candidate) {
@@ -194,7 +194,7 @@ void Runner::Report(const Problem& p, const std::vector<Candidate>& candidates,
                   .chain_ms = times[i].chain_ms,
                   .sm_mhz = card.sm_mhz,
                   .power_w = card.power_w};
-    // What the others are held against comes first.
+    // The plain product comes first: the others are printed beside it.
     if (candidate.is_plain) plain = record;
     records.insert(candidate.is_plain ? records.begin() : records.end(), std::move(record));
   }
@@ -218,14 +218,12 @@ absl::Status Runner::Time(const Step& step, const Problem& p,
 absl::Status Runner::Run(const Step& step, const Problem& p) {
   x_ = MakeRows(p);
   const LayerSpec layer = LayerOf(p);
-  const absl::StatusOr<std::vector<Candidate>> candidates =
-      bench_.Prepare(p, layer, x_, step.variants);
-  if (!candidates.ok()) return candidates.status();
-  const absl::StatusOr<std::vector<size_t>> right = Check(step, p, layer, *candidates);
-  if (!right.ok()) return right.status();
-  if (right->empty() || step.mode == Mode::kCheck) return absl::OkStatus();
-  if (step.mode == Mode::kProfile) return bench_.Profile(*right);
-  return Time(step, p, *candidates, *right);
+  MLPSERVE_ASSIGN_OR_RETURN(const std::vector<Candidate> candidates,
+                            bench_.Prepare(p, layer, x_, step.variants));
+  MLPSERVE_ASSIGN_OR_RETURN(const std::vector<size_t> right, Check(step, p, layer, candidates));
+  if (right.empty() || step.mode == Mode::kCheck) return absl::OkStatus();
+  if (step.mode == Mode::kProfile) return bench_.Profile(right);
+  return Time(step, p, candidates, right);
 }
 
 }  // namespace

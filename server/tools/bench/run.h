@@ -1,6 +1,6 @@
-// Measures steps, each a list of problems: every output is held against float64 first, what is
-// right is timed in turn (or only checked, or profiled), and figures are printed and recorded as
-// they come.
+// Measures steps, each a list of problems: every output is compared with float64 first, the
+// candidates that are right are timed in turn (or only checked, or profiled), and figures are
+// printed and recorded one by one.
 #pragma once
 
 #include <ostream>

@@ -1,4 +1,4 @@
-// A folder that is gone when its owner is. Movable.
+// A folder that is removed when its owner is destroyed. Movable.
 #pragma once
 
 #include <cstdlib>
@@ -11,7 +11,7 @@ namespace mlpserve::tools {
 
 class TemporaryDirectory {
  public:
-  // Not wanted, or not to be had: the path is empty.
+  // The path is empty where no folder was wanted or none could be made.
   explicit TemporaryDirectory(bool wanted) {
     if (!wanted) return;
     std::string path = std::filesystem::temp_directory_path() / "mlpserve-bench-XXXXXX";

@@ -37,6 +37,7 @@ BatchPolicy::Options PolicyOptions(const BatchingOptions& options, const BatchBu
       std::min(options.max_queued_rows, options.max_queued_bytes / buffers.input_row_bytes);
   return {.slots = static_cast<int>(buffers.slots.size()),
           .lanes = buffers.lanes,
+          .lanes_per_device = buffers.lanes_per_device,
           .outputs = static_cast<int>(buffers.outputs.size()),
           .slot_rows = ready_rows,
           .batching = std::move(batching)};

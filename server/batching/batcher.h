@@ -70,6 +70,7 @@ struct BatchBuffers {
   int64_t input_row_bytes = 0;
   int64_t output_row_bytes = 0;
   int lanes = 1;             // batches that may run at a time
+  int lanes_per_device = 1;  // BatchPolicy::Options
   bool runs_inline = false;  // a batch has ended when Run returns
 };
 
@@ -149,6 +150,7 @@ class Batcher final : public InferSink, private BatchThreads::Client, private Ba
   void OnWake() override;
   void OnRunner() override;
   void OnInputRead(const BatchRun& run) override;
+  void OnNearlyDone(const BatchRun& run) override;
   void OnDone(const BatchRun& run, const absl::Status& status, const BatchTiming& timing) override;
   void OnLost(const BatchRun& run, const absl::Status& reason) override;
 

@@ -44,6 +44,7 @@ absl::Status BatchPolicy::Validate(const Options& options) {
   for (const absl::Status& status : {
            CheckRange("slots", options.slots, 1, kMostBuffers),
            CheckRange("lanes", options.lanes, 1, kMostBuffers),
+           CheckRange("lanes_per_device", options.lanes_per_device, 1, options.lanes),
            CheckRange("outputs", options.outputs, options.lanes, kMostBuffers),
            CheckRange("max_rows", batching.max_rows, batching.one_request_per_batch ? 2 : 1, any),
            CheckRange(
@@ -58,7 +59,10 @@ absl::Status BatchPolicy::Validate(const Options& options) {
        }) {
     if (!status.ok()) return status;
   }
-  return absl::OkStatus();
+  if (options.lanes % options.lanes_per_device == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("batching: lanes must be a multiple of ",
+                                                 options.lanes_per_device,
+                                                 " (lanes_per_device), got ", options.lanes));
 }
 
 BatchPolicy::BatchPolicy(const Options& options)
@@ -108,7 +112,9 @@ std::optional<BatchRun> BatchPolicy::Dispatch() {
   if (at < 0) return std::nullopt;
   const int slot = sealed_[Index(at)];
   sealed_.erase(sealed_.begin() + at);
-  const int lane = TakeLowest(idle_lanes_);
+  const int lane = LaneForNext();
+  idle_lanes_ &= ~Bit(lane);
+  busy_lanes_ |= Bit(lane);
   const int output = TakeLowest(free_outputs_);
   lanes_[Index(lane)] = {slot, output};
   outputs_[Index(output)].state = OutputState::kRunning;
@@ -122,10 +128,16 @@ void BatchPolicy::InputRead(TimePoint now, int lane, Actions& actions) {
   FillFreed(now, actions);
 }
 
+void BatchPolicy::NearlyDone(TimePoint now, int lane) {
+  busy_lanes_ &= ~Bit(lane);
+  SealIfDue(now);
+}
+
 BatchPolicy::Ended BatchPolicy::BatchDone(TimePoint now, int lane, Actions& actions) {
   FreeSlotOf(lane);
   const int index = std::exchange(lanes_[Index(lane)].output, -1);
   idle_lanes_ |= Bit(lane);
+  busy_lanes_ &= ~Bit(lane);
 
   Output& output = outputs_[Index(index)];
   output.state = OutputState::kEnded;
@@ -396,8 +408,38 @@ void BatchPolicy::Seal() {
 }
 
 void BatchPolicy::SealIfDue(TimePoint now) {
-  if (open_ < 0 || static_cast<size_t>(std::popcount(idle_lanes_)) <= sealed_.size()) return;
+  if (open_ < 0 || static_cast<size_t>(DevicesThatWant()) <= sealed_.size()) return;
   if (now - slots_[Index(open_)].oldest >= batching_.max_queue_delay) Seal();
+}
+
+// --- lanes ---
+
+uint64_t BatchPolicy::LanesOf(int device) const {
+  return LowBits(options_.lanes_per_device) << device * options_.lanes_per_device;
+}
+
+int BatchPolicy::DevicesThatWant() const {
+  int wanting = 0;
+  for (int device = 0; device * options_.lanes_per_device < options_.lanes; ++device) {
+    const uint64_t lanes = LanesOf(device);
+    if ((idle_lanes_ & lanes) != 0 && (busy_lanes_ & lanes) == 0) ++wanting;
+  }
+  return wanting;
+}
+
+// An idle one, of the device with the fewest busy ones.
+int BatchPolicy::LaneForNext() const {
+  int best = -1;
+  int least = kMostBuffers + 1;
+  for (uint64_t idle = idle_lanes_; idle != 0; idle &= idle - 1) {
+    const int lane = std::countr_zero(idle);
+    const int busy = std::popcount(busy_lanes_ & LanesOf(lane / options_.lanes_per_device));
+    if (busy < least) {
+      least = busy;
+      best = lane;
+    }
+  }
+  return best;
 }
 
 // Index in sealed_; -1: none.
@@ -412,7 +454,7 @@ int BatchPolicy::ReadySlot() const {
 
 TimePoint BatchPolicy::NextWake() const {
   TimePoint wake = expiries_.empty() ? TimePoint::max() : expiries_.top_time();
-  if (open_ >= 0 && static_cast<size_t>(std::popcount(idle_lanes_)) > sealed_.size()) {
+  if (open_ >= 0 && static_cast<size_t>(DevicesThatWant()) > sealed_.size()) {
     wake = std::min(wake, After(slots_[Index(open_)].oldest, batching_.max_queue_delay));
   }
   return wake;

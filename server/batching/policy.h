@@ -17,10 +17,13 @@
 //    filled from the highest level down; but of any 8 slots that are begun while rows wait, at
 //    least one begins with the request that has waited longest, whatever its level: nothing
 //    starves.
-// 3. Work-conserving: a lane that is idle takes the open slot. It is sealed at once, so that rows
-//    which are still being copied are not joined by others for ever, or, with a max_queue_delay,
-//    once its oldest row is that old. While the lanes are busy the slot fills.
-// 4. A sealed slot runs when its copies are done and a lane is idle, the earliest sealed first.
+// 3. Work-conserving: a device that wants work takes the open slot. It is sealed at once, so that
+//    rows which are still being copied are not joined by others for ever, or, with a
+//    max_queue_delay, once its oldest row is that old. A device wants work if a lane of it is idle
+//    and every batch on it is nearly done: its other lanes are there to copy rows while it
+//    computes, not to make two small batches out of one. Until then the slot fills.
+// 4. A sealed slot runs when its copies are done and a lane is idle, the earliest sealed first, on
+//    the device that has the least to do.
 // 5. A request is refused if the rows that would have to wait go over max_queued_rows.
 // 6. A request that is cancelled or has expired while rows of it wait leaves at once. Rows of it
 //    that lie in slots are computed and dropped. One whose rows all lie in slots is served.
@@ -28,25 +31,28 @@
 // 8. Results are lent where they lie while at most outputs - lanes buffers are: a lane always finds
 //    an output, however slow the readers. Beyond that they must be copied out.
 //
-// The longest wait. With S slots, L lanes, T the longest run of a batch, D = max_queue_delay, E the
-// batches that may run beside full slots (L if the backend says when input was read, else 0), and H
-// what the threads take to copy rows in and to notice an event: in a block without priorities, a
-// request of R rows that finds A rows waiting before it has its last row running no later than
+// The longest wait. With S slots, L lanes, T the longest run of a batch, D = max_queue_delay, W = T
+// if devices have several lanes and else 0, E the batches that may run beside full slots (L if the
+// backend says when input was read, else 0), and H what the threads take to copy rows in and to
+// notice an event: in a block without priorities, a request of R rows that finds A rows waiting
+// before it has its last row running no later than
 //
-//     max(D, (S - 1 + E + ceil((A + R) / B)) * T / min(L, S)) + H
+//     max(D, (S - 1 + E + ceil((A + R) / B)) * T / min(L, S) + W) + H
 //
 // after it was submitted. For while its rows wait, all slots are taken: by batches that run, or by
 // sealed ones, and then no lane idles; so min(L, S) run at a time. Every batch that is formed from
 // the queue is full; before its last batch there are those in the S slots, E that run and have left
-// theirs, and the ceil((A + R) / B) - 1 that are formed. And once a lane idles, a slot is kept open
-// only until its oldest row is D old. A is at most max_queued_rows. With one_request_per_batch, A
-// and R count requests, and B = 1. B is what a slot takes meanwhile (SetSlotRows only raises it).
+// theirs, and the ceil((A + R) / B) - 1 that are formed. And once no slot is sealed, the open one
+// waits for the end of what runs on one device, which is W if that is not the end of one lane's
+// batch, and then only until its oldest row is D old. A is at most max_queued_rows. With
+// one_request_per_batch, A and R count requests, and B = 1. B is what a slot takes meanwhile
+// (SetSlotRows only raises it).
 //
 // With priorities, rows that come later at a higher level count in A too, and one slot in 8 may
 // begin with another request. What holds at every level, whatever comes later, is
 //
-//     max(D, (S + E + 8 * sum of ceil(rows / B) over it and what waited before it) * T / min(L, S))
-//         + H
+//     max(D, (S + E + 8 * sum of ceil(rows / B) over it and what waited before it) * T / min(L, S)
+//            + W) + H
 //
 // Tickets name requests from Submit until they complete and their last row has left its slot; then
 // they are used again. Rows are rows of the request; slot rows are rows of the slot.
@@ -81,8 +87,10 @@ class BatchPolicy {
   static constexpr int kMostBuffers = 64;
 
   struct Options {
-    int slots = 3;    // 1 .. kMostBuffers
-    int lanes = 1;    // 1 .. kMostBuffers
+    int slots = 3;  // 1 .. kMostBuffers
+    int lanes = 1;  // 1 .. kMostBuffers
+    // Of which so many, from the first on, are each device's; lanes is a multiple of it.
+    int lanes_per_device = 1;
     int outputs = 6;  // lanes .. kMostBuffers
     // Rows that a slot takes at first; 0: max_rows, as one_request_per_batch needs.
     int64_t slot_rows = 0;
@@ -151,6 +159,9 @@ class BatchPolicy {
   // The rows of the lane's batch have been read: its slot is free, while the lane goes on. Once for
   // a batch, or not at all.
   void InputRead(TimePoint now, int lane, Actions& actions);
+  // The lane's batch is nearly done: its device wants another, if no other batch is on it. Once for
+  // a batch, or not at all.
+  void NearlyDone(TimePoint now, int lane);
   // The lane's batch has ended: the lane is idle, and its slot free. Its pieces stay with the
   // output until Delivered, which must follow, perhaps after other events.
   Ended BatchDone(TimePoint now, int lane, Actions& actions);
@@ -190,10 +201,10 @@ class BatchPolicy {
   //   rows wait only if no slot is free and the open one is full (so: there is none)
   //   queued_rows is the sum of rows - reserved over the queues, and at most max_queued_rows
   //   a request is in its level's queue, and in the heap if it can expire, exactly while it waits
-  //   sealed slots hold rows; a due open slot exists only if no idle lane lacks a sealed slot
-  //   lent outputs <= outputs - lanes; the output of a running lane is running; so is its slot,
-  //   until its input was read, and no other
-  //   one_request_per_batch: no open slot, one piece to a slot
+  //   sealed slots hold rows; a due open slot exists only if no device that wants work lacks a
+  //   sealed slot lent outputs <= outputs - lanes; the output of a running lane is running; so is
+  //   its slot, until its input was read, and no other one_request_per_batch: no open slot, one
+  //   piece to a slot
   std::string CheckInvariants(TimePoint now) const;
 
  private:
@@ -270,6 +281,9 @@ class BatchPolicy {
   void FreeSlotOf(int lane);
   void FillFreed(TimePoint now, Actions& actions);
   void Fill(Actions& actions);
+  int DevicesThatWant() const;
+  uint64_t LanesOf(int device) const;  // bit set
+  int LaneForNext() const;
   void Seal();
   void SealIfDue(TimePoint now);
   int ReadySlot() const;
@@ -305,6 +319,7 @@ class BatchPolicy {
 
   std::vector<Lane> lanes_;
   uint64_t idle_lanes_ = 0;  // bit set
+  uint64_t busy_lanes_ = 0;  // bit set: of those that are not idle, those not nearly done
 
   std::vector<Output> outputs_;
   uint64_t free_outputs_ = 0;  // bit set

@@ -77,9 +77,9 @@ std::string BatchPolicy::CheckSlots(TimePoint now) const {
       return absl::StrCat("slot ", i, " is open to a second request");
     }
   }
-  const bool lacks = static_cast<size_t>(std::popcount(idle_lanes_)) > sealed_.size();
+  const bool lacks = static_cast<size_t>(DevicesThatWant()) > sealed_.size();
   if (open_ >= 0 && lacks && now - slots_[Index(open_)].oldest >= batching_.max_queue_delay) {
-    return "a lane idles beside an open slot that is due";
+    return "a device wants work beside an open slot that is due";
   }
   return "";
 }
@@ -151,7 +151,8 @@ std::string BatchPolicy::CheckBuffers() const {
   for (size_t i = 0; i < lanes_.size(); ++i) {
     const Lane& lane = lanes_[i];
     const bool idle = (idle_lanes_ >> i & 1) != 0;
-    if (idle != (lane.output < 0) || (idle && lane.slot >= 0)) {
+    const bool busy = (busy_lanes_ >> i & 1) != 0;
+    if (idle != (lane.output < 0) || (idle && (lane.slot >= 0 || busy))) {
       return absl::StrCat("lane ", i, " is not as idle as it seems");
     }
     if ((lane.slot >= 0 && slots_[Index(lane.slot)].state != SlotState::kRunning) ||

@@ -42,6 +42,17 @@ void Batcher::OnInputRead(const BatchRun& run) {
   Work(turn);
 }
 
+void Batcher::OnNearlyDone(const BatchRun& run) {
+  Turn turn;
+  {
+    MutexLock lock(mutex_);
+    Enter(turn);
+    policy_.NearlyDone(turn.entered, run.lane);
+    if (!Advance(turn)) return;
+  }
+  Work(turn);
+}
+
 void Batcher::OnDone(const BatchRun& run, const absl::Status& status, const BatchTiming& timing) {
   Lane& lane = lanes_[Index(run.lane)];
   // Not shared with the caller, whose thread may be another: see BatchPolicy::Settle.

@@ -6,13 +6,15 @@ namespace mlpserve {
 
 absl::Status Check(const Placement& placement) {
   if (placement.max_rows >= 1 && placement.slots >= 1 && placement.lanes >= 1 &&
-      placement.outputs >= placement.lanes) {
+      placement.outputs >= placement.lanes && placement.lanes_per_device >= 1 &&
+      placement.lanes % placement.lanes_per_device == 0) {
     return absl::OkStatus();
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("expected at least one row, slot and lane, and an output for each lane, found ",
-                   placement.max_rows, " rows, ", placement.slots, " slots, ", placement.lanes,
-                   " lanes and ", placement.outputs, " outputs"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "expected at least one row, slot and lane, an output for each lane, and as many "
+      "lanes on each device, found ",
+      placement.max_rows, " rows, ", placement.slots, " slots, ", placement.lanes, " lanes, ",
+      placement.lanes_per_device, " of a device, and ", placement.outputs, " outputs"));
 }
 
 int64_t RowBytes(int64_t features, DataType type) {

@@ -35,6 +35,7 @@ namespace mlpserve {
 struct Placement {
   std::vector<std::string> devices;  // that hold the block, as Backend::devices names them
   int lanes = 1;                     // batches that run at a time
+  int lanes_per_device = 1;          // of which each device has so many, the first ones the first
   int slots = 3;                     // at least lanes + 1 lets one fill while others run
   int outputs = 6;                   // at least lanes
   int64_t max_rows = 0;              // of a slot, and so of a batch
@@ -100,7 +101,8 @@ class Backend {
                                                             const LoadControl& control) = 0;
 };
 
-// INVALID_ARGUMENT unless there is at least one row and slot, and an output for each lane.
+// INVALID_ARGUMENT unless there is at least one row and slot, an output for each lane, and as many
+// lanes on each device.
 absl::Status Check(const Placement& placement);
 
 // Of a row on the wire.

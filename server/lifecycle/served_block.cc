@@ -14,6 +14,7 @@ BatchBuffers BuffersOf(LoadedBlock& loaded, const BlockSpec& block) {
                        .input_row_bytes = RowBytes(block.input_features(), block.input_type),
                        .output_row_bytes = RowBytes(block.output_features(), block.output_type),
                        .lanes = placement.lanes,
+                       .lanes_per_device = placement.lanes_per_device,
                        .runs_inline = placement.runs_inline};
   for (int i = 0; i < placement.slots; ++i) buffers.slots.push_back(loaded.input(i));
   for (int i = 0; i < placement.outputs; ++i) buffers.outputs.push_back(loaded.output(i));

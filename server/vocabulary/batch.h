@@ -29,6 +29,9 @@ class BatchEvents {
   // At most once, and before the batch ends: its rows have been read, and its slot may be filled
   // again. Without it the slot is free when the batch ends.
   virtual void OnInputRead(const BatchRun& run) = 0;
+  // At most once, and before the batch ends: its device will soon have nothing to do, so that rows
+  // which wait for it should come. Without it they come when the batch ends.
+  virtual void OnNearlyDone(const BatchRun& run) = 0;
   // One of the next two ends the batch, exactly once: its lane is idle again. Here, if `status` is
   // OK, its output is complete.
   virtual void OnDone(const BatchRun& run, const absl::Status& status,

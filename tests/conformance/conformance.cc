@@ -19,6 +19,10 @@ void BatchResult::OnInputRead(const BatchRun& /*run*/) {
   EXPECT_EQ(reads_.fetch_add(1), 0) << "input was read twice";
 }
 
+void BatchResult::OnNearlyDone(const BatchRun& /*run*/) {
+  EXPECT_EQ(nears_.fetch_add(1), 0) << "it was nearly done twice";
+}
+
 void BatchResult::OnDone(const BatchRun& /*run*/, const absl::Status& status,
                          const BatchTiming& timing) {
   EXPECT_LE(timing.started, timing.infer_started);

@@ -68,6 +68,7 @@ std::vector<float> ReadOutput(LoadedBlock& loaded, const BlockSpec& block, const
 class BatchResult final : public BatchEvents {
  public:
   void OnInputRead(const BatchRun& run) override;
+  void OnNearlyDone(const BatchRun& run) override;
   void OnDone(const BatchRun& run, const absl::Status& status, const BatchTiming& timing) override;
   void OnLost(const BatchRun& run, const absl::Status& reason) override;
 
@@ -75,6 +76,7 @@ class BatchResult final : public BatchEvents {
 
  private:
   std::atomic<int> reads_{0};
+  std::atomic<int> nears_{0};
   std::promise<absl::Status> ended_;
 };
 

@@ -48,7 +48,7 @@ class RandomWalk {
       case 13:
         return Delivered();
       case 14:
-        return Released();
+        return Below(2) == 0 ? Released() : NearlyDone();
       default:
         Grow();
         return Tick();
@@ -219,6 +219,13 @@ class RandomWalk {
     Complete(actions);
   }
 
+  void NearlyDone() {
+    if (lanes_.empty()) return;
+    ++events_;
+    policy_.NearlyDone(told_ = now_,
+                       lanes_[static_cast<size_t>(Below(static_cast<int>(lanes_.size())))]);
+  }
+
   void Released() {
     if (lent_.empty()) return;
     const auto at = lent_.begin() + Below(static_cast<int>(lent_.size()));
@@ -285,7 +292,8 @@ class RandomWalk {
 BatchPolicy::Options RandomOptions(std::mt19937& random) {
   const auto below = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
   BatchPolicy::Options options;
-  options.lanes = 1 + below(3);
+  options.lanes_per_device = 1 + below(2);
+  options.lanes = options.lanes_per_device * (1 + below(3));
   options.slots = 1 + below(5);
   options.outputs = options.lanes + below(4);
   options.batching.max_rows = 2 + below(7);

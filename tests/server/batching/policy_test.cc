@@ -67,6 +67,10 @@ class Driver {
     policy.InputRead(At(us), lane, actions);
     Take(us, actions);
   }
+  void Nearly(int64_t us, int lane) {
+    policy.NearlyDone(At(us), lane);
+    EXPECT_EQ(policy.CheckInvariants(At(us)), "");
+  }
   // Ends the lane's batch; what is lent is returned at once unless `hold_outputs`.
   bool End(int64_t us, int lane = 0, const absl::Status& status = absl::OkStatus()) {
     BatchPolicy::Actions actions;
@@ -230,6 +234,97 @@ TEST(BatchPolicyTest, TwoLanesRunTwoBatchesAtATime) {
   EXPECT_NE(first->output, second->output);
   driver.Admit(1, 1);
   EXPECT_EQ(driver.Run(), 0);
+}
+
+// --- devices of several lanes ---
+
+BatchPolicy::Options TwoLanesOnEachDevice(int devices) {
+  BatchPolicy::Options options = Small();
+  options.lanes = 2 * devices;
+  options.lanes_per_device = 2;
+  options.slots = options.lanes + 1;
+  options.outputs = options.lanes + 2;
+  return options;
+}
+
+TEST(BatchPolicyTest, AnIdleLaneOfADeviceThatComputesLetsTheSlotFill) {
+  Driver driver(TwoLanesOnEachDevice(1));
+  driver.Admit(0, 1);
+  EXPECT_EQ(driver.Run(), 1);
+  driver.Admit(1, 1);
+  driver.Admit(2, 1);
+  EXPECT_EQ(driver.Run(), 0);
+  EXPECT_EQ(driver.policy.NextWake(), TimePoint::max());
+  driver.End(3);
+  EXPECT_EQ(driver.Run(), 2);
+}
+
+TEST(BatchPolicyTest, AFullSlotGoesToTheSecondLaneWhileTheFirstComputes) {
+  Driver driver(TwoLanesOnEachDevice(1));
+  driver.Admit(0, 1);
+  EXPECT_EQ(driver.Run(), 1);
+  driver.Admit(1, 5);
+  EXPECT_EQ(driver.Run(), 4);
+  EXPECT_EQ(driver.Run(), 0) << "both lanes are taken";
+  driver.End(2, 0);
+  EXPECT_EQ(driver.Run(), 0) << "the second lane computes";
+  driver.End(3, 1);
+  EXPECT_EQ(driver.Run(), 1);
+}
+
+TEST(BatchPolicyTest, ADeviceWhoseBatchIsNearlyDoneTakesTheOpenSlot) {
+  Driver driver(TwoLanesOnEachDevice(1));
+  driver.Admit(0, 1);
+  EXPECT_EQ(driver.Run(), 1);
+  driver.Admit(1, 1);
+  driver.Nearly(2, 0);
+  const auto second = driver.Dispatch();
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->lane, 1);
+  driver.Admit(3, 1);
+  EXPECT_EQ(driver.Run(), 0);
+  driver.End(4, 0);
+  EXPECT_EQ(driver.Run(), 0) << "the second batch is not nearly done";
+  driver.Nearly(5, 1);
+  EXPECT_EQ(driver.Run(), 1);
+}
+
+TEST(BatchPolicyTest, ABatchThatIsNearlyDoneDoesNotMakeALaneIdle) {
+  Driver driver(Small());
+  driver.Admit(0, 1);
+  EXPECT_EQ(driver.Run(), 1);
+  driver.Nearly(1, 0);
+  driver.Admit(2, 1);
+  EXPECT_EQ(driver.Run(), 0);
+  driver.Admit(3, 1);
+  driver.End(4);
+  EXPECT_EQ(driver.Run(), 2) << "the slot filled until there was a lane";
+}
+
+TEST(BatchPolicyTest, TheDeviceWithTheLeastToDoTakesTheNextBatch) {
+  Driver driver(TwoLanesOnEachDevice(2));
+  std::vector<int> devices;
+  for (int i = 0; i < 4; ++i) {
+    driver.Admit(i, 4);
+    const auto run = driver.Dispatch();
+    ASSERT_TRUE(run);
+    devices.push_back(run->lane / 2);
+  }
+  EXPECT_THAT(devices, ElementsAre(0, 1, 0, 1));
+}
+
+TEST(BatchPolicyTest, WithADelayADeviceThatIsNearlyDoneWaitsForMoreRows) {
+  BatchPolicy::Options options = TwoLanesOnEachDevice(1);
+  options.batching.max_queue_delay = microseconds(100);
+  Driver driver(options);
+  driver.Admit(0, 4);
+  EXPECT_EQ(driver.Run(), 4);
+  driver.Admit(10, 1);
+  EXPECT_EQ(driver.policy.NextWake(), TimePoint::max()) << "the device wants nothing yet";
+  driver.Nearly(20, 0);
+  EXPECT_EQ(driver.policy.NextWake(), At(110));
+  driver.Tick(110);
+  EXPECT_EQ(driver.Run(), 1);
 }
 
 // --- slots that are free before their batch ends ---
@@ -717,6 +812,13 @@ TEST(BatchPolicyTest, OptionsOutOfRangeAreNamed) {
   };
   EXPECT_THAT(error([](auto& o) { o.slots = 0; }), HasSubstr("slots must be 1 to 64, got 0"));
   EXPECT_THAT(error([](auto& o) { o.lanes = 65; }), HasSubstr("lanes"));
+  EXPECT_THAT(error([](auto& o) { o.lanes_per_device = 2; }),
+              HasSubstr("lanes_per_device must be 1 to 1, got 2"));
+  EXPECT_THAT(error([](auto& o) {
+                o.lanes = o.outputs = 3;
+                o.lanes_per_device = 2;
+              }),
+              HasSubstr("lanes must be a multiple of 2 (lanes_per_device), got 3"));
   EXPECT_THAT(error([](auto& o) { o.outputs = 0; }), HasSubstr("outputs must be 1 to 64"));
   EXPECT_THAT(error([](auto& o) { o.batching.max_rows = 0; }), HasSubstr("max_rows"));
   EXPECT_THAT(error([](auto& o) { o.batching.max_queued_rows = 0; }), HasSubstr("max_queued_rows"));

@@ -211,6 +211,7 @@ absl::StatusOr<Placement> FakeBackend::Prepare(const BlockSpec& block,
   }
   Placement placement{.devices = devices(),
                       .lanes = options_.lanes,
+                      .lanes_per_device = options_.lanes_per_device,
                       .slots = options_.slots,
                       .outputs = options_.outputs,
                       .max_rows = options.max_rows,
@@ -334,6 +335,15 @@ void FakeBackend::ReadInput(int index) {
     batch = held;
   }
   batch.block->ReadInput(batch.run, *batch.events);
+}
+
+void FakeBackend::NearEnd(int index) {
+  Held batch;
+  {
+    MutexLock lock(mutex_);
+    batch = held_.at(static_cast<size_t>(index));
+  }
+  batch.events->OnNearlyDone(batch.run);
 }
 
 FakeBackend::Held FakeBackend::TakeHeld(int index) {

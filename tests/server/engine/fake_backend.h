@@ -39,6 +39,7 @@ class FakeBackend final : public Backend {
   struct Options {
     FakeMode mode = FakeMode::kInline;
     int lanes = 1;
+    int lanes_per_device = 1;
     int slots = 3;
     int outputs = 4;
     Duration run_time = Duration::zero();  // slept in each run
@@ -76,6 +77,8 @@ class FakeBackend final : public Backend {
   bool WaitUntilHeld(int count) const;
   // Computes one that is held, so that its slot is free, and says so; the batch goes on.
   void ReadInput(int index = 0);
+  // Says of one that is held that it is nearly done.
+  void NearEnd(int index = 0);
   // Ends one that is held, on the calling thread, which gets its events.
   void Release(int index = 0);
   // Ends what is held, and what that leads to, until nothing is.

@@ -54,6 +54,7 @@ struct Events final : BatchEvents {
     EXPECT_FALSE(ended);
     ++reads;
   }
+  void OnNearlyDone(const BatchRun&) override { EXPECT_FALSE(ended); }
   void OnDone(const BatchRun& run, const absl::Status& answer, const BatchTiming& timing) override {
     EXPECT_LE(timing.started, timing.infer_started);
     EXPECT_LE(timing.infer_started, timing.infer_ended);

@@ -31,11 +31,15 @@ void DefineServer(CLI::App& app, Raw& raw) {
       ->capture_default_str();
   app.add_option("--version", raw.arguments.run.version,
                  "Version of the model (default: the server's choice)");
-  app.add_option(
-         "--deadline-ms", raw.deadline_ms,
-         "Milliseconds after which a request without an answer has failed, which the server "
-         "is told (default 0: none; ten seconds after the end those in flight have failed)")
-      ->check(CLI::Range(int64_t{0}, kMostDeadlineMs));
+  auto* deadline =
+      app.add_option(
+             "--deadline-ms", raw.deadline_ms,
+             "Milliseconds after which a request without an answer has failed, which the server "
+             "is told (default 0: none; ten seconds after the end those in flight have failed)")
+          ->check(CLI::Range(int64_t{0}, kMostDeadlineMs));
+  app.add_flag("--streaming", raw.arguments.run.streaming,
+               "Send through ModelStreamInfer, a stream for each request in flight")
+      ->excludes(deadline);
   app.add_option("--priority", raw.arguments.priority,
                  "Priority of the requests, 1 is highest (default: the model's)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 31));

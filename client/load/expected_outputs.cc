@@ -5,9 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/infer_message.h"
-#include "client/load/wire.h"
 #include "kernels/status/status_macros.h"
-#include "proto/open_inference.pb.h"
 
 namespace mlpserve::load {
 namespace {
@@ -39,13 +37,9 @@ absl::StatusOr<ExpectedOutputs> ExpectedOutputs::Read(
   return expected;
 }
 
-absl::Status ExpectedOutputs::Check(const grpc::ByteBuffer& answer, int64_t first_row,
+absl::Status ExpectedOutputs::Check(inference::ModelInferResponse answer, int64_t first_row,
                                     int64_t rows) const {
-  inference::ModelInferResponse message;
-  if (!ParseMessage(answer, message)) {
-    return absl::DataLossError("expected a ModelInferResponse, found bytes that are none");
-  }
-  const absl::StatusOr<client::InferResult> result = client::FromMessage(message);
+  const absl::StatusOr<client::InferResult> result = client::FromMessage(answer);
   if (!result.ok()) return absl::DataLossError(result.status().message());
   for (const Output& output : outputs_) {
     const auto found = std::find_if(

@@ -3,8 +3,6 @@
 // Thread-safe: nothing changes after Read.
 #pragma once
 
-#include <grpcpp/support/byte_buffer.h>
-
 #include <map>
 #include <string>
 #include <vector>
@@ -12,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/tensor/tensor_file.h"
+#include "proto/open_inference.pb.h"
 
 namespace mlpserve::load {
 
@@ -23,9 +22,9 @@ class ExpectedOutputs {
   static absl::StatusOr<ExpectedOutputs> Read(
       const std::map<std::string, client::TensorPath>& files, int64_t rows, double tolerance);
 
-  // `answer` is a ModelInferResponse to the rows from `first_row` on (starting again where they
-  // end). DATA_LOSS names output, row, column, expected and found of the first value that differs.
-  absl::Status Check(const grpc::ByteBuffer& answer, int64_t first_row, int64_t rows) const;
+  // `answer` is that to the rows from `first_row` on (starting again where they end). DATA_LOSS
+  // names output, row, column, expected and found of the first value that differs.
+  absl::Status Check(inference::ModelInferResponse answer, int64_t first_row, int64_t rows) const;
 
  private:
   struct Output {

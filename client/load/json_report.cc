@@ -69,7 +69,8 @@ std::string Json(const Report& report) {
   Object json = {{"model", report.model},
                  {"address", report.address},
                  {"date", report.date},
-                 {"arrivals", report.arrivals == ArrivalKind::kConstant ? "constant" : "poisson"}};
+                 {"arrivals", report.arrivals == ArrivalKind::kConstant ? "constant" : "poisson"},
+                 {"streaming", report.streaming}};
   for (const FoundRate& found : report.found) {
     json["found"].push_back(
         {{"rows", found.rows}, {"p99_limit_us", In(found.p99_limit)}, {"rate", found.rate}});

@@ -1,9 +1,13 @@
 #include "client/load/lane.h"
 
+#include <utility>
+
 namespace mlpserve::load {
 
 Lane::Lane(const Traffic& traffic, size_t index, grpc::CompletionQueue& queue)
-    : exchange(NewUnaryExchange(traffic.connections.stub(index), queue, traffic.deadline)) {}
+    : exchange(traffic.streaming
+                   ? NewStreamExchange(traffic.connections.stub(index), queue)
+                   : NewUnaryExchange(traffic.connections.stub(index), queue, traffic.deadline)) {}
 
 void Lane::Send(const Traffic& traffic, size_t index, Clock::time_point since) {
   request = index % traffic.requests.size();
@@ -14,7 +18,11 @@ void Lane::Send(const Traffic& traffic, size_t index, Clock::time_point since) {
 absl::Status Lane::Judge(const Traffic& traffic) const {
   absl::Status status = exchange->status();
   if (!status.ok() || traffic.expected == nullptr) return status;
-  return traffic.expected->Check(exchange->answer(), traffic.requests.first_row(request),
+  inference::ModelInferResponse answer;
+  if (!exchange->ParseAnswer(answer)) {
+    return absl::DataLossError("expected a ModelInferResponse, found bytes that are none");
+  }
+  return traffic.expected->Check(std::move(answer), traffic.requests.first_row(request),
                                  traffic.requests.rows());
 }
 

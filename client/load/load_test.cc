@@ -57,6 +57,7 @@ class LoadTest {
                                              : arguments_.title;
     report_.date = absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(), absl::UTCTimeZone());
     report_.arrivals = arguments_.run.arrivals;
+    report_.streaming = arguments_.run.streaming;
     for (const int rows : arguments_.rows) {
       MLPSERVE_RETURN_IF_ERROR(MeasureRows(rows));
     }

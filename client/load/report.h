@@ -22,6 +22,7 @@ struct Report {
   std::string address;
   std::string date;  // of the start, UTC
   ArrivalKind arrivals = ArrivalKind::kPoisson;
+  bool streaming = false;
   std::vector<Result> results;   // in the order in which they were measured
   std::vector<FoundRate> found;  // of a search, for each number of rows
 };

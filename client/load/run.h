@@ -38,7 +38,8 @@ struct RunOptions {
   std::string version;
   std::chrono::nanoseconds warm_up{};    // before the counted time, under the same load
   std::chrono::nanoseconds duration{};   // the counted time
-  std::chrono::milliseconds deadline{};  // of each request; 0: none
+  std::chrono::milliseconds deadline{};  // of each request; 0: none; must be 0 with `streaming`
+  bool streaming = false;                // a stream for each request in flight
   ArrivalKind arrivals = ArrivalKind::kPoisson;
   uint64_t seed = 1;
   int max_in_flight = 4096;      // open loop

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "client/load/exchange.h"
+#include "client/load/wire.h"
 
 namespace mlpserve::load {
 namespace {
@@ -38,7 +39,9 @@ class UnaryExchange final : public Exchange {
                         status_.error_message());
   }
 
-  const grpc::ByteBuffer& answer() const override { return answer_; }
+  bool ParseAnswer(inference::ModelInferResponse& answer) const override {
+    return ParseMessage(answer_, answer);
+  }
 
  private:
   static inline const std::string kMethod = "/inference.GRPCInferenceService/ModelInfer";

@@ -23,6 +23,7 @@ struct Traffic {
   const RequestSet& requests;
   const ExpectedOutputs* expected = nullptr;  // null: answers are not looked at
   std::chrono::milliseconds deadline{};       // of each request; 0: none
+  bool streaming = false;                     // requests go into streams, which have no deadline
   Clock::time_point start{};                  // of the warm-up
   Clock::time_point begin{};                  // of the counted time
   Clock::time_point end{};                    // of it, and of sending

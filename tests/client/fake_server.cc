@@ -86,6 +86,26 @@ grpc::Status FakeService::ModelInfer(grpc::ServerContext*,
   return status;
 }
 
+grpc::Status FakeService::ModelStreamInfer(
+    grpc::ServerContext* context,
+    grpc::ServerReaderWriter<inference::ModelStreamInferResponse, inference::ModelInferRequest>*
+        stream) {
+  ++streams;
+  inference::ModelInferRequest request;
+  for (int i = 0; i < answers_of_a_stream && stream->Read(&request); ++i) {
+    inference::ModelStreamInferResponse response;
+    const grpc::Status status = ModelInfer(context, &request, response.mutable_infer_response());
+    if (!status.ok()) {
+      response.set_error_message(status.error_message());
+      response.mutable_infer_response()->Clear();
+      (*response.mutable_infer_response()->mutable_parameters())["grpc_status"].set_int64_param(
+          status.error_code());
+    }
+    if (!stream->Write(response)) break;
+  }
+  return {end_of_streams, "it ends"};
+}
+
 grpc::Status FakeService::Double(const inference::ModelInferRequest& request,
                                  inference::ModelInferResponse& response) {
   const auto& input = request.inputs(0);

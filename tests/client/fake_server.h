@@ -22,7 +22,11 @@ class FakeService final : public inference::GRPCInferenceService::Service {
   // Replaces ModelInfer.
   std::function<grpc::Status(const inference::ModelInferRequest&, inference::ModelInferResponse&)>
       infer;
+  // A stream ends after so many answers, with this code and the message "it ends".
+  std::atomic<int> answers_of_a_stream = 1 << 30;
+  std::atomic<grpc::StatusCode> end_of_streams = grpc::StatusCode::OK;
   std::atomic<int> calls = 0;
+  std::atomic<int> streams = 0;
   std::atomic<int> most_at_once = 0;
 
   grpc::Status ServerLive(grpc::ServerContext*, const inference::ServerLiveRequest*,
@@ -41,6 +45,10 @@ class FakeService final : public inference::GRPCInferenceService::Service {
                                inference::RepositoryIndexResponse* response) override;
   grpc::Status ModelInfer(grpc::ServerContext*, const inference::ModelInferRequest* request,
                           inference::ModelInferResponse* response) override;
+  grpc::Status ModelStreamInfer(
+      grpc::ServerContext*,
+      grpc::ServerReaderWriter<inference::ModelStreamInferResponse, inference::ModelInferRequest>*
+          stream) override;
 
   // y = 2x in whatever type came.
   static grpc::Status Double(const inference::ModelInferRequest& request,

@@ -92,6 +92,7 @@ TEST(LoadArgumentsTest, WhatIsWrongIsOneLine) {
   EXPECT_THAT(Wrong({"m", "--rate", "-3"}), HasSubstr("found '-3'"));
   EXPECT_THAT(Wrong({"m", "--rate", "5", "--concurrency", "2"}), HasSubstr("excludes"));
   EXPECT_THAT(Wrong({"m", "--rate", "5", "--find-rate-p99-ms", "2"}), HasSubstr("excludes"));
+  EXPECT_THAT(Wrong({"m", "--streaming", "--deadline-ms", "5"}), HasSubstr("excludes"));
   EXPECT_THAT(Wrong({"m", "--duration-s", "0"}), HasSubstr("--duration-s"));
   EXPECT_THAT(Wrong({"m", "--arrivals", "bursts"}), HasSubstr("bursts"));
   EXPECT_THAT(Wrong({"m", "--input", "x"}), HasSubstr("NAME:DATATYPE:DIM"));

@@ -155,6 +155,80 @@ TEST_F(LoadTestTest, AnswersAreCompared) {
   EXPECT_GT(json_["results"][0]["requests"], 0) << "two of three rows are right";
 }
 
+class StreamedLoadTest : public LoadTestTest {
+ protected:
+  StreamedLoadTest() {
+    arguments_.run.streaming = true;
+    arguments_.run.deadline = milliseconds(0);
+  }
+};
+
+TEST_F(StreamedLoadTest, EachRequestInFlightHasAStreamThatIsKept) {
+  arguments_.concurrency = {3};
+  ASSERT_EQ(Run(), 0) << err_.str();
+  EXPECT_GT(json_["results"][0]["requests"], 30);
+  EXPECT_EQ(json_["streaming"], true);
+  EXPECT_EQ(server_.service().streams, 3);
+  EXPECT_EQ(server_.service().most_at_once, 3);
+}
+
+TEST_F(StreamedLoadTest, AnOpenLoopSendsInStreamsToo) {
+  Take(milliseconds(100));
+  arguments_.rates = {100};
+  arguments_.run.arrivals = ArrivalKind::kConstant;
+  ASSERT_EQ(Run(), 0) << err_.str();
+  EXPECT_EQ(json_["results"][0]["requests"], 30);
+  EXPECT_GT(server_.service().most_at_once, 5);
+}
+
+TEST_F(StreamedLoadTest, AnErrorInAStreamIsItsRequestsAlone) {
+  server_.service().infer = [&](const auto& request, auto& response) {
+    if (server_.service().calls % 2 == 0) {
+      return grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "queue full");
+    }
+    return client::FakeService::Double(request, response);
+  };
+  EXPECT_EQ(Run(), 1);
+  const auto& result = json_["results"][0];
+  EXPECT_EQ(result["failures"]["RESOURCE_EXHAUSTED"]["first"], "queue full");
+  EXPECT_NEAR(result["failed"].get<double>(), result["requests"].get<double>(), 1);
+  EXPECT_EQ(server_.service().streams, 1);
+}
+
+TEST_F(StreamedLoadTest, AStreamThatEndsIsFollowedByAnother) {
+  server_.service().answers_of_a_stream = 10;
+  EXPECT_EQ(Run(), 1);
+  EXPECT_GT(server_.service().streams, 2);
+  const auto& result = json_["results"][0];
+  EXPECT_GT(result["requests"], 20);
+  EXPECT_EQ(result["failures"]["UNAVAILABLE"]["first"],
+            "the server ended the stream without an answer");
+  server_.service().end_of_streams = grpc::StatusCode::UNAVAILABLE;
+  EXPECT_EQ(Run(), 1);
+  EXPECT_EQ(json_["results"][0]["failures"]["UNAVAILABLE"]["first"], "it ends");
+}
+
+TEST_F(StreamedLoadTest, AnswersAreCompared) {
+  arguments_.data[""] = {Write("x.csv", "1,2,3\n4,5,6\n"), ""};
+  arguments_.expect["y"] = {Write("y.csv", "2,4,6\n8,10,12\n"), ""};
+  EXPECT_EQ(Run(), 0) << err_.str();
+  arguments_.expect["y"] = {Write("wrong.csv", "2,4,6\n8,10,13\n"), ""};
+  EXPECT_EQ(Run(), 1);
+  EXPECT_THAT(json_["results"][0]["failures"]["DATA_LOSS"]["first"].get<std::string>(),
+              HasSubstr("output 'y', row 1, column 2: expected 13, found 12"));
+}
+
+TEST_F(StreamedLoadTest, AServerThatDoesNotAnswerIsNotAwaitedForever) {
+  auto release = std::make_shared<std::atomic<bool>>(false);
+  server_.service().infer = [release](const auto& request, auto& response) {
+    while (!*release) std::this_thread::sleep_for(milliseconds(10));
+    return client::FakeService::Double(request, response);
+  };
+  EXPECT_EQ(Run(), 1);
+  EXPECT_EQ(json_["results"][0]["failures"]["DEADLINE_EXCEEDED"]["count"], 1);
+  *release = true;
+}
+
 TEST_F(LoadTestTest, TheHighestRateIsFound) {
   // Takes turns: 100/s and no more.
   auto turn = std::make_shared<std::mutex>();

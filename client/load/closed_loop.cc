@@ -38,7 +38,7 @@ class ClosedLoop {
     if (now >= traffic_.end || traffic_.stop->load(std::memory_order_relaxed)) {
       --in_flight_;
     } else {
-      // Judging takes time that is not the server's.
+      // The next latency begins after judging, which takes time that is not the server's.
       lane.Send(traffic_, lane.request + 1, traffic_.expected == nullptr ? now : Clock::now());
     }
   }

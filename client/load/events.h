@@ -1,4 +1,5 @@
-// What comes out of a worker's completion queue, and the end of waiting for it.
+// Takes events out of a worker's completion queue, and stops waiting for them some time after the
+// end of a run.
 #pragma once
 
 #include <chrono>

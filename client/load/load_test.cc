@@ -25,7 +25,7 @@ constexpr double kSearchPrecision = 0.05;
 // An open loop keeps its rate if it answers this part of it; Poisson arrivals vary by themselves.
 constexpr double kKeptPart = 0.95;
 
-// Of the file names by tensor, the nameless one gets the name of the only tensor.
+// Names the tensor of a file that was given without one: it is the only tensor's.
 absl::Status NameFiles(const std::vector<std::string>& names, std::string_view kind,
                        std::map<std::string, client::TensorPath>& files) {
   const auto nameless = files.find("");
@@ -66,7 +66,7 @@ class LoadTest {
   }
 
  private:
-  // What is sent: as the arguments say, or else the server.
+  // Finds out what to send: from the arguments, or else from the server's metadata.
   absl::Status Describe() {
     request_.model = arguments_.run.model;
     request_.version = arguments_.run.version;
@@ -119,7 +119,7 @@ class LoadTest {
     return points;
   }
 
-  // 0: as many as it takes.
+  // How many points will be measured; 0: a search, which ends when it has found the rate.
   size_t point_count() const {
     if (arguments_.find_rate_p99.count() > 0) return 0;
     return arguments_.rows.size() *
@@ -163,7 +163,7 @@ class LoadTest {
   Report report_;
 };
 
-// To a file, or to `out` for "-".
+// Writes to a file, or to `out` where its name is "-".
 absl::Status Write(const std::string& file, const std::string& text, std::ostream& out) {
   if (file == "-") {
     out << text;

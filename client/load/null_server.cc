@@ -75,7 +75,7 @@ void Serve(NullService& service, grpc::ServerCompletionQueue& queue,
   }
 }
 
-// Until SIGTERM or SIGINT.
+// Waits for SIGTERM or SIGINT.
 int Run(const std::string& address, int threads, int64_t features) {
   sigset_t signals;
   sigemptyset(&signals);
@@ -105,7 +105,7 @@ int Run(const std::string& address, int threads, int64_t features) {
   }
   int number = 0;
   sigwait(&signals, &number);
-  std::quick_exit(0);  // nothing is kept that would have to be put away
+  std::quick_exit(0);  // nothing needs to be cleaned up
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ std::string Grouped(const std::string& digits) {
   return grouped;
 }
 
-// Without the zeros that say nothing: "12.50" is "12.5".
+// Drops trailing zeros: "12.50" becomes "12.5".
 std::string Trimmed(std::string text) {
   text.erase(text.find_last_not_of('0') + 1);
   if (text.back() == '.') text.pop_back();

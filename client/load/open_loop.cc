@@ -15,7 +15,7 @@ namespace {
 constexpr std::chrono::seconds kLateSend{1};
 constexpr std::chrono::milliseconds kStopInterval{100};  // between looks at `stop`
 
-// The lanes that are free. Those that exist are made when they are first needed.
+// Keeps the lanes that are free, and makes a lane when it is first needed.
 class LanePool {
  public:
   LanePool(const Traffic& traffic, size_t worker, size_t most, grpc::CompletionQueue& queue)
@@ -42,7 +42,7 @@ class LanePool {
     returned_.notify_one();
   }
 
-  // When nobody takes lanes any more.
+  // Call it once no lane is taken any more.
   void CancelAll() {
     std::lock_guard lock(mutex_);
     for (auto& lane : lanes_) lane->exchange->Cancel();
@@ -86,7 +86,7 @@ class OpenLoop {
       if (intended >= traffic_.end || !SleepUntil(intended)) break;
       SendOne(intended);
     }
-    // In one queue a shutdown lets what is in flight come out first.
+    // After the shutdown the queue still returns the events of what is in flight.
     queue_.Shutdown();
   }
 

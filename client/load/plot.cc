@@ -28,7 +28,7 @@ double Milliseconds(std::chrono::nanoseconds time) {
   return std::max(1e-3, static_cast<double>(time.count()) / 1e6);
 }
 
-// What changes from point to point of a panel.
+// The quantity that differs between the points of a panel.
 enum class Swept : uint8_t { kConcurrency, kRate, kRows };
 
 double LoadOf(const Result& result, Swept swept) {
@@ -119,7 +119,7 @@ std::string Subtitle(const Report& report) {
                       " arrivals, latency from the intended time of sending");
 }
 
-// By load; of a load that was tried twice, as a search does, the last try.
+// The results by load. Where a load was measured twice, as a search does, the last one counts.
 Results Ascending(const Results& results, Swept swept) {
   std::map<double, const Result*> by_load;
   for (const Result* result : results) by_load[LoadOf(*result, swept)] = result;

@@ -13,7 +13,8 @@ std::optional<double> RateSearch::Next() const {
   return next_;
 }
 
-// Geometric: the gap is a part of the rate. While nothing has held, a quarter.
+// The geometric mean, since the gap is a part of the rate; a quarter of the failed rate as long as
+// none has held.
 double RateSearch::Middle() const {
   return best_ > 0 ? std::sqrt(best_ * lowest_failed_) : lowest_failed_ / 4;
 }

@@ -83,7 +83,7 @@ class WorkerThreads {
   std::vector<std::thread> threads_;
 };
 
-// What is read at both ends of the counted time.
+// The counters that are read at both ends of the counted time.
 struct Reading {
   std::optional<ServerCounters> server;
   double server_cpu = 0;
@@ -144,7 +144,8 @@ Result Summarise(const Point& point, const Traffic& traffic, const std::deque<Ta
     if (point.open()) end = std::max(end, tally.last_answer);
   }
   result.seconds = std::max(1e-9, std::chrono::duration<double>(end - traffic.begin).count());
-  // Both were read over the same time, which need not be the counted one to the microsecond.
+  // Processor time was read over a period that may differ slightly from the counted one, so that
+  // requests are scaled to it.
   const std::chrono::duration<double> read = after.at - before.at;
   const double requests = std::max(1.0, result.requests_per_second() * read.count());
   result.client_cpu_us = (after.own_cpu - before.own_cpu) / requests * 1e6;

@@ -8,7 +8,7 @@
 namespace mlpserve::load {
 namespace {
 
-// Pixels.
+// Sizes in pixels.
 constexpr double kPanelWidth = 470, kPanelHeight = 320, kHead = 74, kFoot = 12;
 constexpr double kLeft = 58, kRight = 78, kTop = 40, kBottom = 48;
 constexpr double kPlotWidth = kPanelWidth - kLeft - kRight;

@@ -8,7 +8,7 @@
 namespace mlpserve::load {
 namespace {
 
-// Characters, of UTF-8.
+// How many characters a UTF-8 text has.
 size_t Width(const std::string& text) {
   return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {
     return (static_cast<unsigned char>(c) & 0xC0) != 0x80;

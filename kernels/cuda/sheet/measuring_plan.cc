@@ -22,7 +22,7 @@ std::string LowerName(ComputeType type) {
   return absl::AsciiStrToLower(std::string(mlpserve::Name(type)));
 }
 
-// What writes it, and how.
+// The first line of a plan says how it was written.
 constexpr char kHeading[] = "# Written by kernel_sheet (kernels/cuda/sheet): ";
 
 }  // namespace

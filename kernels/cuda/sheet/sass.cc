@@ -20,7 +20,7 @@ namespace {
 
 constexpr int kLanes = 32;
 
-// A file that is gone when the object is.
+// A file that is removed when the object is destroyed.
 class TemporaryFile {
  public:
   explicit TemporaryFile(const std::string& bytes) {
@@ -86,7 +86,8 @@ bool Is(const Instruction& instruction, absl::string_view name) {
   return absl::ConsumePrefix(&rest, name) && (rest.empty() || rest[0] == '.');
 }
 
-// Of all lanes; LDSM.x4 reads four matrices of 128 bytes.
+// Bytes of shared memory that all lanes together read or write; LDSM.x4 reads four matrices of 128
+// bytes.
 int SharedBytes(const Instruction& instruction) {
   if (Is(instruction, "LDSM")) return absl::EndsWith(instruction.opcode, ".4") ? 512 : 256;
   const bool is_wide = absl::StrContains(instruction.opcode, ".128");
@@ -111,7 +112,8 @@ void Count(const Instruction& instruction, absl::string_view product, Instructio
 
 using Edges = std::vector<std::vector<size_t>>;  // of each instruction, those it leads to
 
-// By way of the edges from `start`, which itself counts only if a way leads back to it.
+// The instructions that paths of edges lead to from `start`; `start` is among them only if a path
+// leads back to it.
 std::vector<bool> Reached(const Edges& edges, size_t start) {
   std::vector<bool> reached(edges.size());
   std::vector<size_t> open = edges[start];

@@ -14,8 +14,9 @@
 namespace mlpserve::cuda {
 namespace {
 
-// Of one warp on its quarter of an SM: 4096 or 2048 operations of an HMMA at 128 or 64 a clock, 64
-// of an FFMA at 64 a clock; these are the published peaks over 128 SMs, 4 quarters and 2520 MHz.
+// The cycles that one instruction of a warp takes on its quarter of an SM: 4096 or 2048 operations
+// of an HMMA at 128 or 64 a clock, 64 of an FFMA at 64 a clock; these are the published peaks over
+// 128 SMs, 4 quarters and 2520 MHz.
 constexpr int kHmmaCycles = 32;
 constexpr int kFfmaCycles = 1;
 constexpr int kSharedBytesPerClock = 128;  // of an SM

@@ -164,9 +164,10 @@ class StreamedLoadTest : public LoadTestTest {
 };
 
 TEST_F(StreamedLoadTest, EachRequestInFlightHasAStreamThatIsKept) {
+  Take(milliseconds(10));
   arguments_.concurrency = {3};
   ASSERT_EQ(Run(), 0) << err_.str();
-  EXPECT_GT(json_["results"][0]["requests"], 30);
+  EXPECT_GT(json_["results"][0]["requests"], 10);
   EXPECT_EQ(json_["streaming"], true);
   EXPECT_EQ(server_.service().streams, 3);
   EXPECT_EQ(server_.service().most_at_once, 3);

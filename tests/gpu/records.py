@@ -1,8 +1,9 @@
 """Turns what others print into records, one line of JSON each, as mlpserve-bench writes them.
 
 usage: records.py peers N K LOG...            what peer_kernels.py printed, whole or cut short
-       records.py load CACHE READY_S LOG      a server's log of loading one block, and its metrics after it;
-                                              CACHE: cold or warm; READY_S: seconds from start to ready
+       records.py load CACHE READY_S LOG CAT_S  a server's log of loading one block, and its metrics after it;
+                                              CACHE: cold or warm; READY_S: seconds from start to ready;
+                                              CAT_S: seconds that cat takes to read the weights' file
 """
 
 import json
@@ -39,11 +40,11 @@ def found(pattern, text, what):
     return float(match.group(1))
 
 
-def load(cache, ready_s, log):
+def load(cache, ready_s, log, cat_s):
     text = open(log, encoding="utf-8").read()
     layers = int(found(r"is ready: (\d+) layers", text, "a block that is ready"))
     record = {"op": "load", "layers": layers, "features": int(found(r"layers, (\d+) ->", text, "features")), "cache": cache,
-              "ready_s": float(ready_s), "load_s": found(r"loaded in (\d+) ms", text, "a time of loading") / 1000,
+              "ready_s": float(ready_s), "cat_s": float(cat_s), "load_s": found(r"loaded in (\d+) ms", text, "a time of loading") / 1000,
               "reading_s": found(r"ms, (\d+) of them for reading", text, "a time of reading") / 1000}
     for key, words in STAGES.items():
         record[key] = found(rf"{words} in ([\d.]+) s", text, f"'{words}'")

@@ -82,10 +82,11 @@ absl::StatusOr<std::vector<KernelText>> DeviceBlock::Loader::TextsToCompile() {
 }
 
 absl::Status DeviceBlock::Loader::UploadAll() {
+  TensorCopier copier;
   for (size_t i = 0; i < plan_.layers.size(); ++i) {
     MLPSERVE_RETURN_IF_ERROR(Report("copying weights", i));
-    MLPSERVE_ASSIGN_OR_RETURN(LayerData data,
-                              UploadLayer(spec_.layers[i], plan_.layers[i], store_, stream_));
+    MLPSERVE_ASSIGN_OR_RETURN(
+        LayerData data, UploadLayer(spec_.layers[i], plan_.layers[i], store_, copier, stream_));
     block_.layers_.push_back({.data = std::move(data), .steps = {}});
   }
   return absl::OkStatus();

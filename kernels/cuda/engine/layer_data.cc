@@ -45,9 +45,11 @@ absl::StatusOr<NormData> UploadNorm(const NormPlan& norm, int64_t outputs,
 }  // namespace
 
 absl::StatusOr<LayerData> UploadLayer(const LayerSpec& layer, const LayerPlan& plan,
-                                      Kernels& kernels, const Stream& stream) {
+                                      Kernels& kernels, TensorCopier& copier,
+                                      const Stream& stream) {
   LayerData data;
-  MLPSERVE_ASSIGN_OR_RETURN(DeviceMemory weight, UploadWeight(layer, plan, kernels, stream));
+  MLPSERVE_ASSIGN_OR_RETURN(DeviceMemory weight,
+                            UploadWeight(layer, plan, kernels, copier, stream));
   data.weight = std::make_shared<const DeviceMemory>(std::move(weight));
   if (plan.is_split) {
     MLPSERVE_ASSIGN_OR_RETURN(DeviceMemory split, SplitWeight(*data.weight, plan, kernels, stream));

@@ -11,6 +11,7 @@
 #include "kernels/cuda/driver/memory.h"
 #include "kernels/cuda/driver/stream.h"
 #include "kernels/cuda/engine/kernels.h"
+#include "kernels/cuda/engine/tensor_copier.h"
 #include "kernels/cuda/plan/layer_plan.h"
 #include "kernels/spec/block.h"
 
@@ -35,6 +36,6 @@ struct LayerData {
 // Copies, converts and waits. The split weight is there if the plan has one.
 // Errors: RESOURCE_EXHAUSTED, out of memory; UNAVAILABLE, the device is lost; those of compiling.
 absl::StatusOr<LayerData> UploadLayer(const LayerSpec& layer, const LayerPlan& plan,
-                                      Kernels& kernels, const Stream& stream);
+                                      Kernels& kernels, TensorCopier& copier, const Stream& stream);
 
 }  // namespace mlpserve::cuda

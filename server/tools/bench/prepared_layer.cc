@@ -79,7 +79,7 @@ absl::Status PreparedLayer::Upload(const LayerSpec& layer, std::span<const float
   const int copies = ColdCopies(static_cast<size_t>(problem_.weight_bytes()));
   for (int i = 0; i < copies; ++i) {
     MLPSERVE_ASSIGN_OR_RETURN(cuda::LayerData data,
-                              cuda::UploadLayer(layer, layer_, store_, stream_));
+                              cuda::UploadLayer(layer, layer_, store_, copier_, stream_));
     copies_.push_back(std::move(data));
   }
   return problem_.layers == 1 ? absl::OkStatus() : BuildChain(layer);
@@ -95,7 +95,8 @@ absl::Status PreparedLayer::BuildChain(const LayerSpec& layer) {
     bytes[buffer] = to.bytes(problem_.m);
     MLPSERVE_RETURN_IF_ERROR(Reserve(bytes));
     ChainLayer one{.plan = Plan(layer, from, to), .data = {}, .rows = to};
-    MLPSERVE_ASSIGN_OR_RETURN(one.data, cuda::UploadLayer(layer, one.plan, store_, stream_));
+    MLPSERVE_ASSIGN_OR_RETURN(one.data,
+                              cuda::UploadLayer(layer, one.plan, store_, copier_, stream_));
     chain_.push_back(std::move(one));
     from = to;
   }

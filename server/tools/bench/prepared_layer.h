@@ -80,6 +80,7 @@ class PreparedLayer {
   const Problem problem_;
   cuda::KernelStore& store_;
   const cuda::Stream& stream_;
+  cuda::TensorCopier copier_;
   cuda::RowsPlan x_, y_;
   cuda::LayerPlan layer_, plain_;
   cuda::DeviceMemory y_memory_;  // y_ with a guard before and behind it, which nothing may write

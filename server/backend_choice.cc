@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "kernels/status/status_macros.h"
 #include "server/engine/cpu_backend.h"
 #include "server/engine/cuda_backend.h"
@@ -59,7 +60,8 @@ absl::StatusOr<ChosenBackend> ChooseBackend(const Config& config, const std::str
   if (chosen.backend == nullptr) {
     chosen.backend = MakeCpuBackend({.threads = config.cpu_threads});
   }
-  metrics.SetBackend(std::string(chosen.backend->name()));
+  metrics.SetBackend(std::string(chosen.backend->name()),
+                     absl::StrJoin(chosen.backend->devices(), "; "));
   return chosen;
 }
 

@@ -1,15 +1,18 @@
 #include "server/config.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
 #include <map>
-#include <thread>
 
+#include "server/machine/limits.h"
 #include "server/version.h"
 
 namespace mlpserve {
 namespace {
 
+constexpr int64_t kMostConnections = 1'000'000;
+constexpr int64_t kMostHttpConnections = 1'000;
 constexpr int64_t kMaxMessageBytes = 2147483647;  // gRPC counts a message's bytes in an int
 
 const std::map<std::string, BackendChoice> kBackends{
@@ -52,7 +55,7 @@ void AddAddresses(CLI::App& app, Config& config) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->capture_default_str();
   app.add_option("--http-address", config.http_address,
-                 "Address of /metrics, /healthz and /readyz, host:port")
+                 "Address of /metrics, health and readiness, host:port or [host]:port")
       ->type_name("ADDR")
       ->capture_default_str();
 }
@@ -72,9 +75,30 @@ void AddSeconds(CLI::App& app, const std::string& flag, std::chrono::millisecond
       ->default_str(std::to_string(value.count() / 1000));
 }
 
+void AddSecurity(CLI::App& app, Config& config) {
+  app.add_option("--tls-certificate", config.tls_certificate,
+                 "PEM file of the gRPC server's certificate, with --tls-key: clients must speak "
+                 "TLS. The files are read again when they change")
+      ->type_name("FILE");
+  app.add_option("--tls-key", config.tls_key, "PEM file of the certificate's private key")
+      ->type_name("FILE");
+  app.add_option("--tls-client-ca", config.tls_client_ca,
+                 "PEM file of the roots that clients' certificates must lead to: mutual TLS")
+      ->type_name("FILE");
+  app.add_option(
+         "--token-file", config.token_file,
+         "File with a token on each line: every gRPC call must bring one as "
+         "\"authorization: Bearer TOKEN\", else UNAUTHENTICATED. Read again when it changes")
+      ->type_name("FILE");
+  app.add_flag("--open-health", config.open_health,
+               "grpc.health.v1 asks for no token, as probes of an orchestrator send none");
+}
+
 void AddLimits(CLI::App& app, Config& config) {
   app.add_option("--cpu-threads", config.cpu_threads,
-                 "Arithmetic threads of the CPU backend; 0: one for each core")
+                 "Arithmetic threads of the CPU backend; 0: one for each processor that this "
+                 "process may use "
+                 "(its affinity, and the quota of its cgroup rounded up)")
       ->type_name("N")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
@@ -84,11 +108,37 @@ void AddLimits(CLI::App& app, Config& config) {
       ->type_name("N")
       ->check(CLI::Range(int64_t{0}, kMaxMessageBytes))
       ->capture_default_str();
+  app.add_option("--max-connections", config.max_connections,
+                 "gRPC connections open at a time; more are closed as they come and counted. "
+                 "Default: what the limit of open files (ulimit -n) leaves")
+      ->type_name("N")
+      ->check(CLI::Range(int64_t{1}, kMostConnections));
+  app.add_option(
+         "--max-connections-per-address", config.max_connections_of_an_address,
+         "The same for the connections of one IP address (of IPv6: of one /64), so that one "
+         "host cannot take them all; 0: no such limit, as behind a proxy")
+      ->type_name("N")
+      ->check(CLI::Range(int64_t{0}, kMostConnections))
+      ->capture_default_str();
+  app.add_option("--memory-quota-bytes", config.memory_quota_bytes,
+                 "Bytes that gRPC may hold for what it receives, of all connections together; near "
+                 "it, it reads less and asks idle connections to come again. 0: a quarter of the "
+                 "memory of the machine or of this process's cgroup, 256 MiB to 4 GiB, but two of "
+                 "the largest requests at least")
+      ->type_name("N")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 50))
+      ->capture_default_str();
+  AddSeconds(app, "--unread-timeout", config.unread_timeout, 0.1,
+             "Seconds after which an answer that its client has not read is cancelled; sooner "
+             "where such answers hold much memory");
   app.add_flag("--strict-readiness", config.strict_readiness,
                "Not ready while any block of the repository has failed to load");
   AddSeconds(app, "--drain-grace", config.drain_grace, 0.0,
              "Seconds after SIGTERM in which new requests are still served while health already "
              "says NOT_SERVING; a second SIGTERM ends it at once");
+  AddSeconds(app, "--drain-timeout", config.drain_timeout, 0.0,
+             "Seconds after SIGTERM, --drain-grace included, after which the process has ended, "
+             "whatever is still unanswered or unread then. Default: 15 more than --drain-grace");
 }
 
 void AddModelControl(CLI::App& app, Config& config) {
@@ -121,6 +171,7 @@ void AddFlags(CLI::App& app, Config& config) {
       ->type_name("DIR");
   AddLimits(app, config);
   AddModelControl(app, config);
+  AddSecurity(app, config);
   AddChoice(app, "--log-format", config.log_format, kLogFormats,
             "One line of text or of JSON each");
   app.add_option("--log-level", config.log_level, "Least severe level that is logged")
@@ -128,6 +179,9 @@ void AddFlags(CLI::App& app, Config& config) {
       ->check(CLI::IsMember(kLogLevels))
       ->capture_default_str();
 }
+
+// What the process needs besides its connections: event queues, logs, the files of a load.
+int64_t OwnFiles(int64_t open_files) { return 32 + std::min<int64_t>(open_files / 8, 256); }
 
 std::string OneLine(std::string text) {
   for (char& c : text) {
@@ -139,7 +193,7 @@ std::string OneLine(std::string text) {
 
 }  // namespace
 
-absl::StatusOr<ParsedFlags> ParseFlags(int argc, const char* const* argv) {
+absl::StatusOr<ParsedFlags> ParseFlags(int argc, const char* const* argv, int64_t open_files) {
   ParsedFlags parsed;
   CLI::App app("Serves MLP blocks over the Open Inference Protocol (gRPC).", "mlpserve");
   app.set_version_flag("--version", std::string("mlpserve ") + kVersion);
@@ -158,8 +212,24 @@ absl::StatusOr<ParsedFlags> ParseFlags(int argc, const char* const* argv) {
     return absl::InvalidArgumentError(
         "--load-model: expected --model-control=explicit beside it (see mlpserve --help)");
   }
-  if (config.cpu_threads == 0) {
-    config.cpu_threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  if (config.cpu_threads == 0) config.cpu_threads = UsableProcessors();
+  config.max_http_connections = std::clamp<int64_t>(open_files / 8, 1, kMostHttpConnections);
+  const int64_t left = open_files - config.max_http_connections - OwnFiles(open_files);
+  if (app.count("--max-connections") == 0) {
+    config.max_connections = std::clamp<int64_t>(left, 1, kMostConnections);
+  } else if (config.max_connections > left) {
+    return absl::InvalidArgumentError(
+        "--max-connections: expected at most " + std::to_string(left) +
+        ", as the limit of open files is " + std::to_string(open_files) + " (ulimit -n), found " +
+        std::to_string(config.max_connections) + " (see mlpserve --help)");
+  }
+  if (app.count("--drain-timeout") == 0) {
+    config.drain_timeout = config.drain_grace + kFinishTime;
+  } else if (config.drain_timeout < config.drain_grace) {
+    return absl::InvalidArgumentError(
+        "--drain-timeout: expected at least --drain-grace, which it includes, " +
+        std::to_string(config.drain_grace.count()) + " ms, found " +
+        std::to_string(config.drain_timeout.count()) + " ms (see mlpserve --help)");
   }
   return parsed;
 }

@@ -44,7 +44,8 @@ absl::StatusOr<StopReason> Serve(const Config& config, StopRequests& stop) {
 }
 
 int Run(int argc, char** argv) {
-  const absl::StatusOr<ParsedFlags> flags = ParseFlags(argc, argv);
+  const int64_t open_files = RaiseOpenFileLimit();
+  const absl::StatusOr<ParsedFlags> flags = ParseFlags(argc, argv, open_files);
   if (!flags.ok()) {
     std::fprintf(stderr, "mlpserve: %s\n", std::string(flags.status().message()).c_str());
     return kBadStart;
@@ -55,7 +56,6 @@ int Run(int argc, char** argv) {
   }
   StopRequests stop;
   const StopSignals signals([&stop] { stop.Ask(StopReason::kAsked); });
-  RaiseOpenFileLimit();
   InstallLogger(flags->config.log_format, flags->config.log_level);
   const absl::StatusOr<StopReason> ended = Serve(flags->config, stop);
   if (!ended.ok()) {

@@ -4,33 +4,36 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <cstdlib>
 #include <functional>
+#include <mutex>
 #include <set>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "kernels/status/status_macros.h"
 #include "server/lifecycle/readiness.h"
-#include "server/open_connections.h"
+#include "server/machine/limits.h"
 #include "server/transport/grpc_limits.h"
 #include "server/version.h"
 
 namespace mlpserve {
 namespace {
 
-// For what is in flight when new requests are refused; a batch takes milliseconds, a reader may not
-// read at all.
-constexpr std::chrono::seconds kFinishTime{30};
-// The same where a device is lost: what is in flight fails at once, and the supervisor waits.
+// For what is in flight where a device is lost: it fails at once, and the supervisor waits.
 constexpr std::chrono::seconds kLostFinishTime{2};
+// Of --drain-timeout, for what comes after the last answer: cancelling what nobody reads, ending
+// blocks and threads.
+constexpr std::chrono::milliseconds kEndTime{500};
 // So long it goes on answering "not ready" and "unavailable" then, for those who ask why.
 constexpr std::chrono::milliseconds kLostGrace{500};
 // For a load that was told to stop: over it the process ends under it.
 constexpr std::chrono::milliseconds kLoadEndTime{700};
 constexpr int64_t kLeastMaxMessageBytes = int64_t{64} << 20;
+constexpr int64_t kLeastQuotaBytes = int64_t{256} << 20;
+constexpr int64_t kMostQuotaBytes = int64_t{4} << 30;
 constexpr int64_t kMostMaxMessageBytes = 2147483647;  // gRPC counts them in an int
 
 // The address with the port that was chosen where it said 0.
@@ -54,14 +57,6 @@ absl::Status KeepOnly(const std::vector<std::string>& names, RepositoryScan& sca
                                           "of that name"));
 }
 
-std::function<int64_t()> ConnectionsOf(const Config& config, const GrpcServer& grpc) {
-  std::vector<std::string> unix_paths;
-  for (const std::string& address : config.grpc_addresses) {
-    if (absl::StartsWith(address, "unix:")) unix_paths.push_back(address.substr(5));
-  }
-  return [ports = grpc.ports(), unix_paths] { return CountOpenConnections(ports, unix_paths); };
-}
-
 }  // namespace
 
 Server::Server(const Config& config, ChosenBackend chosen, Metrics& metrics, StopRequests& stop)
@@ -82,9 +77,10 @@ Server::~Server() {
     loading_.request_stop();
     loading_.join();
   }
+  metrics_.SetConnections(nullptr);
+  http_.reset();  // its pages ask grpc_
   grpc_.reset();
   loader_.Finish();
-  metrics_.SetConnections(nullptr);
   metrics_.SetModelStates(nullptr);
 }
 
@@ -110,24 +106,42 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config, Chos
 
 absl::Status Server::Listen() {
   metrics_.SetModelStates([this] { return ModelStates(catalog_); });
-  const auto readiness = [this] { return Readiness(state_, catalog_); };
+  const auto readiness = [this] {
+    MLPSERVE_RETURN_IF_ERROR(Readiness(state_, catalog_));
+    return CanAccept();
+  };
+  const auto model_readiness = [this](const std::string& name, const std::string& version) {
+    return catalog_.Find(name, version).status();
+  };
   status_ = std::make_unique<Status>(StatusFacts{.version = kVersion,
                                                  .backend = std::string(chosen_.backend->name()),
                                                  .devices = chosen_.backend->devices(),
                                                  .losses = chosen_.losses},
                                      catalog_, metrics_, readiness);
-  MLPSERVE_ASSIGN_OR_RETURN(http_,
-                            HttpServer::Start({.address = config_.http_address},
-                                              {.metrics = [this] { return metrics_.Text(); },
-                                               .readiness = readiness,
-                                               .index = [this] { return status_->Page(); }}));
+  MLPSERVE_ASSIGN_OR_RETURN(
+      http_, HttpServer::Start(
+                 {.address = config_.http_address, .max_connections = config_.max_http_connections},
+                 {.metrics = [this] { return metrics_.Text(); },
+                  .readiness = readiness,
+                  .model_readiness = model_readiness,
+                  .index = [this] { return status_->Page(); }}));
   GrpcServerOptions options{.addresses = config_.grpc_addresses,
                             .version = kVersion,
                             .backend = std::string(chosen_.backend->name())};
   options.limits.max_message_bytes = max_message_bytes_;
   if (config_.model_control == ModelControlMode::kExplicit) options.model_control = control_.get();
+  options.tls = {.certificate = config_.tls_certificate,
+                 .key = config_.tls_key,
+                 .client_ca = config_.tls_client_ca};
+  options.token_file = config_.token_file;
+  options.open_health = config_.open_health;
+  options.limits.memory_quota_bytes = MemoryQuotaBytes();
+  options.limits.unread.timeout = config_.unread_timeout;
+  options.limits.max_connections = config_.max_connections;
+  options.limits.max_connections_of_an_address = config_.max_connections_of_an_address;
   MLPSERVE_ASSIGN_OR_RETURN(grpc_, GrpcServer::Start(options, catalog_, state_, metrics_));
-  metrics_.SetConnections(ConnectionsOf(config_, *grpc_));
+  listening_ = grpc_.get();
+  metrics_.SetConnections([this] { return grpc_->connections(); });
   return absl::OkStatus();
 }
 
@@ -141,9 +155,37 @@ RepositoryControl::Options Server::ControlOptions() {
           }};
 }
 
+// HTTP answers before gRPC listens.
+absl::Status Server::CanAccept() const {
+  const GrpcServer* const grpc = listening_.load();
+  if (grpc == nullptr) return absl::UnavailableError("gRPC does not listen yet");
+  return grpc->CanAccept();
+}
+
 int64_t Server::MaxMessageBytes(const RepositoryScan& scan) const {
   if (config_.max_message_bytes > 0) return config_.max_message_bytes;
   return std::clamp(LargestRequestBytes(scan), kLeastMaxMessageBytes, kMostMaxMessageBytes);
+}
+
+// Ends the process where its end takes too long: a batch that computes for seconds, a backend that
+// hangs. Nothing that it could leave half done outlives it.
+void Server::BoundEnd(TimePoint limit) {
+  end_bound_ = std::jthread([this, limit](const std::stop_token& ended) {
+    std::mutex mutex;
+    std::unique_lock<std::mutex> lock(mutex);
+    std::condition_variable_any().wait_until(lock, ended, limit, [] { return false; });
+    if (ended.stop_requested()) return;
+    spdlog::warn("not everything has ended within --drain-timeout: ending without it");
+    spdlog::shutdown();
+    std::_Exit(state_.phase() == Phase::kLost ? EXIT_FAILURE : EXIT_SUCCESS);
+  });
+}
+
+int64_t Server::MemoryQuotaBytes() const {
+  if (config_.memory_quota_bytes > 0) return config_.memory_quota_bytes;
+  const int64_t memory = ReadMachineLimits().memory_bytes;
+  const int64_t quarter = memory > 0 ? memory / 4 : kMostQuotaBytes;
+  return std::max(2 * max_message_bytes_, std::clamp(quarter, kLeastQuotaBytes, kMostQuotaBytes));
 }
 
 // Only when nothing can refuse to start any more: a refusal is one line, and the last.
@@ -205,7 +247,9 @@ StopReason Server::Run() {
 // Balancers see at once that this server is not ready and have the grace to turn away; then new
 // requests are refused and those in flight finish.
 void Server::Drain(StopReason reason) {
+  const TimePoint limit = Clock::now() + config_.drain_timeout;
   if (reason == StopReason::kAsked) {
+    BoundEnd(limit);
     // Nobody was sent here by a balancer if it was never ready.
     const auto grace = state_.ready() ? config_.drain_grace : std::chrono::milliseconds(0);
     spdlog::info("draining: new requests are served for {} ms more", grace.count());
@@ -217,7 +261,9 @@ void Server::Drain(StopReason reason) {
     grpc_->Shutdown(Clock::now() + kLostFinishTime);
   } else {
     state_.Advance(Phase::kClosing);
-    grpc_->Shutdown(Clock::now() + kFinishTime);
+    // At least half of what is left is for answers.
+    const Duration left = limit - Clock::now();
+    grpc_->Shutdown(limit - std::min<Duration>(kEndTime, left / 2));
   }
 }
 

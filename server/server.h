@@ -18,6 +18,7 @@
 #include "server/config.h"
 #include "server/lifecycle/loader.h"
 #include "server/lifecycle/repository_control.h"
+#include "server/machine/memory_return.h"
 #include "server/metrics/http_server.h"
 #include "server/metrics/metrics.h"
 #include "server/model/repository.h"
@@ -39,7 +40,8 @@ class Server {
   Server& operator=(const Server&) = delete;
 
   // Serves until it is asked to stop, drains (which a second request to stop hurries), and says
-  // what ended it. HTTP answers until the end of the object, /readyz with 503.
+  // what ended it; --drain-timeout after the request the process ends, come what may. HTTP answers
+  // until the end of the object, /readyz with 503.
   StopReason Run();
 
   const GrpcServer& grpc() const { return *grpc_; }
@@ -51,13 +53,16 @@ class Server {
 
   RepositoryControl::Options ControlOptions();
   absl::Status Listen();
+  absl::Status CanAccept() const;
   void LogStart() const;
   void Load(const std::stop_token& stop);
   absl::Status BecomeReady();
   void EndLoading();
   void Drain(StopReason reason);
+  void BoundEnd(TimePoint limit);
   void OnLost(const absl::Status& reason);
   int64_t MaxMessageBytes(const RepositoryScan& scan) const;
+  int64_t MemoryQuotaBytes() const;
 
   const Config config_;
   const ChosenBackend chosen_;
@@ -66,14 +71,17 @@ class Server {
   RepositoryScan scan_;  // what is loaded at start
   int64_t max_message_bytes_ = 0;
   ServingState state_;
+  std::jthread end_bound_;  // watches the end of all that follows
   BatchThreads threads_;
   Catalog catalog_;
   Retirer retirer_;  // tells the catalog what has ended
   Loader loader_;
   std::unique_ptr<RepositoryControl> control_;
   std::unique_ptr<Status> status_;
-  std::unique_ptr<HttpServer> http_;  // reads the status
+  std::unique_ptr<HttpServer> http_;  // reads the status and asks grpc_
   std::unique_ptr<GrpcServer> grpc_;
+  std::atomic<const GrpcServer*> listening_{nullptr};  // grpc_, once it listens
+  MemoryReturn memory_return_;
   std::atomic<bool> loading_ended_{false};
   std::atomic<bool> lost_{false};
   std::jthread loading_;

@@ -1,4 +1,5 @@
-// SIGTERM and SIGINT, heard by a thread of their own.
+// SIGTERM, SIGINT, SIGHUP and SIGQUIT, heard by a thread of their own: all mean the same, since a
+// terminal that closes (SIGHUP) or a supervisor that prefers SIGQUIT must lose no request either.
 #pragma once
 
 #include <atomic>
@@ -9,7 +10,7 @@ namespace mlpserve {
 
 class StopSignals {
  public:
-  // Blocks both signals in this thread and in every thread started from it: make one before any
+  // Blocks these signals in this thread and in every thread started from it: make one before any
   // other thread exists. Also ignores SIGPIPE, since a client that leaves is no reason to die.
   // `on_signal` is called for each, on the thread that waits for them.
   explicit StopSignals(std::function<void()> on_signal);

@@ -5,12 +5,14 @@
 
 #include <algorithm>
 
+#include "server/machine/limits.h"
+
 namespace mlpserve {
 namespace {
 
 int ChosenRunners(int wanted) {
   if (wanted > 0) return wanted;
-  return std::clamp(static_cast<int>(std::thread::hardware_concurrency()) / 2, 2, 8);
+  return std::clamp(UsableProcessors() / 2, 2, 8);
 }
 
 }  // namespace

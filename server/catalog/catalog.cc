@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "kernels/status/status_macros.h"
+#include "server/text/utf8.h"
 
 namespace mlpserve {
 namespace {
@@ -21,8 +22,8 @@ absl::StatusOr<int64_t> ParseVersion(std::string_view name, std::string_view ver
       std::from_chars(version.data(), version.data() + version.size(), number);
   if (error != std::errc() || end != version.data() + version.size() || number < 1) {
     return absl::InvalidArgumentError(
-        absl::StrCat("block \"", Text(name), "\": expected a positive integer as version, found \"",
-                     Text(version), "\""));
+        absl::StrCat("block ", QuotedShort(name),
+                     ": expected a positive integer as version, found ", QuotedShort(version)));
   }
   return number;
 }
@@ -40,7 +41,7 @@ absl::StatusOr<Catalog::Entry> Choose(std::string_view name, const Versions& ver
   if (wanted != 0) {
     const auto found = versions.find(wanted);
     if (found != versions.end()) return found->second;
-    return absl::NotFoundError(absl::StrCat("block \"", Text(name), "\" has no version ", wanted,
+    return absl::NotFoundError(absl::StrCat("block ", QuotedShort(name), " has no version ", wanted,
                                             "; it has: ", Numbers(versions)));
   }
   for (auto version = versions.rbegin(); version != versions.rend(); ++version) {
@@ -106,7 +107,7 @@ absl::StatusOr<Catalog::Entry> Catalog::FindAny(std::string_view name,
   const auto blocks = Snapshot();
   const auto found = blocks->find(name);
   if (found == blocks->end()) {
-    return absl::NotFoundError(absl::StrCat("no block is named \"", Text(name), "\""));
+    return absl::NotFoundError(absl::StrCat("no block is named ", QuotedShort(name)));
   }
   return Choose(name, found->second, wanted);
 }
@@ -116,7 +117,7 @@ absl::StatusOr<Catalog::Entry> Catalog::Find(std::string_view name,
   auto entry = FindAny(name, version);
   if (!entry.ok() || (*entry)->state == BlockState::kReady) return entry;
   return absl::UnavailableError(
-      absl::StrCat("block \"", Text(name), "\" is ", Text(Name((*entry)->state)),
+      absl::StrCat("block ", QuotedShort(name), " is ", Text(Name((*entry)->state)),
                    (*entry)->reason.empty() ? "" : ": ", (*entry)->reason));
 }
 

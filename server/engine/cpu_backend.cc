@@ -10,9 +10,12 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/cpu/cpu_block.h"
+#include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/reserved_memory.h"
 #include "kernels/cpu/worker_team.h"
 #include "kernels/status/status_macros.h"
+#include "server/machine/limits.h"
+#include "server/machine/processor_name.h"
 
 namespace mlpserve {
 namespace {
@@ -119,7 +122,7 @@ class CpuBackend final : public Backend {
   std::string_view name() const override { return "cpu"; }
 
   std::vector<std::string> devices() const override {
-    return {absl::StrCat("processor, ", team_.threads(),
+    return {absl::StrCat(ProcessorName(), ", ", cpu::InstructionSet(), ", ", team_.threads(),
                          team_.threads() == 1 ? " thread" : " threads")};
   }
 
@@ -174,8 +177,7 @@ class CpuBackend final : public Backend {
 }  // namespace
 
 std::unique_ptr<Backend> MakeCpuBackend(const CpuBackendOptions& options) {
-  const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  return std::make_unique<CpuBackend>(options.threads > 0 ? options.threads : cores);
+  return std::make_unique<CpuBackend>(options.threads > 0 ? options.threads : UsableProcessors());
 }
 
 }  // namespace mlpserve

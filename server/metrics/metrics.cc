@@ -8,6 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "server/metrics/family_writer.h"
 #include "server/metrics/metric_table.h"
+#include "server/metrics/process_metrics.h"
 
 namespace mlpserve {
 namespace {
@@ -37,6 +38,19 @@ void WriteMemory(FamilyWriter& writer, const MetricLabels& labels, const BlockMe
   add("buffers", memory.buffers);
   add("buffers_reserved", memory.buffers_reserved);
   if (memory.device > 0) add("device", memory.device);
+}
+
+void WriteConnections(FamilyWriter& writer, const ConnectionCounts& counts) {
+  writer.Add(MetricId::kConnections, {}, static_cast<double>(counts.open));
+  writer.Add(MetricId::kConnectionsLimit, {}, static_cast<double>(counts.limit));
+  const auto refused = [&](const char* reason, int64_t count) {
+    writer.Add(MetricId::kConnectionsRefused, {{"reason", reason}}, static_cast<double>(count));
+  };
+  refused("limit", counts.refused_by_limit);
+  refused("address", counts.refused_by_address);
+  refused("descriptors", counts.refused_by_descriptors);
+  writer.Add(MetricId::kUnreadBytes, {}, static_cast<double>(counts.unread_bytes));
+  writer.Add(MetricId::kUnreadCancelled, {}, static_cast<double>(counts.unread_cancelled));
 }
 
 void WriteDevice(FamilyWriter& writer, const DeviceState& device) {
@@ -154,7 +168,7 @@ void Metrics::SetModelStates(std::function<std::vector<ModelStatus>()> read) {
   model_states_.swap(read);
 }
 
-void Metrics::SetConnections(std::function<int64_t()> read) {
+void Metrics::SetConnections(std::function<ConnectionCounts()> read) {
   MutexLock lock(mutex_);
   connections_.swap(read);
 }
@@ -164,8 +178,9 @@ void Metrics::SetDevices(std::function<std::vector<DeviceState>()> read) {
   devices_.swap(read);
 }
 
-void Metrics::SetBackend(const std::string& backend) {
+void Metrics::SetBackend(const std::string& backend, const std::string& devices) {
   MutexLock lock(mutex_);
+  backend_devices_ = devices;
   backend_ = backend;
 }
 
@@ -195,13 +210,14 @@ void Metrics::WriteProcess(FamilyWriter& writer) const {
       MetricId::kBuildInfo,
       {{"version", build_.version}, {"commit", build_.commit}, {"compiler", build_.compiler}}, 1);
   writer.Add(MetricId::kStartTime, {}, start_time_seconds_);
-  if (connections_) {
-    writer.Add(MetricId::kConnections, {}, static_cast<double>(connections_()));
+  if (connections_) WriteConnections(writer, connections_());
+  if (!backend_.empty()) {
+    writer.Add(MetricId::kBackendInfo, {{"backend", backend_}, {"devices", backend_devices_}}, 1);
   }
-  if (!backend_.empty()) writer.Add(MetricId::kBackendInfo, {{"backend", backend_}}, 1);
   for (size_t i = 0; i < degraded_.size(); ++i) {
     writer.Add(MetricId::kDegraded, {{"reason", kDegradationReasons[i]}}, degraded_[i] ? 1 : 0);
   }
+  WriteProcessMetrics(writer);
   double refused = 0;
   for (size_t i = 0; i < kStatusCodes; ++i) {
     const auto count = static_cast<double>(refusals_[i].load(std::memory_order_relaxed));

@@ -66,6 +66,17 @@ struct DeviceState {
   std::map<std::string, uint64_t> errors;  // since start, by the driver's name of the code
 };
 
+// The gRPC server's connections; refused ones since start, by reason.
+struct ConnectionCounts {
+  int64_t open = 0;
+  int64_t limit = 0;
+  int64_t refused_by_limit = 0;
+  int64_t refused_by_address = 0;
+  int64_t refused_by_descriptors = 0;
+  int64_t unread_bytes = 0;  // of answers that are being sent
+  int64_t unread_cancelled = 0;
+};
+
 struct BuildInfo {
   std::string version;
   std::string commit;
@@ -111,10 +122,11 @@ class Metrics {
 
   // Every block and version that the server knows of, ready or not.
   void SetModelStates(std::function<std::vector<ModelStatus>()> read);
-  void SetConnections(std::function<int64_t()> read);
+  void SetConnections(std::function<ConnectionCounts()> read);
   void SetDevices(std::function<std::vector<DeviceState>()> read);
 
-  void SetBackend(const std::string& backend);  // "cpu", "cuda"
+  // "cpu", "cuda"; and what it computes on, in words.
+  void SetBackend(const std::string& backend, const std::string& devices);
   void SetDegraded(Degradation reason, bool degraded);
 
   // The Prometheus text format, version 0.0.4; families sorted by name.
@@ -146,9 +158,10 @@ class Metrics {
   std::map<std::string, uint64_t> load_failures_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, uint64_t> reloads_ ABSL_GUARDED_BY(mutex_);
   std::function<std::vector<ModelStatus>()> model_states_ ABSL_GUARDED_BY(mutex_);
-  std::function<int64_t()> connections_ ABSL_GUARDED_BY(mutex_);
+  std::function<ConnectionCounts()> connections_ ABSL_GUARDED_BY(mutex_);
   std::function<std::vector<DeviceState>()> devices_ ABSL_GUARDED_BY(mutex_);
   std::string backend_ ABSL_GUARDED_BY(mutex_);
+  std::string backend_devices_ ABSL_GUARDED_BY(mutex_);
   std::array<bool, kDegradations> degraded_ ABSL_GUARDED_BY(mutex_){};
 };
 

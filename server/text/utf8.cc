@@ -55,4 +55,19 @@ std::string Printable(std::string_view bytes) {
   return printable;
 }
 
+std::string_view CutUtf8(std::string_view text, size_t most_bytes) {
+  if (text.size() <= most_bytes) return text;
+  size_t end = most_bytes;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return text.substr(0, end);
+}
+
+std::string QuotedShort(std::string_view text) {
+  constexpr size_t kShownBytes = 64;
+  const std::string_view shown = CutUtf8(text, kShownBytes);
+  std::string quoted = "\"" + std::string(shown);
+  if (shown.size() == text.size()) return quoted + "\"";
+  return quoted + "...\" (" + std::to_string(text.size()) + " bytes)";
+}
+
 }  // namespace mlpserve

@@ -11,6 +11,7 @@
 #include "grpcpp/support/async_stream.h"
 #include "server/transport/call_queue.h"
 #include "server/transport/event.h"
+#include "server/transport/status.h"
 
 namespace mlpserve {
 
@@ -49,8 +50,12 @@ class AnswerStream final : private Event {
 
   void OnEvent(bool ok) override {
     if (step_ == Step::kFinish || (step_ == Step::kAccept && !ok)) return Destroy();
-    if (step_ == Step::kAccept) Accept(method_, queue_);
-    if (!ok) return Finish();  // there is no further message, or nobody to send one to
+    if (!ok) return Finish(grpc::Status::OK);  // no further message, or nobody to send one to
+    if (step_ == Step::kAccept) {
+      Accept(method_, queue_);
+      const absl::Status allowed = queue_.CheckToken(context_);
+      if (!allowed.ok()) return Finish(ToGrpcStatus(allowed));
+    }
     if (step_ == Step::kRead) return Answer();
     step_ = Step::kRead;
     stream_.Read(&request_, tag());
@@ -63,9 +68,9 @@ class AnswerStream final : private Event {
     stream_.Write(response_, tag());
   }
 
-  void Finish() {
+  void Finish(const grpc::Status& status) {
     step_ = Step::kFinish;
-    stream_.Finish(grpc::Status::OK, tag());
+    stream_.Finish(status, tag());
   }
 
   void Destroy() {

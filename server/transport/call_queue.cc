@@ -6,8 +6,8 @@
 
 namespace mlpserve {
 
-CallQueue::CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> queue)
-    : queue_(std::move(queue)) {}
+CallQueue::CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> queue, TokenCheck& tokens)
+    : queue_(std::move(queue)), tokens_(tokens) {}
 
 CallQueue::~CallQueue() {
   if (!threads_.empty()) return;

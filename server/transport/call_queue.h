@@ -11,17 +11,21 @@
 
 #include "grpcpp/completion_queue.h"
 #include "server/transport/call_count.h"
+#include "server/transport/token_check.h"
 
 namespace mlpserve {
 
 class CallQueue {
  public:
-  explicit CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> queue);
+  // `tokens` must outlive the queue.
+  CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> queue, TokenCheck& tokens);
   ~CallQueue();  // after Finish, or without threads and calls
   CallQueue(const CallQueue&) = delete;
   CallQueue& operator=(const CallQueue&) = delete;
 
   grpc::ServerCompletionQueue* get() { return queue_.get(); }
+  // Whether a call that it brought may be answered.
+  absl::Status CheckToken(const grpc::ServerContext& context) { return tokens_.Check(context); }
 
   void StartThreads(int threads);
 
@@ -37,6 +41,7 @@ class CallQueue {
   void Serve();
 
   const std::unique_ptr<grpc::ServerCompletionQueue> queue_;
+  TokenCheck& tokens_;
   std::vector<std::thread> threads_;
   CallCount calls_;
 };

@@ -18,7 +18,10 @@ int Milliseconds(std::chrono::milliseconds duration) { return static_cast<int>(d
 
 void ApplyLimits(const GrpcLimits& limits, grpc::ServerBuilder& builder) {
   constexpr int64_t kMaxInt = std::numeric_limits<int>::max();
-  builder.SetMaxReceiveMessageSize(static_cast<int>(std::min(limits.max_message_bytes, kMaxInt)));
+  // gRPC holds a message whole before it refuses it, and then counts nothing and names no flag:
+  // what is not much too long is refused by InferWork.
+  builder.SetMaxReceiveMessageSize(
+      static_cast<int>(std::min(2 * limits.max_message_bytes, kMaxInt)));
   builder.SetMaxSendMessageSize(-1);  // a response's size follows from its request's
 
   grpc::ResourceQuota quota("mlpserve");
@@ -38,8 +41,10 @@ void ApplyLimits(const GrpcLimits& limits, grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(limits.keepalive_interval));
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(limits.keepalive_timeout));
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-                             Milliseconds(limits.least_ping_interval));
+  // gRPC counts pings that come too often, and ends the connection for them with all its calls:
+  // a client that only wants to know whether a slow answer will still come would lose it. A ping
+  // costs less than a request does.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
 }
 
 int64_t RaiseOpenFileLimit() {

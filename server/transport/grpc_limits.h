@@ -6,11 +6,16 @@
 #include <cstdint>
 
 #include "grpcpp/server_builder.h"
+#include "server/transport/unread_answers.h"
 
 namespace mlpserve {
 
 struct GrpcLimits {
-  // Of a request. A longer one: RESOURCE_EXHAUSTED. gRPC fixes it at start.
+  // More connections are closed as they come (server/net/acceptor.h).
+  int64_t max_connections = 1000;
+  int64_t max_connections_of_an_address = 0;  // of one IP address; 0: no such limit
+  // Of a request. A longer one: RESOURCE_EXHAUSTED, by gRPC itself and uncounted if it has more
+  // than twice as many. gRPC fixes it at start.
   int64_t max_message_bytes = int64_t{64} << 20;
   // Received bytes that gRPC holds for all connections together: a message is held whole before its
   // length can be refused. Near it, gRPC reads less from its connections and then closes some.
@@ -25,8 +30,8 @@ struct GrpcLimits {
   // answer comes: without it, a client whose machine vanished would be held for ever.
   std::chrono::milliseconds keepalive_interval{60'000};
   std::chrono::milliseconds keepalive_timeout{20'000};
-  // A client that itself asks more often than this while it has no calls is disconnected.
-  std::chrono::milliseconds least_ping_interval{5'000};
+  // An answer that its client does not read is cancelled (unread_answers.h).
+  UnreadAnswers::Options unread;
 };
 
 // Also refuses compressed messages (1 MB on the wire could become 1 GB in memory) with

@@ -14,15 +14,21 @@
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
 #include "kernels/status/status_macros.h"
+#include "server/machine/limits.h"
+#include "server/net/acceptor.h"
+#include "server/net/listen.h"
 #include "server/transport/call_queue.h"
 #include "server/transport/grpc_log.h"
 #include "server/transport/health.h"
 #include "server/transport/infer_call.h"
 #include "server/transport/infer_stream.h"
 #include "server/transport/inference_service.h"
-#include "server/transport/listen_address.h"
 #include "server/transport/reflection.h"
+#include "server/transport/tls.h"
+#include "server/transport/token_check.h"
 #include "server/transport/unary_methods.h"
+#include "server/transport/unknown_call.h"
+#include "spdlog/spdlog.h"
 
 namespace mlpserve {
 namespace {
@@ -57,7 +63,7 @@ void HoldGrpc() {
 
 int ChosenQueues(int wanted) {
   if (wanted > 0) return wanted;
-  return std::clamp(static_cast<int>(std::thread::hardware_concurrency()) / 4, 1, 8);
+  return std::clamp(UsableProcessors() / 4, 1, 8);
 }
 
 absl::Status CheckOptions(const GrpcServerOptions& options) {
@@ -75,7 +81,6 @@ absl::Status CheckOptions(const GrpcServerOptions& options) {
   }
   std::set<std::string> seen;
   for (const std::string& address : options.addresses) {
-    MLPSERVE_RETURN_IF_ERROR(CheckListenAddress(address));
     if (!seen.insert(address).second && !absl::EndsWith(address, ":0")) {
       return absl::InvalidArgumentError(
           absl::StrCat("expected different addresses to listen on, found ", address, " twice"));
@@ -84,7 +89,14 @@ absl::Status CheckOptions(const GrpcServerOptions& options) {
   return absl::OkStatus();
 }
 
-bool IsUnix(const std::string& address) { return address.compare(0, 5, "unix:") == 0; }
+absl::StatusOr<std::vector<ListenSockets>> OpenSockets(const std::vector<std::string>& addresses) {
+  std::vector<ListenSockets> sockets;
+  for (const std::string& address : addresses) {
+    MLPSERVE_ASSIGN_OR_RETURN(ListenSockets opened, ListenSockets::Open(address));
+    sockets.push_back(std::move(opened));
+  }
+  return sockets;
+}
 
 }  // namespace
 
@@ -95,12 +107,18 @@ struct GrpcServer::Parts {
       : state(serving_state),
         methods(service, {.version = options.version, .backend = options.backend}, catalog, state,
                 options.model_control),
-        health(state),
-        needs{.catalog = catalog, .state = state, .metrics = metrics},
+        health(state, options.open_health),
+        unread(std::make_shared<UnreadAnswers>(options.limits.unread)),
+        needs{.catalog = catalog,
+              .state = state,
+              .metrics = metrics,
+              .unread = *unread,
+              .max_message_bytes = options.limits.max_message_bytes},
         infer_streams(service, needs) {}
 
-  absl::StatusOr<std::vector<int>> Listen(const GrpcServerOptions& options);
+  absl::Status Build(const GrpcServerOptions& options);
   void Serve(int threads_per_queue);
+  std::unique_ptr<Acceptor> Accept(const GrpcLimits& limits, std::vector<ListenSockets> sockets);
   void RefuseUntilQuiet(TimePoint deadline);
   int64_t CallsSoFar() const;
 
@@ -109,37 +127,53 @@ struct GrpcServer::Parts {
   UnaryMethods methods;
   Health health;
   Reflection reflection;
+  grpc::AsyncGenericService unknown;  // what no other service offers
+  const std::shared_ptr<UnreadAnswers> unread;
   const InferNeeds needs;
   InferStreams infer_streams;
+  std::unique_ptr<TokenCheck> tokens;
   std::list<CallQueue> queues;
   std::list<InferCalls> infer_calls;  // one for each queue
   std::unique_ptr<grpc::Server> server;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections;  // into `server`
 };
 
-absl::StatusOr<std::vector<int>> GrpcServer::Parts::Listen(const GrpcServerOptions& options) {
+absl::Status GrpcServer::Parts::Build(const GrpcServerOptions& options) {
+  MLPSERVE_ASSIGN_OR_RETURN(const auto credentials, MakeCredentials(options.tls));
+  MLPSERVE_ASSIGN_OR_RETURN(tokens, TokenCheck::Open(options.token_file));
   grpc::ServerBuilder builder;
   ApplyLimits(options.limits, builder);
   builder.RegisterService(&service);
   builder.RegisterService(&health.service());
   builder.RegisterService(&reflection.v1());
   builder.RegisterService(&reflection.v1alpha());
-  std::vector<int> ports(options.addresses.size());
-  for (size_t i = 0; i < ports.size(); ++i) {
-    builder.AddListeningPort(options.addresses[i], grpc::InsecureServerCredentials(), &ports[i]);
-  }
+  builder.RegisterAsyncGenericService(&unknown);
+  using Type = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
+  connections = builder.experimental().AddExternalConnectionAcceptor(Type::FROM_FD, credentials);
   for (int i = 0; i < ChosenQueues(options.queues); ++i) {
-    queues.emplace_back(builder.AddCompletionQueue());
+    queues.emplace_back(builder.AddCompletionQueue(), *tokens);
   }
   server = builder.BuildAndStart();
-  if (server == nullptr) {
-    const auto failed = std::find(ports.begin(), ports.end(), 0) - ports.begin();
-    return absl::UnavailableError(absl::StrCat(
-        "cannot listen on ", options.addresses[std::min<size_t>(failed, ports.size() - 1)]));
-  }
-  for (size_t i = 0; i < ports.size(); ++i) {
-    if (IsUnix(options.addresses[i])) ports[i] = 0;
-  }
-  return ports;
+  if (server == nullptr) return absl::UnavailableError("gRPC refuses to start its server");
+  return absl::OkStatus();
+}
+
+// After Serve: a connection that comes is answered.
+std::unique_ptr<Acceptor> GrpcServer::Parts::Accept(const GrpcLimits& limits,
+                                                    std::vector<ListenSockets> sockets) {
+  const auto take = [this](int descriptor) {
+    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
+    connection.fd = descriptor;
+    connections->HandleNewConnection(&connection);
+  };
+  const auto on_refused = [](const char* reason) {
+    spdlog::warn("connections are refused: {}", reason);
+  };
+  return std::make_unique<Acceptor>(
+      Acceptor::Options{.max_connections = limits.max_connections,
+                        .max_connections_of_an_address = limits.max_connections_of_an_address,
+                        .unacknowledged_timeout = limits.keepalive_timeout},
+      std::move(sockets), Acceptor::Handlers{.take = take, .on_refused = on_refused});
 }
 
 void GrpcServer::Parts::Serve(int threads_per_queue) {
@@ -150,6 +184,7 @@ void GrpcServer::Parts::Serve(int threads_per_queue) {
     methods.Accept(queue);
     health.Accept(queue);
     reflection.Accept(queue);
+    UnknownCall::Accept(unknown, queue);
   }
   state.SetListener([this] { health.Update(); });
   for (CallQueue& queue : queues) queue.StartThreads(threads_per_queue);
@@ -178,17 +213,40 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
   RouteGrpcLog();
   HoldGrpc();
   auto parts = std::make_unique<Parts>(options, catalog, state, metrics);
-  MLPSERVE_ASSIGN_OR_RETURN(auto ports, parts->Listen(options));
+  MLPSERVE_ASSIGN_OR_RETURN(std::vector<ListenSockets> sockets, OpenSockets(options.addresses));
+  MLPSERVE_RETURN_IF_ERROR(parts->Build(options));
+  std::vector<int> ports;
+  for (const ListenSockets& opened : sockets) ports.push_back(opened.port());
   parts->Serve(options.threads_per_queue);
-  return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(parts), std::move(ports)));
+  auto acceptor = parts->Accept(options.limits, std::move(sockets));
+  return std::unique_ptr<GrpcServer>(
+      new GrpcServer(std::move(parts), std::move(ports), std::move(acceptor)));
 }
 
-GrpcServer::GrpcServer(std::unique_ptr<Parts> parts, std::vector<int> ports)
-    : parts_(std::move(parts)), ports_(std::move(ports)) {}
+GrpcServer::GrpcServer(std::unique_ptr<Parts> parts, std::vector<int> ports,
+                       std::unique_ptr<Acceptor> acceptor)
+    : parts_(std::move(parts)),
+      unread_(parts_->unread),
+      acceptor_(std::move(acceptor)),
+      ports_(std::move(ports)) {}
 
 GrpcServer::~GrpcServer() {
   if (parts_ != nullptr) Shutdown(Clock::now());
 }
+
+ConnectionCounts GrpcServer::connections() const {
+  const Acceptor::Refused refused = acceptor_->refused();
+  const UnreadAnswers::Counts unread = unread_->counts();
+  return {.open = acceptor_->CountOpen(),
+          .limit = acceptor_->max_connections(),
+          .refused_by_limit = refused.limit,
+          .refused_by_address = refused.address,
+          .refused_by_descriptors = refused.descriptors,
+          .unread_bytes = unread.bytes,
+          .unread_cancelled = unread.cancelled};
+}
+
+absl::Status GrpcServer::CanAccept() const { return acceptor_->CanAccept(); }
 
 void GrpcServer::Shutdown(TimePoint deadline) {
   parts_->state.Advance(Phase::kClosing);
@@ -198,6 +256,7 @@ void GrpcServer::Shutdown(TimePoint deadline) {
   for (InferCalls& calls : parts_->infer_calls) calls.WaitUntilAnswered(deadline);
   parts_->infer_streams.WaitUntilEnded(deadline);
   parts_->RefuseUntilQuiet(deadline);
+  acceptor_->Stop();
   parts_->server->Shutdown(std::chrono::system_clock::now() + kLastCallsGrace);
   for (CallQueue& queue : parts_->queues) queue.Finish();
   parts_.reset();

@@ -1,5 +1,5 @@
 // The gRPC server: the Open Inference Protocol (proto/open_inference.proto) and grpc.health.v1 over
-// TCP and Unix sockets, without encryption: for loopback or a private network.
+// TCP and Unix sockets, with or without TLS and tokens (tls.h, token_check.h).
 //
 // What it is not: it loads nothing, batches nothing and computes nothing. It looks blocks up in the
 // Catalog and hands requests to their InferSink.
@@ -23,15 +23,21 @@
 #include "server/catalog/serving_state.h"
 #include "server/metrics/metrics.h"
 #include "server/transport/grpc_limits.h"
+#include "server/transport/tls.h"
 #include "server/vocabulary/request.h"
 
 namespace mlpserve {
 
+class Acceptor;
+
 struct GrpcServerOptions {
   // "host:port", "[host]:port" or "unix:path"; at least one. Port 0: any free one.
   std::vector<std::string> addresses;
-  std::string version;  // of this server, for ServerMetadata
-  std::string backend;  // "cpu" or "cuda", for ModelConfig
+  std::string version;       // of this server, for ServerMetadata
+  std::string backend;       // "cpu" or "cuda", for ModelConfig
+  TlsFiles tls;              // all empty: plain text
+  std::string token_file;    // whose tokens calls must bring; empty: anybody may call
+  bool open_health = false;  // grpc.health.v1 asks for no token
   GrpcLimits limits;
   // Completion queues; 0: one for every four cores, 1 to 8. More carry more requests per second
   // and make a lone request slower, as idle threads wake one another.
@@ -58,6 +64,11 @@ class GrpcServer {
   GrpcServer(const GrpcServer&) = delete;
   GrpcServer& operator=(const GrpcServer&) = delete;
 
+  // How the connections stand; for a scrape, not for a request. Thread-safe.
+  ConnectionCounts connections() const;
+  // UNAVAILABLE with the reason, if connections are refused at this moment. Thread-safe.
+  absl::Status CanAccept() const;
+
   // Of each address, in order; 0 for a Unix socket.
   const std::vector<int>& ports() const { return ports_; }
 
@@ -71,9 +82,12 @@ class GrpcServer {
  private:
   struct Parts;
 
-  GrpcServer(std::unique_ptr<Parts> parts, std::vector<int> ports);
+  GrpcServer(std::unique_ptr<Parts> parts, std::vector<int> ports,
+             std::unique_ptr<Acceptor> acceptor);
 
   std::unique_ptr<Parts> parts_;
+  const std::shared_ptr<UnreadAnswers> unread_;
+  const std::unique_ptr<Acceptor> acceptor_;  // gives connections to parts_
   std::vector<int> ports_;
 };
 

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/open_inference.grpc.pb.h"
+#include "server/text/utf8.h"
 #include "server/transport/watch_call.h"
 
 namespace mlpserve {
@@ -9,14 +10,15 @@ namespace mlpserve {
 using grpc::health::v1::HealthCheckRequest;
 using grpc::health::v1::HealthCheckResponse;
 
-Health::Health(const ServingState& state) : state_(state) {
+Health::Health(const ServingState& state, bool open) : state_(state), open_(open) {
+  check_.open = open;
   check_.accept = [this](auto*... arguments) { service_.RequestCheck(arguments...); };
   check_.answer = [this](const HealthCheckRequest& request, HealthCheckResponse* response) {
     const auto status = StatusOf(request.service());
     if (status == HealthCheckResponse::SERVICE_UNKNOWN) {
       return absl::NotFoundError(absl::StrCat("expected the service \"\" or \"",
                                               inference::GRPCInferenceService::service_full_name(),
-                                              "\", found \"", request.service(), "\""));
+                                              "\", found ", QuotedShort(request.service())));
     }
     response->set_status(status);
     return absl::OkStatus();

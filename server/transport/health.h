@@ -25,8 +25,8 @@ class Health {
  public:
   static constexpr size_t kMaxWatches = 1000;  // over it: RESOURCE_EXHAUSTED
 
-  // `state` must outlive this, and this every call.
-  explicit Health(const ServingState& state);
+  // `state` must outlive this, and this every call. `open`: asks for no token.
+  Health(const ServingState& state, bool open);
 
   grpc::Service& service() { return service_; }
 
@@ -44,6 +44,7 @@ class Health {
   grpc::health::v1::HealthCheckResponse::ServingStatus StatusOf(const std::string& service) const;
 
   const ServingState& state_;
+  const bool open_;
   grpc::health::v1::Health::AsyncService service_;
   UnaryMethod<grpc::health::v1::HealthCheckRequest, grpc::health::v1::HealthCheckResponse> check_;
 

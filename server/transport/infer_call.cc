@@ -38,7 +38,8 @@ void InferCall::OnAccepted(bool ok) {
   // then take the next call.
   calls_.RequestNext();
 
-  const absl::Status status = Prepare(calls_.needs().infer, DeadlineOf(*context_));
+  absl::Status status = calls_.needs().queue.CheckToken(*context_);
+  if (status.ok()) status = Prepare(calls_.needs().infer, DeadlineOf(*context_));
   if (status.ok()) {
     Submit();
     if ((progress_.fetch_or(kSubmitted) & kClientLeft) != 0) Cancel();
@@ -56,7 +57,7 @@ void InferCall::Answer(const absl::Status& status, std::span<OutputRows> outputs
   grpc::ByteBuffer response;
   if (status.ok()) {
     response = Respond(outputs, InferResponseForm::kUnary);
-  } else if (absl::IsResourceExhausted(status)) {
+  } else if (absl::IsResourceExhausted(status) && block_is_known()) {
     context_->AddTrailingMetadata(kPushbackKey, kPushbackMs);
   }
   Record(calls_.needs().infer, status, static_cast<int64_t>(response.Length()));
@@ -64,13 +65,27 @@ void InferCall::Answer(const absl::Status& status, std::span<OutputRows> outputs
   ReleaseBytes();
   // The events may come, and the call may be used again, before Finish returns.
   if (status.ok()) {
+    if (response.Length() > kCopiedRowsBytes) {
+      calls_.needs().infer.unread.Add(*this, context_->peer(),
+                                      static_cast<int64_t>(response.Length()));
+    }
     writer_->Finish(response, grpc::Status::OK, static_cast<Event*>(&finished_event_));
   } else {
     writer_->FinishWithError(ToGrpcStatus(status), static_cast<Event*>(&finished_event_));
   }
 }
 
-void InferCall::OnFinished(bool /*ok*/) { Unref(); }
+void InferCall::OnFinished(bool /*ok*/) {
+  calls_.needs().infer.unread.Remove(*this);
+  Unref();
+}
+
+void InferCall::KeepUnread() { references_.fetch_add(1, std::memory_order_relaxed); }
+
+void InferCall::CancelUnread() {
+  context_->TryCancel();
+  Unref();
+}
 
 void InferCall::OnCallDone(bool /*ok*/) {
   if (context_->IsCancelled()) {

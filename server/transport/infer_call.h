@@ -33,7 +33,7 @@ namespace mlpserve {
 
 class InferCalls;
 
-class InferCall final : private InferWork {
+class InferCall final : private InferWork, private UnreadAnswer {
  public:
   explicit InferCall(InferCalls& calls) : calls_(calls) {}
 
@@ -49,6 +49,8 @@ class InferCall final : private InferWork {
   void OnCallDone(bool ok);
   void OnDone(absl::Status status, std::span<OutputRows> outputs) override;
   void Answer(const absl::Status& status, std::span<OutputRows> outputs);
+  void KeepUnread() override;
+  void CancelUnread() override;
   void Unref();
 
   InferCalls& calls_;
@@ -60,7 +62,7 @@ class InferCall final : private InferWork {
   std::optional<grpc::ServerContext> context_;
   std::optional<grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>> writer_;
 
-  std::atomic<int> references_{0};  // OnAccepted, OnFinished, OnCallDone
+  std::atomic<int> references_{0};  // OnAccepted, OnFinished, OnCallDone; KeepUnread
   // Submit and the client's leaving race; the later of the two calls Cancel.
   static constexpr uint8_t kSubmitted = 1;
   static constexpr uint8_t kClientLeft = 2;

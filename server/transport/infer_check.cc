@@ -5,22 +5,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/status/status_macros.h"
+#include "server/text/utf8.h"
 
 namespace mlpserve {
 namespace {
 
 // Of a response, which must stay below protobuf's 2 GiB with its small fields.
 constexpr int64_t kMaxOutputBytes = (int64_t{1} << 31) - (int64_t{1} << 20);
-
-// Names of a client's choosing are cut to this in messages.
-constexpr size_t kShownBytes = 64;
-
-std::string Quoted(std::string_view text) {
-  if (text.size() <= kShownBytes) return absl::StrCat("\"", std::string(text), "\"");
-  size_t end = kShownBytes;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;  // whole UTF-8
-  return absl::StrCat("\"", std::string(text.substr(0, end)), "...\" (", text.size(), " bytes)");
-}
 
 std::string ShapeOf(const InferTensor& tensor) {
   std::string shape = "[";
@@ -38,8 +29,8 @@ absl::Status Wrong(const BlockConfig& block, const Parts&... parts) {
 absl::Status CheckParameters(const BlockConfig& block, std::string_view kind,
                              const InferTensor& tensor) {
   if (tensor.refused_parameter.empty()) return absl::OkStatus();
-  return Wrong(block, std::string(kind), " ", Quoted(tensor.name), ": parameter ",
-               Quoted(tensor.refused_parameter),
+  return Wrong(block, std::string(kind), " ", QuotedShort(tensor.name), ": parameter ",
+               QuotedShort(tensor.refused_parameter),
                " found, but neither shared memory nor classification is offered; tensors are sent "
                "and answered as their values");
 }
@@ -51,11 +42,11 @@ absl::Status CheckInputTensor(const InferMessage& message, const BlockConfig& bl
     return Wrong(block, "expected 1 input, \"", expected.name, "\", found ", message.inputs);
   }
   if (found.name != expected.name) {
-    return Wrong(block, "expected input \"", expected.name, "\", found ", Quoted(found.name));
+    return Wrong(block, "expected input \"", expected.name, "\", found ", QuotedShort(found.name));
   }
   if (found.datatype != Name(expected.datatype)) {
     return Wrong(block, "input \"", expected.name, "\": expected datatype ",
-                 std::string(Name(expected.datatype)), ", found ", Quoted(found.datatype));
+                 std::string(Name(expected.datatype)), ", found ", QuotedShort(found.datatype));
   }
   return CheckParameters(block, "input", found);
 }
@@ -115,6 +106,11 @@ absl::Status CheckTypedInput(const InferMessage& message, const BlockConfig& blo
     return Wrong(block, "input \"", name, "\": expected fp32_contents, found ",
                  std::string(message.input.other_contents));
   }
+  if (!message.input.has_contents) {
+    return Wrong(block, "input \"", name,
+                 "\": expected raw_input_contents or fp32_contents for shape ",
+                 ShapeOf(message.input), ", found neither");
+  }
   const auto rows = static_cast<uint64_t>(message.input.shape[0]);
   const uint64_t values = rows * static_cast<uint64_t>(block.input.features);
   const uint64_t found = message.typed_input.size() / sizeof(float);
@@ -129,7 +125,7 @@ absl::Status CheckOutputs(const InferMessage& message, const BlockConfig& block)
   if (message.outputs == 0) return absl::OkStatus();
   if (message.output.name != block.output.name) {
     return Wrong(block, "expected output \"", block.output.name, "\", found ",
-                 Quoted(message.output.name));
+                 QuotedShort(message.output.name));
   }
   if (message.outputs > 1) {
     return Wrong(block, "expected at most 1 output, \"", block.output.name, "\", found ",
@@ -180,7 +176,7 @@ absl::StatusOr<InferTerms> CheckInfer(const InferMessage& message, const BlockCo
   MLPSERVE_RETURN_IF_ERROR(raw ? CheckRawInput(message, block) : CheckTypedInput(message, block));
   MLPSERVE_RETURN_IF_ERROR(CheckOutputs(message, block));
   if (!message.refused_parameter.empty()) {
-    return Wrong(block, "parameter ", Quoted(message.refused_parameter),
+    return Wrong(block, "parameter ", QuotedShort(message.refused_parameter),
                  " is not supported: blocks keep no state and offer none of Triton's own "
                  "extensions");
   }

@@ -1,5 +1,9 @@
 #include "server/transport/infer_message.h"
 
+#include <algorithm>
+#include <iterator>
+#include <string>
+
 #include "absl/strings/str_cat.h"
 
 namespace mlpserve {
@@ -247,6 +251,74 @@ bool ReadRequest(WireReader& reader, InferMessage* message) {
   });
 }
 
+// The messages within a ModelInferRequest, as far as an error names its field.
+enum class Part : uint8_t {
+  kRequest,
+  kParameter,  // an entry of a map
+  kValue,
+  kInput,
+  kOutput,
+  kContents,
+  kUnknown,
+};
+
+struct FieldName {
+  Part part;
+  uint32_t number;
+  const char* name;
+  Part holds = Part::kUnknown;  // its type, if that is a message
+};
+
+constexpr FieldName kFieldNames[] = {
+    {Part::kRequest, 1, "model_name"},
+    {Part::kRequest, 2, "model_version"},
+    {Part::kRequest, 3, "id"},
+    {Part::kRequest, 4, "parameters", Part::kParameter},
+    {Part::kRequest, 5, "inputs", Part::kInput},
+    {Part::kRequest, 6, "outputs", Part::kOutput},
+    {Part::kRequest, 7, "raw_input_contents"},
+    {Part::kParameter, 1, "key"},
+    {Part::kParameter, 2, "value", Part::kValue},
+    {Part::kValue, 1, "bool_param"},
+    {Part::kValue, 2, "int64_param"},
+    {Part::kValue, 3, "string_param"},
+    {Part::kValue, 4, "double_param"},
+    {Part::kValue, 5, "uint64_param"},
+    {Part::kInput, 1, "name"},
+    {Part::kInput, 2, "datatype"},
+    {Part::kInput, 3, "shape"},
+    {Part::kInput, 4, "parameters", Part::kParameter},
+    {Part::kInput, 5, "contents", Part::kContents},
+    {Part::kOutput, 1, "name"},
+    {Part::kOutput, 2, "parameters", Part::kParameter},
+    {Part::kContents, 1, "bool_contents"},
+    {Part::kContents, 2, "int_contents"},
+    {Part::kContents, 3, "int64_contents"},
+    {Part::kContents, 4, "uint_contents"},
+    {Part::kContents, 5, "uint64_contents"},
+    {Part::kContents, 6, "fp32_contents"},
+    {Part::kContents, 7, "fp64_contents"},
+    {Part::kContents, 8, "bytes_contents"},
+};
+
+// "inputs.name"; "field 9" where the protocol has no such field; "" where none was begun.
+std::string FieldPath(std::span<const uint32_t> numbers) {
+  std::string path;
+  Part part = Part::kRequest;
+  for (const uint32_t number : numbers) {
+    if (number == 0) break;
+    const auto* const found = std::find_if(
+        std::begin(kFieldNames), std::end(kFieldNames),
+        [&](const FieldName& field) { return field.part == part && field.number == number; });
+    const bool known = found != std::end(kFieldNames);
+    absl::StrAppend(&path, path.empty() ? "" : ".");
+    if (!known) return absl::StrCat(path, "field ", number);
+    path += found->name;
+    part = found->holds;
+  }
+  return path;
+}
+
 }  // namespace
 
 std::string_view Name(ParameterValue::Kind kind) {
@@ -295,10 +367,11 @@ absl::Status ParseInferMessage(std::span<const Bytes> pieces, InferMessage* mess
     message->typed_input = message->input.fp32_contents;
     return absl::OkStatus();
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("malformed ModelInferRequest: ",
-                   absl::string_view(reader.error().data(), reader.error().size()), " (near byte ",
-                   reader.position(), ")"));
+  const std::string path = FieldPath(reader.error_fields());
+  return absl::InvalidArgumentError(absl::StrCat(
+      "malformed ModelInferRequest: ",
+      absl::string_view(reader.error().data(), reader.error().size()), " (",
+      path.empty() ? "" : absl::StrCat("in ", path, ", "), "near byte ", reader.position(), ")"));
 }
 
 }  // namespace mlpserve

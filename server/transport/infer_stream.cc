@@ -82,7 +82,11 @@ void InferStream::Open() {
   MutexLock lock(mutex_);
   opened_ = true;
   closing_ = streams_.closing_;
-  Advance();
+  const absl::Status allowed = queue_.CheckToken(context_);
+  if (allowed.ok()) return Advance();
+  finishing_ = ended_ = true;
+  Ref();
+  stream_.Finish(ToGrpcStatus(allowed), static_cast<Event*>(&finished_event_));
 }
 
 void InferStream::Close() {
@@ -156,6 +160,10 @@ void InferStream::WriteNext() {
     }
     writing_ = std::move(next);
     Ref();
+    const auto bytes = static_cast<int64_t>(writing_->answer.Length());
+    if (bytes > static_cast<int64_t>(kCopiedRowsBytes)) {
+      streams_.needs_.unread.Add(*this, context_.peer(), bytes);
+    }
     stream_.Write(writing_->answer, static_cast<Event*>(&written_event_));
   }
 }
@@ -180,7 +188,13 @@ void InferStream::FinishIfOver() {
   stream_.Finish(status, static_cast<Event*>(&finished_event_));
 }
 
+void InferStream::CancelUnread() {
+  context_.TryCancel();
+  Unref();
+}
+
 void InferStream::OnWritten(bool ok) {
+  streams_.needs_.unread.Remove(*this);
   std::shared_ptr<Request> written;  // goes after the lock
   {
     MutexLock lock(mutex_);

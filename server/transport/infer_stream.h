@@ -64,7 +64,7 @@ class InferStreams {
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-class InferStream final {
+class InferStream final : private UnreadAnswer {
  public:
   static constexpr size_t kMostInFlight = 128;
   static constexpr int64_t kMostUnsentBytes = 16 << 20;
@@ -90,6 +90,9 @@ class InferStream final {
   void Serve(const std::shared_ptr<Request>& request);
   void Answer(Request& request, const absl::Status& status, std::span<OutputRows> outputs);
   std::vector<std::shared_ptr<Request>> Leave();
+
+  void KeepUnread() override { Ref(); }
+  void CancelUnread() override;
 
   void Advance() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ReadNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

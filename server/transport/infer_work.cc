@@ -42,6 +42,11 @@ absl::Status InferWork::Prepare(const InferNeeds& needs, TimePoint of_call) {
     return absl::UnavailableError(
         needs.state.phase() == Phase::kLost ? "a device is lost" : "the server is shutting down");
   }
+  if (received_bytes_ > needs.max_message_bytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("expected a request of at most ", needs.max_message_bytes,
+                     " bytes (--max-message-bytes), found ", received_bytes_));
+  }
   ReadSlices(received_, &slices_, &pieces_);
   MLPSERVE_RETURN_IF_ERROR(ParseInferMessage(pieces_, &message_));
   MLPSERVE_ASSIGN_OR_RETURN(entry_,

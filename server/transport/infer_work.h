@@ -18,6 +18,7 @@
 #include "server/metrics/metrics.h"
 #include "server/transport/infer_message.h"
 #include "server/transport/infer_response.h"
+#include "server/transport/unread_answers.h"
 #include "server/vocabulary/request.h"
 
 namespace mlpserve {
@@ -27,6 +28,8 @@ struct InferNeeds {
   const Catalog& catalog;
   const ServingState& state;
   Metrics& metrics;
+  UnreadAnswers& unread;
+  int64_t max_message_bytes = 0;
 };
 
 // When the call must have ended; TimePoint::max() where its client named no time.
@@ -52,6 +55,8 @@ class InferWork : public InferRequest {
   // The answer to a request that went well.
   grpc::ByteBuffer Respond(std::span<OutputRows> outputs, InferResponseForm form) const;
   std::string_view id() const { return message_.id; }
+  // Whether Prepare came so far.
+  bool block_is_known() const { return entry_ != nullptr; }
   // Counts the request, once, as answered now.
   void Record(const InferNeeds& needs, const absl::Status& status, int64_t sent_bytes) const;
 

@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "server/text/utf8.h"
+
 namespace mlpserve {
 namespace {
 
@@ -13,8 +15,9 @@ constexpr size_t kMaxMessageBytes = 2048;
 
 grpc::Status ToGrpcStatus(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
-  const absl::string_view message = status.message().substr(0, kMaxMessageBytes);
-  return {static_cast<grpc::StatusCode>(status.code()), std::string(message)};
+  const absl::string_view message = status.message();
+  return {static_cast<grpc::StatusCode>(status.code()),
+          std::string(CutUtf8({message.data(), message.size()}, kMaxMessageBytes))};
 }
 
 }  // namespace mlpserve

@@ -29,6 +29,7 @@ struct UnaryMethod {
   // Instead of `answer`, for what takes long: calls `done` once, on any thread; the response is
   // an empty one.
   std::function<void(const Request&, std::function<void(const absl::Status&)> done)> answer_later;
+  bool open = false;  // asks for no token
 };
 
 // Owns itself: lives until its last event.
@@ -58,7 +59,10 @@ class UnaryCall final : private Event {
     }
     Accept(method_, queue_);
     answered_ = true;
-    if (method_.answer_later) {
+    const absl::Status allowed = method_.open ? absl::OkStatus() : queue_.CheckToken(context_);
+    if (!allowed.ok()) {
+      Finish(allowed);
+    } else if (method_.answer_later) {
       method_.answer_later(request_, [this](const absl::Status& status) { Finish(status); });
     } else {
       Finish(method_.answer(request_, &response_));

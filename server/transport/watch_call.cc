@@ -1,5 +1,7 @@
 #include "server/transport/watch_call.h"
 
+#include "server/transport/status.h"
+
 namespace mlpserve {
 
 using grpc::health::v1::HealthCheckResponse;
@@ -30,7 +32,10 @@ void WatchCall::OnAccepted(bool ok) {
 
 void WatchCall::Open() {
   opened_ = true;
-  if (client_left_) {
+  const absl::Status allowed = health_.open_ ? absl::OkStatus() : queue_.CheckToken(context_);
+  if (!allowed.ok()) {
+    Finish(ToGrpcStatus(allowed));
+  } else if (client_left_) {
     Finish(grpc::Status::CANCELLED);
   } else if (health_.closing_) {
     Finish({grpc::StatusCode::UNAVAILABLE, "the server is shutting down"});

@@ -52,10 +52,14 @@ bool WireReader::ReadVarint(uint64_t* value) {
 }
 
 bool WireReader::ReadTag(uint32_t* tag) {
+  uint32_t& field = fields_[static_cast<size_t>(depth_)];
+  field = 0;
   uint64_t wide;
   if (!ReadBase128(5, "a tag is longer than 5 bytes", &wide)) return false;
   *tag = static_cast<uint32_t>(wide);
-  return (*tag >> 3) != 0 || Fail("a field has number 0");
+  if (*tag != wide) return Fail("a tag has more than 32 bits");
+  field = *tag >> 3;
+  return field != 0 || Fail("a field has number 0");
 }
 
 bool WireReader::ReadSize(uint32_t* size) {

@@ -1,15 +1,17 @@
 // Reads protobuf's wire format from bytes that lie in several pieces, without joining them.
 // https://protobuf.dev/programming-guides/encoding/
 //
-// Accepts and rejects exactly what protobuf's own C++ parser (3.21) accepts and rejects, down to
-// overlong varints, groups and the depth of nesting: what a client's bytes mean must not depend on
-// which of the two reads them.
+// Accepts and rejects what protobuf's own C++ parser (3.21) accepts and rejects, down to overlong
+// varints, groups and the depth of nesting: what a client's bytes mean must not depend on which of
+// the two reads them. With one exception: protobuf cuts a tag of more than 32 bits, and reads the
+// field as another one; here it is an error.
 //
 // Not a parser of messages: the caller knows the fields (see infer_message.cc).
 // Threads: none. Ownership: borrows the pieces, which must outlive the reader and the views that it
 // returns. Bounds: nesting to kMaxDepth; memory only for strings that straddle two pieces.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -48,6 +50,11 @@ class WireReader {
   bool AtEnd() const { return left_ == 0; }
   uint64_t position() const { return total_ - unread_; }
   std::string_view error() const { return error_; }
+  // After an error: the numbers of the fields in which it lies, the outermost first; 0 where the
+  // field itself could not be read.
+  std::span<const uint32_t> error_fields() const {
+    return {fields_.data(), static_cast<size_t>(depth_) + 1};
+  }
 
   bool ReadTag(uint32_t* tag);
   bool ReadVarint(uint64_t* value);
@@ -95,6 +102,7 @@ class WireReader {
   uint64_t unread_ = 0;
   uint64_t left_ = 0;  // bytes to the end of the innermost message; <= unread_
   int depth_ = 0;
+  std::array<uint32_t, kMaxDepth + 2> fields_{};  // being read, by depth
   std::string_view error_;
 };
 

@@ -32,6 +32,8 @@ OWN = {
         "kernels/cuda/device/", "kernels/spec/", "kernels/status/",
     ],
     "kernels/cuda/sheet": ["kernels/cuda/jit/", "kernels/cuda/tiles/", "kernels/spec/", "kernels/status/"],
+    "server/machine": [],
+    "server/net": ["server/sync/", "kernels/status/"],
     "server/sync": [],
     "server/vocabulary": [],
     # Leaves: text and weights are the same to server and client, which include both alike.
@@ -41,17 +43,20 @@ OWN = {
         "server/safetensors/", "server/text/", "server/vocabulary/", "kernels/spec/",
         "kernels/status/", "proto/mlp_model",
     ],
-    "server/metrics": ["server/sync/", "server/vocabulary/", "kernels/status/"],
+    "server/metrics": ["server/net/", "server/sync/", "server/vocabulary/", "kernels/status/"],
     "server/catalog": [
-        "server/vocabulary/", "server/sync/", "server/model/", "server/metrics/", "kernels/status/",
+        "server/vocabulary/", "server/sync/", "server/text/", "server/model/", "server/metrics/", "kernels/status/",
     ],
     "server/status": [
         "server/vocabulary/", "server/catalog/", "server/sync/", "server/metrics/", "server/model/",
         "kernels/spec/",
     ],
-    "server/batching": ["server/vocabulary/", "server/sync/", "kernels/status/"],
-    "server/engine": ["server/vocabulary/", "server/sync/", "kernels/"],
+    "server/batching": [
+        "server/machine/", "server/vocabulary/", "server/sync/", "kernels/status/",
+    ],
+    "server/engine": ["server/machine/", "server/vocabulary/", "server/sync/", "kernels/"],
     "server/transport": [
+        "server/machine/", "server/net/",
         "server/vocabulary/", "server/catalog/", "server/version.h", "server/sync/",
         "server/text/", "server/model/", "server/metrics/", "kernels/spec/datatype.h", "kernels/status/",
         "proto/",
@@ -72,8 +77,7 @@ OTHERS = {
     "grpc": ["server/transport", "client", "tests"],
     "google/protobuf": ["server/model", "server/transport", "client", "tests"],
     "prometheus": ["server/metrics", "tests"],
-    "civetweb": ["server/metrics"],
-    "Civet": ["server/metrics"],
+    "microhttpd": ["server/metrics"],
     "cuda": ["kernels/cuda/driver", "kernels/cuda/engine", "kernels/cuda/jit", "kernels/cuda/device", "server/engine", "server/tools/bench", "tests"],
     "cublas": ["kernels/cuda", "tests"],
     "nvrtc": ["kernels/cuda", "tests"],

@@ -20,7 +20,7 @@ ENTRY = re.compile(r'\{M::k\w+,\s*"(\w+)",\s*((?:"(?:[^"\\]|\\.)*"\s*)+),\s*k(Hi
 def rows_of_doc():
     """name: (type, meaning, query)"""
     lines = [[cell.strip() for cell in line.strip("|\n").split(" | ")] for line in DOC.splitlines()
-             if re.match(r"\| `(mlpserve|nv)_", line)]
+             if re.match(r"\| `(mlpserve|nv|process)_", line)]
     return {name.strip("` "): (kind, meaning, query.strip("` ")) for name, kind, _, meaning, query in lines}
 
 
@@ -40,7 +40,7 @@ class MetricsDocTest(unittest.TestCase):
     def test_each_query_asks_for_its_own_metric(self):
         for name, (kind, _, query) in rows_of_doc().items():
             self.assertIn(name, query)
-            for asked in re.findall(r"\b(?:mlpserve|nv)_\w+", query):
+            for asked in re.findall(r"\b(?:mlpserve|nv|process)_\w+", query):
                 known = rows_of_doc().get(asked) or rows_of_doc().get(re.sub(r"_(bucket|sum|count)$", "", asked))
                 self.assertIsNotNone(known, asked)
             if kind != "gauge":

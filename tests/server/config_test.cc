@@ -34,6 +34,7 @@ TEST(ConfigTest, OnlyTheRepositoryIsRequired) {
   EXPECT_EQ(config.backend, BackendChoice::kAuto);
   EXPECT_GE(config.cpu_threads, 1);
   EXPECT_EQ(config.drain_grace, std::chrono::seconds(5));
+  EXPECT_EQ(config.drain_timeout, std::chrono::seconds(20));
   EXPECT_FALSE(parsed->answer.has_value());
 }
 
@@ -51,7 +52,7 @@ TEST(ConfigTest, EveryFlagIsRead) {
              "--http-address=[::1]:2", "--backend=cpu", "--kernel-cache=/tmp/k", "--cpu-threads=3",
              "--max-message-bytes=1024", "--strict-readiness", "--drain-grace=0.5",
              "--model-control=explicit", "--load-model=a", "--load-model=b", "--poll-interval=0.1",
-             "--log-format=json", "--log-level=warning"});
+             "--drain-timeout=1.5", "--log-format=json", "--log-level=warning"});
   ASSERT_TRUE(parsed.ok()) << parsed.status();
   const Config& config = parsed->config;
   EXPECT_THAT(config.grpc_addresses, ElementsAre("127.0.0.1:1", "unix:/tmp/s"));
@@ -65,6 +66,7 @@ TEST(ConfigTest, EveryFlagIsRead) {
   EXPECT_EQ(config.max_message_bytes, 1024);
   EXPECT_TRUE(config.strict_readiness);
   EXPECT_EQ(config.drain_grace, std::chrono::milliseconds(500));
+  EXPECT_EQ(config.drain_timeout, std::chrono::milliseconds(1500));
   EXPECT_EQ(config.log_format, LogFormat::kJson);
   EXPECT_EQ(config.log_level, "warning");
 }
@@ -79,8 +81,25 @@ TEST(ConfigTest, RefusalIsOneLineThatNamesTheFlagAndWhatCame) {
               HasSubstr("--max-message-bytes"));
   EXPECT_THAT(Refusal({"--model-repository=m", "--drain-grace=-1"}), HasSubstr("--drain-grace"));
   EXPECT_THAT(Refusal({"--model-repository=m", "--drain-grace=nan"}), HasSubstr("--drain-grace"));
+  EXPECT_THAT(Refusal({"--model-repository=m", "--drain-timeout=1"}),
+              AllOf(HasSubstr("--drain-timeout"), HasSubstr("5000 ms"), HasSubstr("1000 ms")));
   EXPECT_THAT(Refusal({"--model-repository=m", "--log-level=loud"}), HasSubstr("loud"));
   EXPECT_THAT(Refusal({"--model-repository=m", "--prot=1"}), HasSubstr("--prot"));
+}
+
+TEST(ConfigTest, ConnectionsAreWhatTheLimitOfOpenFilesLeaves) {
+  const char* const flags[] = {"mlpserve", "--model-repository=m"};
+  for (const int64_t open_files : {50, 100, 1024, 1 << 20}) {
+    const auto parsed = ParseFlags(2, flags, open_files);
+    ASSERT_TRUE(parsed.ok()) << parsed.status();
+    EXPECT_GE(parsed->config.max_connections, 1);
+    EXPECT_LE(parsed->config.max_connections + parsed->config.max_http_connections,
+              open_files - 32);
+  }
+  const char* const too_many[] = {"mlpserve", "--model-repository=m", "--max-connections=100"};
+  const auto refused = ParseFlags(3, too_many, 100);
+  EXPECT_THAT(std::string(refused.status().message()),
+              AllOf(HasSubstr("--max-connections"), HasSubstr("ulimit -n"), HasSubstr("100")));
 }
 
 TEST(ConfigTest, HelpAndVersionAreAnswersAndNotErrors) {

@@ -10,14 +10,21 @@
 
 namespace mlpserve {
 
-HttpConnection::HttpConnection(int port) : socket_(socket(AF_INET, SOCK_STREAM, 0)) {
+HttpConnection::HttpConnection(int port, int family) : socket_(socket(family, SOCK_STREAM, 0)) {
   const timeval patience{.tv_sec = 20, .tv_usec = 0};
   setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+  sockaddr_in v4{};
+  v4.sin_family = AF_INET;
+  v4.sin_port = htons(static_cast<uint16_t>(port));
+  v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  sockaddr_in6 v6{};
+  v6.sin6_family = AF_INET6;
+  v6.sin6_port = v4.sin_port;
+  v6.sin6_addr = in6addr_loopback;
+  const bool is_v6 = family == AF_INET6;
+  const auto* address =
+      is_v6 ? reinterpret_cast<const sockaddr*>(&v6) : reinterpret_cast<const sockaddr*>(&v4);
+  if (connect(socket_, address, is_v6 ? sizeof(v6) : sizeof(v4)) != 0) {
     close(socket_);
     socket_ = -1;
   }
@@ -45,8 +52,8 @@ std::string HttpConnection::ReadAll() {
   }
 }
 
-HttpReply Request(int port, std::string_view method, std::string_view path) {
-  HttpConnection connection(port);
+HttpReply Request(int port, std::string_view method, std::string_view path, int family) {
+  HttpConnection connection(port, family);
   if (!connection.connected()) return {};
   connection.Send(std::string(method) + " " + std::string(path) +
                   " HTTP/1.1\r\nHost: localhost\r\n\r\n");

@@ -26,7 +26,7 @@ TEST(MetricTable, FollowsPrometheusNaming) {
     const std::string_view name = info.name;
     EXPECT_NE(std::string_view(info.help), "") << name;
     if (name.starts_with("nv_")) return;
-    EXPECT_TRUE(name.starts_with("mlpserve_")) << name;
+    EXPECT_TRUE(name.starts_with("mlpserve_") || name.starts_with("process_")) << name;
     EXPECT_EQ(name.ends_with("_total"), info.type == prometheus::MetricType::Counter) << name;
   });
 }

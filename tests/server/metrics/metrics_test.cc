@@ -63,8 +63,9 @@ void PlayScenario(Metrics& metrics) {
     return std::vector<ModelStatus>{{"broken", 0, BlockState::kFailed},
                                     {"digits", 1, BlockState::kReady}};
   });
-  metrics.SetConnections([] { return 4; });
-  metrics.SetBackend("cpu");
+  metrics.SetConnections(
+      [] { return ConnectionCounts{.open = 4, .limit = 100, .refused_by_limit = 7}; });
+  metrics.SetBackend("cpu", "a processor, AVX2");
   metrics.SetDegraded(Degradation::kNoGpu, true);
 }
 
@@ -110,7 +111,8 @@ std::string PromtoolComplaint(const std::string& text) {
 TEST(Metrics, ShowsTheGoldenTextForASmallScenario) {
   Metrics metrics(kBuild);
   PlayScenario(metrics);
-  const std::string shown = Without("mlpserve_start_time_seconds", metrics.Text());
+  const std::string shown =
+      Without("process_", Without("mlpserve_start_time_seconds", metrics.Text()));
   const std::string golden = SourceFolder() + "/tests/server/metrics/scenario.prom";
   std::ostringstream expected;
   expected << std::ifstream(golden).rdbuf();
@@ -192,7 +194,7 @@ TEST(Metrics, AnEmptyReaderEndsAGauge) {
   Metrics metrics(kBuild);
   metrics.AddBlock("m", 1);
   metrics.SetQueue("m", 1, [] { return QueueState{.slots = 3}; });
-  metrics.SetConnections([] { return 1; });
+  metrics.SetConnections([] { return ConnectionCounts{.open = 1}; });
   EXPECT_THAT(metrics.Text(), HasSubstr("mlpserve_slots{model=\"m\",version=\"1\"} 3\n"));
   metrics.SetQueue("m", 1, nullptr);
   metrics.SetConnections(nullptr);
@@ -203,7 +205,7 @@ TEST(Metrics, AnEmptyReaderEndsAGauge) {
 // Its destructor calls back, as that of a block might that a reader kept alive.
 struct CallsBack {
   explicit CallsBack(Metrics& called) : metrics(called) {}
-  ~CallsBack() { metrics.SetBackend("gone"); }
+  ~CallsBack() { metrics.SetBackend("gone", ""); }
   Metrics& metrics;
 };
 
@@ -216,7 +218,7 @@ TEST(Metrics, WhatAReaderHeldIsDestroyedOutsideTheLock) {
   metrics.SetQueue("m", 1, hold(QueueState{}));
   metrics.SetQueue("m", 1, hold(QueueState{}));
   metrics.RemoveBlock("m", 1);
-  metrics.SetConnections(hold(int64_t{1}));
+  metrics.SetConnections(hold(ConnectionCounts{.open = 1}));
   metrics.SetConnections(nullptr);
   metrics.SetModelStates(hold(std::vector<ModelStatus>()));
   metrics.SetModelStates(nullptr);

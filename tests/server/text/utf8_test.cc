@@ -22,6 +22,21 @@ TEST(Utf8, RefusesOverlongSurrogateTooLargeAndCutSequences) {
   }
 }
 
+TEST(CutUtf8, EndsWithAWholeCharacter) {
+  EXPECT_EQ(CutUtf8("abc", 3), "abc");
+  EXPECT_EQ(CutUtf8("abc", 2), "ab");
+  EXPECT_EQ(CutUtf8("a\xC3\xA9", 2), "a");
+  EXPECT_EQ(CutUtf8("a\xF0\x9F\x98\x80", 4), "a");
+  EXPECT_EQ(CutUtf8("\xF0\x9F\x98\x80", 3), "");
+  EXPECT_EQ(CutUtf8("", 0), "");
+}
+
+TEST(QuotedShort, IsCutWhereItIsLong) {
+  EXPECT_EQ(QuotedShort("digits"), "\"digits\"");
+  const std::string quoted = QuotedShort(std::string(1000, 'x'));
+  EXPECT_EQ(quoted, "\"" + std::string(64, 'x') + "...\" (1000 bytes)");
+}
+
 TEST(Printable, KeepsTextAndEscapesControlCharactersAndStrayBytes) {
   EXPECT_EQ(Printable("a \"b\" \\ \xC3\xA9"), "a \"b\" \\ \xC3\xA9");
   EXPECT_EQ(Printable(std::string_view("a\0b\n\x1B\x7F", 6)), "a\\x00b\\x0a\\x1b\\x7f");

@@ -181,8 +181,10 @@ TEST(InferCheckTest, RawBytesMustBeTheShapes) {
 }
 
 TEST(InferCheckTest, TypedContentsMustBeFloatsOfTheRightNumber) {
-  EXPECT_EQ(ErrorOf([](auto* r) { r->clear_raw_input_contents(); }),
-            "block \"b\": input \"x\": expected 8 values for shape [2, 4], found 0");
+  EXPECT_EQ(
+      ErrorOf([](auto* r) { r->clear_raw_input_contents(); }),
+      "block \"b\": input \"x\": expected raw_input_contents or fp32_contents for shape [2, 4], "
+      "found neither");
   EXPECT_EQ(ErrorOf([](auto* r) {
               r->clear_raw_input_contents();
               r->mutable_inputs(0)->mutable_contents()->add_fp32_contents(1);

@@ -7,6 +7,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto/open_inference.pb.h"
 #include "tests/server/transport/parser_comparison.h"
@@ -242,7 +243,35 @@ TEST(InferMessageTest, AnErrorSaysWhereAndWhy) {
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(status.message(),
             "malformed ModelInferRequest: a field reaches past the end of its message "
-            "(near byte 10)");
+            "(in model_name, near byte 10)");
+}
+
+absl::Status StatusOf(const std::string& bytes) {
+  const Bytes whole = AsBytes(bytes);
+  InferMessage message;
+  return ParseInferMessage({&whole, 1}, &message);
+}
+
+TEST(InferMessageTest, AnErrorNamesItsFieldAtEveryDepth) {
+  const auto message = [](const std::string& bytes) {
+    return std::string(StatusOf(bytes).message());
+  };
+  EXPECT_THAT(message(Delimited(1, "\xff")), testing::HasSubstr("UTF-8 (in model_name,"));
+  EXPECT_THAT(message(Delimited(5, Delimited(1, "\xc3"))),
+              testing::HasSubstr("UTF-8 (in inputs.name,"));
+  EXPECT_THAT(message(Delimited(5, Delimited(4, Delimited(2, Delimited(3, "\x80"))))),
+              testing::HasSubstr("UTF-8 (in inputs.parameters.value.string_param,"));
+  EXPECT_THAT(message(Delimited(5, Delimited(5, Delimited(6, "abc")))),
+              testing::HasSubstr("(in inputs.contents.fp32_contents,"));
+  EXPECT_THAT(message(Delimited(9, "x") + "\x4a\x7f"), testing::HasSubstr("(in field 9,"));
+  EXPECT_THAT(message(Delimited(1, "a") + std::string(1, '\0')),
+              testing::HasSubstr("a field has number 0 (near byte"));
+}
+
+TEST(InferMessageTest, ATagOfMoreThan32BitsIsNoOther) {
+  // Cut to 32 bits it would be that of model_name.
+  EXPECT_THAT(std::string(StatusOf("\x8a\x80\x80\x80\x10\x01x").message()),
+              testing::HasSubstr("a tag has more than 32 bits"));
 }
 
 // Bytes that look like messages: the field numbers of the protocol at every level, right and wrong

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/stubs/logging.h"
 #include "proto/open_inference.pb.h"
@@ -162,6 +163,8 @@ ParserComparison CompareParsers(const std::string& bytes, std::span<const Bytes>
   ModelInferRequest expected;
   const bool valid = expected.ParseFromString(bytes);
   const absl::Status status = ParseInferMessage(pieces, message);
+  // The one exception that wire_reader.h makes.
+  if (absl::StrContains(status.message(), "more than 32 bits")) return {.valid = false};
   if (status.ok() != valid) {
     return {.valid = valid,
             .difference = absl::StrCat("protobuf ", valid ? "accepts" : "rejects",

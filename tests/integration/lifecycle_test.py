@@ -59,6 +59,7 @@ def test_help_names_every_flag():
     for flag in ("--model-repository", "--grpc-address", "--http-address", "--backend",
                  "--cpu-threads", "--max-message-bytes", "--model-control", "--load-model", "--poll-interval",
                  "--strict-readiness", "--drain-grace",
+                 "--drain-timeout", "--max-connections", "--token-file", "--tls-certificate",
                  "--log-format", "--log-level"):
         assert flag in "\n".join(lines)
 

@@ -6,6 +6,7 @@ import shlex
 import signal
 import socket
 import struct
+import subprocess
 import threading
 import time
 
@@ -39,10 +40,10 @@ def limited(monkeypatch, tmp_path, start):
     return run
 
 
-def answers(server, seconds=5):
+def answers(address, seconds=5):
     """Seconds until a new client has an answer; None: it had none in that time."""
     begun = time.monotonic()
-    with grpc.insecure_channel(server.grpc_address, options=OWN) as channel:
+    with grpc.insecure_channel(address, options=OWN) as channel:
         try:
             channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(
                 b"", timeout=seconds, wait_for_ready=True)
@@ -91,7 +92,7 @@ def test_with_all_connections_taken_it_says_so_and_serves_when_one_leaves(limite
     assert "connections are refused" in server.log()
     for connection in held:
         connection.close()
-    took = answers(server)
+    took = answers(server.grpc_address)
     assert took is not None and took < 1
     assert eventually(lambda: server.get("/readyz")[0] == 200)
 
@@ -198,7 +199,7 @@ def test_announced_messages_cost_the_quota_and_the_memory_comes_back(start):
     for _ in attacks.announced(server.grpc_address, 8):
         peak = resident_bytes(server)
     print(f"idle {idle / MB:.0f} MB, during {peak / MB:.0f} MB")
-    assert answers(server) is not None
+    assert answers(server.grpc_address) is not None
     assert peak < idle + 700 * MB
     assert eventually(lambda: resident_bytes(server) < idle + 128 * MB, 15), resident_bytes(server)
 
@@ -207,11 +208,45 @@ def test_rapid_reset_leaves_no_memory_and_no_stall(start):
     server = start(DIGITS)
     idle = resident_bytes(server)
     sent = attacks.rapid_reset(server.grpc_address, 10)
-    took = answers(server, 10)
+    took = answers(server.grpc_address, 10)
     assert took is not None
     assert eventually(lambda: resident_bytes(server) < idle + 128 * MB, 15), resident_bytes(server)
     print(f"{sent} calls reset; a new client waited {took:.2f} s; "
           f"{(resident_bytes(server) - idle) / MB:+.0f} MB kept")
+
+
+@pytest.fixture
+def proxied(start, tmp_path):
+    """A server, and the address of deploy/proxy/haproxy.cfg's proxy before it."""
+    server = start(DIGITS)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    config = (conftest.ROOT / "deploy/proxy/haproxy.cfg").read_text()
+    # One server at a known place, without its checks; all that concerns clients stays.
+    config = re.sub(r"resolvers cluster\n(    .*\n)+", "", config)
+    config = config.replace("bind 0.0.0.0:8001", f"bind {address}")
+    config = re.sub(r"    option httpchk.*\n", "", config)
+    config = re.sub(r"    server-template .*", f"    server one {server.grpc_address} proto h2", config)
+    (tmp_path / "haproxy.cfg").write_text(config + "\n")
+    proxy = subprocess.Popen(["haproxy", "-f", tmp_path / "haproxy.cfg"])
+    yield server, address
+    proxy.terminate()
+    proxy.wait(10)
+
+
+def test_behind_the_proxy_a_flood_of_continuations_reaches_nobody(proxied):
+    """The proxy ends the connections of the attack, which the server alone does not survive."""
+    server, address = proxied
+    assert answers(address) is not None
+    begun = time.monotonic()
+    attack = in_background(attacks.continuation, address, 20)
+    for _ in range(20):
+        took = answers(address)
+        assert took is not None and took < 1
+        assert answers(server.grpc_address) is not None
+        time.sleep(0.1)
+    attack.join(20)
+    assert time.monotonic() - begun < 15, "the proxy has let the attack go on"
 
 
 def test_one_processor_is_counted_as_one(limited):

@@ -16,7 +16,6 @@ HERE = pathlib.Path(__file__).resolve().parent
 CARRIED = HERE / "proto"  # in an sdist
 IN_REPOSITORY = HERE.parent.parent / "proto"
 PROTOS = ["model_config.proto", "open_inference.proto"]
-OWN = HERE / "mlpserve"
 
 
 def proto_folder() -> pathlib.Path:
@@ -32,9 +31,9 @@ def compile_protos(target: pathlib.Path) -> None:
 
     includes = pathlib.Path(grpc_tools.__file__).parent / "_proto"
     target.parent.mkdir(parents=True, exist_ok=True)
-    code = protoc.main(["protoc", f"-I{proto_folder().parent}", f"-I{OWN}", f"-I{includes}",
+    code = protoc.main(["protoc", f"-I{proto_folder().parent}", f"-I{includes}",
                         "--include_imports", f"--descriptor_set_out={target}",
-                        *(f"proto/{name}" for name in PROTOS), str(OWN / "stream.proto")])
+                        *(f"proto/{name}" for name in PROTOS)])
     if code != 0:
         sys.exit(f"mlpserve: protoc ended with code {code}")
 

@@ -164,6 +164,12 @@ def _ends(timeout: float) -> float:
     return time.monotonic() + timeout
 
 
+def _code_of(failed: Any) -> grpc.StatusCode:
+    """Of a request that failed on a stream; other servers than mlpserve do not tell it."""
+    number = failed.parameters["grpc_status"].int64_param if "grpc_status" in failed.parameters else -1
+    return next((code for code in grpc.StatusCode if code.value[0] == number), grpc.StatusCode.UNKNOWN)
+
+
 class StreamAnswers:
     """The answers of a stream, in the order of its requests, whatever order they come in."""
 
@@ -178,7 +184,7 @@ class StreamAnswers:
         inner = response.infer_response
         if response.error_message:
             number = inner.id or str(self._following)
-            raise ServerError(grpc.StatusCode.UNKNOWN, response.error_message, self._address,
+            raise ServerError(_code_of(inner), response.error_message, self._address,
                               f"{self._call}, request {number}")
         self._early[int(inner.id) if inner.id.isdigit() else self._following] = protocol.infer_answer(inner)
         while self._following in self._early:

@@ -37,4 +37,4 @@ def message(name: str) -> Any:
 
 ModelInferRequest: Any = message("inference.ModelInferRequest")
 ModelInferResponse: Any = message("inference.ModelInferResponse")
-StreamResponse: Any = message("mlpserve.client.StreamResponse")
+StreamResponse: Any = message("inference.ModelStreamInferResponse")

@@ -22,6 +22,9 @@ Address = Union[str, Sequence[str]]
 # Bytes of a request that gRPC keeps to send it again; its default of 256 KiB would leave large ones out.
 _RETRY_BUFFER_BYTES = 64 << 20
 
+_HOST_AND_PORT = re.compile(r"(?:[^:/\s\[\]]+|\[[^\[\]]+\]):(\d{1,5})")
+_NAME_WITH_SCHEME = re.compile(r"(?:unix|unix-abstract|dns|ipv4|ipv6|xds):.+")  # gRPC's affair
+
 
 class ServerError(MlpserveError):
     """What a server answered instead of rows, or that it could not be reached.
@@ -113,9 +116,10 @@ class BlockInfo:
 def target_of(address: Address) -> str:
     """gRPC's name for one address or several: "host:port", "unix:path", or numeric "ip:port"s."""
     if isinstance(address, str):
-        if not address:
-            raise MlpserveError("address: expected host:port or unix:path, found ''")
-        return address
+        host_and_port = _HOST_AND_PORT.fullmatch(address)
+        if _NAME_WITH_SCHEME.fullmatch(address) or host_and_port and 0 < int(host_and_port[1]) < 65536:
+            return address
+        raise MlpserveError(f"address: expected host:port, [IPv6]:port or unix:path, found {address!r}")
     several = list(address)
     if not several:
         raise MlpserveError("address: expected at least one, found none")

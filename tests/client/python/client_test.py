@@ -215,7 +215,10 @@ def test_several_servers_are_asked_in_turn():
 
 
 @pytest.mark.parametrize("address, says", [
-    ("", "expected host:port"), ([], "expected at least one"), (["a:1", "b:2"], "dns:///name:port")])
+    ("", "expected host:port"), ("8001", "found '8001'"), ("http://a:1", "expected host:port"),
+    ("a", "expected host:port"), ("a:", "expected host:port"), ("a:0", "expected host:port"),
+    ("a:65536", "expected host:port"), ("::1:8001", "expected host:port"), ("unix:", "expected host:port"),
+    ([], "expected at least one"), (["a:1", "b:2"], "dns:///name:port")])
 def test_addresses_are_checked(address, says):
     with pytest.raises(mlpserve.MlpserveError, match=says):
         mlpserve.Client(address)
@@ -248,6 +251,30 @@ def test_a_request_that_fails_ends_the_stream_with_its_error():
         assert [next(answers)[0, 0], next(answers)[0, 0]] == [0, 2]
         error = failure(lambda: next(answers))
     assert "queue full" in str(error) and "request 2" in str(error)
+
+
+def test_mlpserve_answers_a_stream_and_tells_the_code_of_a_failure(digits_server):
+    cases = [np.full((rows, 64), rows, np.float32) for rows in (1, 7, 3)]
+    with mlpserve.Client(digits_server.grpc_address) as client:
+        found = list(client.stream("digits", cases))
+        for x, y in zip(cases, found):
+            np.testing.assert_allclose(y, client.infer("digits", x), rtol=1e-5)
+        assert len(found) == 3
+        error = failure(lambda: list(client.stream("digits", [cases[0]], timeout=0.0)))
+        assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_a_failure_on_a_stream_has_the_code_that_the_server_tells():
+    def refuses(requests, context):
+        for request in requests:
+            answer = messages.StreamResponse(error_message="full")
+            answer.infer_response.id = request.id
+            answer.infer_response.parameters["grpc_status"].int64_param = 8
+            yield answer
+
+    with test_server.running(stream=refuses) as address, mlpserve.Client(address) as client:
+        error = failure(lambda: list(client.stream("block", [[[1, 2]]])))
+    assert error.code is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def test_a_server_without_streams_says_so():

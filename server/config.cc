@@ -133,6 +133,10 @@ void AddLimits(CLI::App& app, Config& config) {
              "where such answers hold much memory");
   app.add_flag("--strict-readiness", config.strict_readiness,
                "Not ready while any block of the repository has failed to load");
+  app.add_flag(
+      "--allow-non-finite", config.allow_non_finite,
+      "Load blocks whose tensors hold NaN, infinity, or numbers that become infinite in the "
+      "block's compute type; else such a block has failed");
   AddSeconds(app, "--drain-grace", config.drain_grace, 0.0,
              "Seconds after SIGTERM in which new requests are still served while health already "
              "says NOT_SERVING; a second SIGTERM ends it at once");

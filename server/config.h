@@ -46,6 +46,7 @@ struct Config {
   std::string token_file;     // empty: clients need no token
   bool open_health = false;
   bool strict_readiness = false;
+  bool allow_non_finite = false;
   std::chrono::milliseconds drain_grace{5000};
   std::chrono::milliseconds drain_timeout{20'000};  // kFinishTime more than drain_grace
   LogFormat log_format = LogFormat::kText;

@@ -70,7 +70,8 @@ Server::Server(const Config& config, ChosenBackend chosen, Metrics& metrics, Sto
                .retirer = retirer_,
                .catalog = catalog_,
                .metrics = metrics,
-               .on_lost = [this](const absl::Status& reason) { OnLost(reason); }}) {}
+               .on_lost = [this](const absl::Status& reason) { OnLost(reason); },
+               .allow_non_finite = config.allow_non_finite}) {}
 
 Server::~Server() {
   if (loading_.joinable()) {

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "client/address.h"
 #include "server/version.h"
 
 namespace mlpserve::client {
@@ -34,9 +35,7 @@ void Define(CLI::App& app, Raw& raw) {
   app.require_subcommand(1);
   app.fallthrough();
   app.add_option("--address", raw.arguments.address, "Server: host:port or unix:path")
-      ->check([](const std::string& text) {
-        return text.empty() ? "expected host:port or unix:path, found ''" : std::string();
-      })
+      ->check(client::WhatIsWrongWithAddress)
       ->capture_default_str();
   app.add_option("--deadline-ms", raw.deadline_ms,
                  "Milliseconds after which a call that has no answer fails; of each request")

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "client/address.h"
 #include "client/load/values.h"
 #include "kernels/status/status_macros.h"
 
@@ -193,9 +194,8 @@ std::chrono::nanoseconds In(double value) {
 
 absl::StatusOr<Arguments> Finish(Raw raw) {
   Arguments arguments = raw.arguments;
-  if (arguments.run.address.empty()) {
-    return absl::InvalidArgumentError("--address: expected host:port or unix:path, found ''");
-  }
+  const std::string wrong = client::WhatIsWrongWithAddress(arguments.run.address);
+  if (!wrong.empty()) return absl::InvalidArgumentError(absl::StrCat("--address: ", wrong));
   MLPSERVE_RETURN_IF_ERROR(FinishFiles(raw, arguments));
   MLPSERVE_RETURN_IF_ERROR(FinishSweeps(raw, arguments));
   arguments.run.duration = In<std::ratio<1>>(raw.duration_s);

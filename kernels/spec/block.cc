@@ -97,8 +97,8 @@ class EpilogueCheck {
     }
     MLPSERVE_RETURN_IF_ERROR(CheckOperand(op.weight, "weight"));
     MLPSERVE_RETURN_IF_ERROR(CheckOperand(op.bias, "bias"));
-    if (IsFiniteFp32(op.eps) && op.eps > 0) return absl::OkStatus();
-    return Invalid(path_, absl::StrCat("expected a finite eps > 0, found ", op.eps));
+    if (IsFiniteFp32(op.eps) && op.eps >= 0) return absl::OkStatus();
+    return Invalid(path_, absl::StrCat("expected a finite eps >= 0, found ", op.eps));
   }
 
   // NaN passes: the column's outputs are NaN then, as in PyTorch.

@@ -111,7 +111,7 @@ Loader::Outcome Loader::LoadVersions(const RepositoryBlock& block, const std::se
 
 absl::Status Loader::TryVersion(const BlockConfig& config, int64_t version,
                                 const LoadControl& control, Outcome& outcome) {
-  const absl::Status status = LoadVersion(config, version, control);
+  absl::Status status = LoadVersion(config, version, control);
   if (status.ok()) {
     outcome.serving.insert(version);
     outcome.loaded++;
@@ -134,7 +134,9 @@ absl::Status Loader::LoadVersion(const BlockConfig& config, int64_t version,
   const TimePoint begin = Clock::now();
   const std::string file = WeightsPath(config.directory, version);
   const FileSignature before = SignatureOf(file);
-  MLPSERVE_ASSIGN_OR_RETURN(const BlockSpec block, ReadBlock(config, version));
+  MLPSERVE_ASSIGN_OR_RETURN(
+      const BlockSpec block,
+      ReadBlock(config, version, {.allow_non_finite = needs_.allow_non_finite}));
   const Duration reading = Clock::now() - begin;
   const auto metrics = needs_.metrics.AddBlock(config.name, version);
   auto served = ServedBlock::Create(

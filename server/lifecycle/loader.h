@@ -54,6 +54,7 @@ class Loader {
     Metrics& metrics;
     // Told, on any thread, that the device is lost; perhaps more than once. May be empty.
     std::function<void(const absl::Status& reason)> on_lost;
+    bool allow_non_finite = false;  // numbers in tensors (ReadOptions)
   };
 
   explicit Loader(Needs needs) : needs_(std::move(needs)) {}

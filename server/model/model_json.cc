@@ -6,8 +6,12 @@
 #include <algorithm>
 #include <limits>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "kernels/status/status_macros.h"
 #include "proto/mlp_model.pb.h"
 #include "server/model/epilogue_reader.h"
@@ -38,6 +42,40 @@ std::string ExpectedWords(const std::string& message) {
   return words;
 }
 
+// The message type that "layers[0].epilogue[1]" leads to, and that all of it lies in.
+const google::protobuf::Descriptor* TypeAt(const std::string& path) {
+  const google::protobuf::Descriptor* type = schema::MlpModel::descriptor();
+  for (const absl::string_view part : absl::StrSplit(path, '.', absl::SkipEmpty())) {
+    const std::string name(part.substr(0, part.find('[')));
+    const auto* field = type->FindFieldByName(name);
+    if (field == nullptr) field = type->FindFieldByCamelcaseName(name);
+    if (field == nullptr || field->message_type() == nullptr) return nullptr;
+    type = field->message_type();
+  }
+  return type;
+}
+
+// Protobuf's message about an unknown field, "(path) name: Cannot find field.", does not say which
+// fields there are. The same with them; empty if the message is about something else.
+std::string UnknownField(const std::string& message) {
+  static const std::string kEnd = ": Cannot find field.";
+  if (!absl::EndsWith(message, kEnd)) return "";
+  std::string path, name = message.substr(0, message.size() - kEnd.size());
+  if (absl::StartsWith(name, "(")) {
+    const size_t close = name.find(") ");
+    if (close == std::string::npos) return "";
+    path = name.substr(1, close - 1);
+    name = name.substr(close + 2);
+  }
+  const auto* type = TypeAt(path);
+  if (type == nullptr) return "";
+  std::vector<std::string> known;
+  for (int i = 0; i < type->field_count(); ++i) known.push_back(type->field(i)->name());
+  const bool is_op = type == schema::EpilogueOp::descriptor();
+  return absl::StrCat(path.empty() ? "" : path + ": ", "expected ", is_op ? "an op of " : "",
+                      absl::StrJoin(known, ", "), ", found ", Quoted(name));
+}
+
 absl::StatusOr<schema::MlpModel> ParseMessage(std::string_view json) {
   // Protobuf's parser takes single quotes and trailing commas, keeps the last of two values of one
   // key, and drops a null from a list: all of them mistakes that must not pass.
@@ -48,6 +86,8 @@ absl::StatusOr<schema::MlpModel> ParseMessage(std::string_view json) {
       google::protobuf::StringPiece(json.data(), json.size()), &model);
   if (status.ok()) return model;
   const std::string message(status.message().data(), status.message().size());
+  const std::string unknown = UnknownField(message);
+  if (!unknown.empty()) return absl::InvalidArgumentError(unknown);
   return absl::InvalidArgumentError(absl::StrCat(message, ExpectedWords(message)));
 }
 

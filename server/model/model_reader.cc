@@ -1,15 +1,19 @@
 #include "server/model/model_reader.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/status/status_macros.h"
 #include "server/model/file_signature.h"
+#include "server/model/finite_weights.h"
 #include "server/model/model_json.h"
 #include "server/safetensors/file_tensor.h"
+#include "server/safetensors/other_format.h"
 #include "server/safetensors/reader.h"
 #include "server/text/strict_json.h"
 
@@ -22,11 +26,50 @@ absl::Status Prefixed(const std::string& prefix, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(prefix, ": ", status.message()));
 }
 
+bool EndsWithPart(const std::string& name, const std::string& end) {
+  return name.size() > end.size() && absl::EndsWith(name, absl::StrCat(".", end));
+}
+
+// For who looks for a tensor that is not there: often a wrapper (torch.compile, DataParallel, a
+// training framework) has put something before every name, or it was left out.
+std::string WhatIsThereInstead(const SafetensorsHeader& header, const std::string& name) {
+  constexpr size_t kShownNames = 8;
+  for (const TensorInfo& tensor : header.tensors) {
+    if (EndsWithPart(tensor.name, name)) {
+      return absl::StrCat(Quoted(tensor.name), ", the same with the prefix ",
+                          Quoted(tensor.name.substr(0, tensor.name.size() - name.size())));
+    }
+    if (EndsWithPart(name, tensor.name)) {
+      return absl::StrCat(Quoted(tensor.name), ", the same without the prefix ",
+                          Quoted(name.substr(0, name.size() - tensor.name.size())));
+    }
+  }
+  std::string names;
+  for (size_t i = 0; i < std::min(header.tensors.size(), kShownNames); ++i) {
+    absl::StrAppend(&names, i == 0 ? "" : ", ", Quoted(header.tensors[i].name));
+  }
+  if (header.tensors.size() > kShownNames) {
+    absl::StrAppend(&names, ", ... (", header.tensors.size(), " in all)");
+  }
+  return names.empty() ? "no tensor at all" : absl::StrCat("none of that name, but ", names);
+}
+
+// "[2, 0]": where the number lies in the tensor, which is row-major.
+std::string IndexString(const TensorInfo& tensor, int64_t index) {
+  std::vector<int64_t> at(tensor.shape.size());
+  for (size_t i = at.size(); i-- > 0;) {
+    at[i] = index % tensor.shape[i];
+    index /= tensor.shape[i];
+  }
+  return ShapeString(at);
+}
+
 // Reads one version's layers from its weights file.
 class LayerReader {
  public:
-  LayerReader(const BlockConfig& config, std::shared_ptr<const SafetensorsReader> file)
-      : config_(config), file_(std::move(file)) {}
+  LayerReader(const BlockConfig& config, const ReadOptions& options,
+              std::shared_ptr<const SafetensorsReader> file)
+      : config_(config), options_(options), file_(std::move(file)) {}
 
   // Shapes only: a mistake is found before gigabytes are read. Fills in inputs and outputs.
   absl::Status ReadShapes(std::vector<LayerSpec>& layers) const {
@@ -42,13 +85,20 @@ class LayerReader {
   // Reads bias and columns. The weight's numbers stay in the file until a backend reads them.
   absl::Status ReadData(size_t index, LayerSpec& layer) const {
     const LayerConfig& source = config_.layers[index];
+    const std::string path = absl::StrCat("layers[", index, "]");
     MLPSERVE_ASSIGN_OR_RETURN(layer.weight, FileTensor(file_, source.weight));
+    if (!options_.allow_non_finite) {
+      layer.weight =
+          CheckedTensor(std::move(layer.weight), config_.compute,
+                        NonFinite(source, source.weight, path + ".weight", config_.compute));
+    }
     if (!source.bias.empty()) {
-      MLPSERVE_ASSIGN_OR_RETURN(layer.bias, file_->ReadFloats(source.bias));
+      MLPSERVE_ASSIGN_OR_RETURN(layer.bias, ReadColumn(source, source.bias, path + ".bias"));
     }
     layer.epilogue.ops = source.epilogue.ops;
     for (const ColumnSource& column : source.columns) {
-      MLPSERVE_ASSIGN_OR_RETURN(std::vector<float> values, file_->ReadFloats(column.tensor));
+      MLPSERVE_ASSIGN_OR_RETURN(std::vector<float> values,
+                                ReadColumn(source, column.tensor, column.path));
       values.resize(static_cast<size_t>(layer.outputs), values.front());  // spreads a [1]
       layer.epilogue.columns.push_back(std::move(values));
     }
@@ -56,6 +106,29 @@ class LayerReader {
   }
 
  private:
+  // Bias and columns are FP32 whatever the block computes in.
+  absl::StatusOr<std::vector<float>> ReadColumn(const LayerConfig& layer, const std::string& name,
+                                                const std::string& path) const {
+    MLPSERVE_ASSIGN_OR_RETURN(std::vector<float> values, file_->ReadFloats(name));
+    if (options_.allow_non_finite) return values;
+    const auto found = FindNonFinite(values, ComputeType::kFp32);
+    if (!found.has_value()) return values;
+    return NonFinite(layer, name, path, ComputeType::kFp32)(*found);
+  }
+
+  // The weight may be checked when this reader is gone.
+  NonFiniteError NonFinite(const LayerConfig& layer, const std::string& name,
+                           const std::string& path, ComputeType compute) const {
+    return [file = file_, name, place = Place(layer, name, path), compute](int64_t index) {
+      const TensorInfo& tensor = *file->Find(name);
+      const absl::StatusOr<double> value = file->ReadDouble(tensor, index);
+      return absl::InvalidArgumentError(
+          absl::StrCat(place, ": expected numbers that are finite in ", std::string(Name(compute)),
+                       ", found ", value.ok() ? absl::StrCat(*value) : "another", " at ",
+                       IndexString(tensor, index), " (--allow-non-finite takes them)"));
+    };
+  }
+
   // Checks the shapes of a layer's tensors and returns N.
   absl::StatusOr<int64_t> LayerOutputs(size_t index, int64_t inputs) const {
     const LayerConfig& layer = config_.layers[index];
@@ -87,7 +160,8 @@ class LayerReader {
   absl::Status CheckVector(const LayerConfig& layer, const std::string& name,
                            const std::string& path, int64_t size, bool or_one) const {
     MLPSERVE_ASSIGN_OR_RETURN(const TensorInfo* tensor, Find(layer, name, path));
-    const std::vector<int64_t>& shape = tensor->shape;
+    const std::vector<int64_t> scalar{1};
+    const std::vector<int64_t>& shape = tensor->shape.empty() ? scalar : tensor->shape;
     if (shape.size() == 1 && (shape[0] == size || (or_one && shape[0] == 1))) {
       return absl::OkStatus();
     }
@@ -100,8 +174,8 @@ class LayerReader {
     const TensorInfo* tensor = file_->Find(name);
     const std::string place = Place(layer, name, path);
     if (tensor == nullptr) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(place, ": expected in the file, found none of that name"));
+      return absl::InvalidArgumentError(absl::StrCat(place, ": expected in the file, found ",
+                                                     WhatIsThereInstead(file_->header(), name)));
     }
     if (IsFloat(tensor->type)) return tensor;
     return absl::InvalidArgumentError(absl::StrCat(
@@ -122,6 +196,7 @@ class LayerReader {
   }
 
   const BlockConfig& config_;
+  const ReadOptions& options_;
   const std::shared_ptr<const SafetensorsReader> file_;
 };
 
@@ -132,13 +207,19 @@ absl::StatusOr<BlockConfig> ReadConfig(const std::string& directory) {
   const std::filesystem::path path = std::filesystem::path(directory + "/").parent_path();
   const std::string file = (path / "model.json").string();
   MLPSERVE_ASSIGN_OR_RETURN(const std::string json, ReadTextFile(file, kMaxModelJsonBytes));
+  const std::string_view other = NameOtherFormat(json);
+  if (!other.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(file, ": expected JSON, found ", std::string(other)));
+  }
   absl::StatusOr<BlockConfig> config = ParseModelJson(json, path.filename().string());
   if (!config.ok()) return Prefixed(file, config.status());
   config->directory = path.string();
   return config;
 }
 
-absl::StatusOr<BlockSpec> ReadBlock(const BlockConfig& config, int64_t version) {
+absl::StatusOr<BlockSpec> ReadBlock(const BlockConfig& config, int64_t version,
+                                    const ReadOptions& options) {
   const std::string path = WeightsPath(config.directory, version);
   MLPSERVE_ASSIGN_OR_RETURN(SafetensorsReader file, SafetensorsReader::Open(path));
   BlockSpec block{.name = config.name,
@@ -146,7 +227,8 @@ absl::StatusOr<BlockSpec> ReadBlock(const BlockConfig& config, int64_t version) 
                   .output_type = config.output.datatype,
                   .compute = config.compute,
                   .batch_invariant = config.batching.batch_invariant};
-  const LayerReader reader(config, std::make_shared<const SafetensorsReader>(std::move(file)));
+  const LayerReader reader(config, options,
+                           std::make_shared<const SafetensorsReader>(std::move(file)));
   MLPSERVE_RETURN_IF_ERROR(reader.ReadShapes(block.layers));
   for (size_t i = 0; i < block.layers.size(); ++i) {
     MLPSERVE_RETURN_IF_ERROR(reader.ReadData(i, block.layers[i]));

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/spec/rounding.h"
 #include "kernels/status/status_macros.h"
+#include "server/safetensors/other_format.h"
 #include "server/text/strict_json.h"
 
 namespace mlpserve {
@@ -17,6 +18,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "the format is little-endian");
 
+constexpr size_t kHeaderLengthBytes = 8;
 constexpr size_t kChunkBytes = size_t{1} << 20;
 
 // Memory for a tensor, whose size a file of someone else's making says.
@@ -99,11 +101,19 @@ absl::StatusOr<std::vector<int64_t>> ReadUnsigned64(const File& file, const Tens
 
 absl::StatusOr<SafetensorsReader> SafetensorsReader::Open(const std::string& path) {
   MLPSERVE_ASSIGN_OR_RETURN(File file, File::Open(path));
-  std::string first(std::min<uint64_t>(file.size(), 8), '\0');
+  std::string first(std::min<uint64_t>(file.size(), kOtherFormatBytes), '\0');
   MLPSERVE_RETURN_IF_ERROR(file.ReadAt(0, std::as_writable_bytes(std::span(first))));
-  MLPSERVE_ASSIGN_OR_RETURN(const uint64_t length, ParseHeaderLength(first, file.size(), path));
+  const std::string_view other = NameOtherFormat(first);
+  if (!other.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": expected a safetensors file, found ", std::string(other)));
+  }
+  const std::string length_bytes = first.substr(0, kHeaderLengthBytes);
+  MLPSERVE_ASSIGN_OR_RETURN(const uint64_t length,
+                            ParseHeaderLength(length_bytes, file.size(), path));
   std::string json(length, '\0');
-  MLPSERVE_RETURN_IF_ERROR(file.ReadAt(first.size(), std::as_writable_bytes(std::span(json))));
+  MLPSERVE_RETURN_IF_ERROR(
+      file.ReadAt(length_bytes.size(), std::as_writable_bytes(std::span(json))));
   MLPSERVE_ASSIGN_OR_RETURN(SafetensorsHeader header, ParseHeader(json, file.size(), path));
   return SafetensorsReader(std::move(file), std::move(header));
 }
@@ -128,6 +138,17 @@ absl::Status SafetensorsReader::ReadFloatBytes(const TensorInfo& tensor, int64_t
   const std::span<float> values(reinterpret_cast<float*>(to.data()), to.size() / sizeof(float));
   return ReadConverted<double>(file_, tensor.begin + start * 2, values,
                                [](double v) { return static_cast<float>(v); });
+}
+
+absl::StatusOr<double> SafetensorsReader::ReadDouble(const TensorInfo& tensor,
+                                                     int64_t index) const {
+  const auto element_bytes = static_cast<uint64_t>(BitSize(tensor.type)) / 8;
+  TensorInfo element = tensor;
+  element.begin += static_cast<uint64_t>(index) * element_bytes;
+  element.end = element.begin + element_bytes;
+  element.shape = {1};
+  MLPSERVE_ASSIGN_OR_RETURN(const std::vector<double> value, ReadFloating<double>(file_, element));
+  return value.front();
 }
 
 absl::StatusOr<std::vector<float>> SafetensorsReader::ReadFloats(const std::string& name) const {

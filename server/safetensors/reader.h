@@ -39,6 +39,9 @@ class SafetensorsReader {
   absl::Status ReadFloatBytes(const TensorInfo& tensor, int64_t offset,
                               std::span<std::byte> to) const;
 
+  // One number of such a tensor.
+  absl::StatusOr<double> ReadDouble(const TensorInfo& tensor, int64_t index) const;
+
   // An F64, F32, F16 or BF16 tensor, row-major. F64 values are rounded to FP32 once, to nearest
   // even, and overflow to infinity; the others are exact.
   absl::StatusOr<std::vector<float>> ReadFloats(const std::string& name) const;

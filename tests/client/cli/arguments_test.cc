@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "client/address.h"
 #include "server/version.h"
 
 namespace mlpserve::client {
@@ -91,7 +92,15 @@ TEST(Arguments, WrongUsageNamesWhatWasExpectedAndFound) {
   EXPECT_THAT(UsageErrorOf({"infer", "m", "--input", "x.npy", "--concurrency", "0"}),
               HasSubstr("--concurrency: Value 0 not in range 1 to 1024"));
   EXPECT_THAT(UsageErrorOf({"--deadline-ms", "soon", "status"}), HasSubstr("soon"));
-  EXPECT_THAT(UsageErrorOf({"--address", "", "status"}), HasSubstr("--address"));
+  for (const char* address : {"", "8001", "host", "host:", "host:port", "host:0", "host:65536",
+                              "http://host:1", "::1:8001", "unix:", "[]:1", ":1"}) {
+    EXPECT_THAT(UsageErrorOf({"--address", address, "status"}),
+                HasSubstr(std::string("expected host:port, [IPv6]:port or unix:path, found '") +
+                          address + "'"));
+  }
+  for (const char* address : {"[::1]:8001", "localhost:1", "dns:///name:1", "ipv4:127.0.0.1:1"}) {
+    EXPECT_EQ(WhatIsWrongWithAddress(address), "");
+  }
   EXPECT_THAT(UsageErrorOf({"--deadline-ms", "0", "status"}), HasSubstr("--deadline-ms"));
   EXPECT_THAT(UsageErrorOf({"status", "--colour"}), HasSubstr("--colour"));
 }

@@ -126,7 +126,7 @@ TEST(ValidateTest, RefusesConstantsThatAreNotFinite) {
                     "shift expected a finite FP32 number");
     ExpectInvalidOp({Pointwise{.function = Function::kElu, .parameter = value}},
                     "expected a finite FP32 parameter");
-    ExpectInvalidOp({BatchNorm{.eps = value}}, "expected a finite eps > 0");
+    ExpectInvalidOp({BatchNorm{.eps = value}}, "expected a finite eps >= 0");
     ExpectInvalidOp({RunningBatchNorm{.eps = value}}, "expected a finite eps");
   }
 }
@@ -141,7 +141,7 @@ TEST(ValidateTest, RefusesAVarianceThatWouldDivideByZero) {
                   "expected variance + eps > 0, found variance 0 and eps 0");
   ExpectInvalidOp({RunningBatchNorm{.variance = {.column = 0}, .eps = -2}},
                   "found variance 1 at output 0 and eps -2");
-  ExpectInvalidOp({BatchNorm{.eps = 0}}, "expected a finite eps > 0, found 0");
+  ExpectInvalidOp({BatchNorm{.eps = -1}}, "expected a finite eps >= 0, found -1");
 }
 
 TEST(ValidateTest, RefusesBatchStatisticsInsideAResidualOrGate) {

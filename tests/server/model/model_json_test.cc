@@ -121,6 +121,14 @@ const BadModel kBadFields[] = {
 };
 
 const BadModel kBadOps[] = {
+    {"UnknownOp", Epilogue(R"({"relu": {}}, {"relux": {}})"),
+     "layers[0].epilogue[1]: expected an op of scale, add, hardtanh, relu, leaky_relu, elu, "
+     "sigmoid, tanh, silu, mish, softplus, hardsigmoid, hardswish, gelu, residual, gate, "
+     "add_input, batch_norm, found \"relux\""},
+    {"UnknownOpInside", Epilogue(R"({"residual": {"ops": [{"swish": {}}]}})"),
+     "layers[0].epilogue[0].residual.ops[0]: expected an op of scale, "},
+    {"UnknownFieldOfAnOp", Epilogue(R"({"elu": {"beta": 1}})"),
+     "layers[0].epilogue[0].elu: expected alpha, found \"beta\""},
     {"NoOp", Epilogue(R"({"relu": {}}, {})"),
      "layers[0].epilogue[1]: expected exactly one op, found none"},
     {"NullOp", Epilogue(R"({"relu": null})"),

@@ -6,9 +6,12 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "server/model/finite_weights.h"
 #include "server/safetensors/writer.h"
 #include "tests/server/temporary_folder.h"
 
@@ -70,7 +73,23 @@ class ModelReaderTest : public testing::Test {
       tensors.push_back({name, tensor.type, tensor.shape, tensor.data});
     }
     const absl::Status status = WriteSafetensors(weights(), tensors);
-    return status.ok() ? ReadBlock(folder_.path("m"), 1) : status;
+    if (!status.ok()) return status;
+    const auto config = ReadConfig(folder_.path("m"));
+    return config.ok() ? ReadBlock(*config, 1, options_) : config.status();
+  }
+
+  // Of reading the numbers of the first layer's weight, as a backend does.
+  std::string ErrorOfWeight() {
+    const absl::StatusOr<BlockSpec> block = Read();
+    if (!block.ok()) return std::string(block.status().message());
+    return std::string(block->layers[0].weight.ToFloats().status().message());
+  }
+
+  void SetCompute(const std::string& compute) {
+    std::string model = kModel;
+    const std::string before = "\"compute\": \"BF16\"";
+    model.replace(model.find(before), before.size(), "\"compute\": \"" + compute + "\"");
+    folder_.Write("m/model.json", model);
   }
 
   std::string ErrorOfRead() {
@@ -89,6 +108,7 @@ class ModelReaderTest : public testing::Test {
   };
   TemporaryFolder folder_;
   std::map<std::string, Tensor> tensors_;
+  ReadOptions options_;
 };
 
 TEST_F(ModelReaderTest, GivesTheBlockAsItIsWritten) {
@@ -135,7 +155,120 @@ TEST_F(ModelReaderTest, KeepsWeightsInTheTypeOfTheFile) {
   EXPECT_THAT(block->layers[1].weight.ToFloats().value(), AllOf(SizeIs(8), Each(0x1.56p-2f)));
 }
 
-TEST_F(ModelReaderTest, LetsNanAndInfinityOfWeightsPass) {
+TEST_F(ModelReaderTest, RefusesNumbersThatAreNotFiniteByLayerTensorAndIndex) {
+  std::vector<float> weight(12, 1.0f);
+  for (const float value : {NAN, INFINITY, -INFINITY}) {
+    weight[7] = value;
+    Set("up.weight", {4, 3}, weight);
+    EXPECT_THAT(ErrorOfWeight(),
+                AllOf(HasSubstr("layer \"up\": tensor \"up.weight\" (layers[0].weight): expected "
+                                "numbers that are finite in BF16, found "),
+                      HasSubstr(" at [2, 1] (--allow-non-finite")));
+  }
+  Set("up.weight", {4, 3});
+  Set("up.bias", {4}, std::vector<float>{0, 0, NAN, 0});
+  EXPECT_THAT(ErrorOfRead(), HasSubstr("tensor \"up.bias\" (layers[0].bias): expected numbers that "
+                                       "are finite in FP32, found nan at [2]"));
+  Set("up.bias", {4});
+  Set("bn.mean", {2}, std::vector<double>{0, 1e39}, TensorType::kF64);
+  EXPECT_THAT(ErrorOfRead(), HasSubstr("found 1e+39 at [1]"));
+  Set("bn.mean", {2}, std::vector<uint16_t>{0x7c00, 0}, TensorType::kF16);
+  EXPECT_THAT(ErrorOfRead(), HasSubstr("found inf at [0]"));
+}
+
+TEST_F(ModelReaderTest, RefusesNumbersThatBecomeInfiniteInTheComputeType) {
+  struct Case {
+    const char* compute;
+    double largest;   // that stays finite
+    double smallest;  // that does not
+  };
+  constexpr double kMax = std::numeric_limits<float>::max();
+  for (const Case& at : {Case{"FP32", kMax, 3.5e38},
+                         {"TF32", 0x1.ffcp127, 0x1.ffep127},
+                         {"BF16", 0x1.fep127, 0x1.ffp127},
+                         {"FP16", 65519, 65520}}) {
+    SetCompute(at.compute);
+    for (const double sign : {1.0, -1.0}) {
+      std::vector<double> weight(12, sign * at.largest);
+      Set("up.weight", {4, 3}, weight, TensorType::kF64);
+      EXPECT_EQ(ErrorOfWeight(), "") << at.compute;
+      weight[11] = sign * at.smallest;
+      Set("up.weight", {4, 3}, weight, TensorType::kF64);
+      EXPECT_THAT(ErrorOfWeight(), HasSubstr(" at [3, 2]")) << at.compute;
+    }
+  }
+  SetCompute("FP16");
+  Set("up.weight", {4, 3}, std::vector<uint16_t>(12, 0x477f), TensorType::kBf16);  // 65280
+  EXPECT_EQ(ErrorOfWeight(), "");
+  Set("up.weight", {4, 3}, std::vector<uint16_t>(12, 0x4780), TensorType::kBf16);  // 65536
+  EXPECT_THAT(ErrorOfWeight(), HasSubstr("found 65536 at [0, 0]"));
+  Set("up.weight", {4, 3}, std::vector<uint16_t>(12, 0x7bff), TensorType::kF16);  // 65504
+  EXPECT_EQ(ErrorOfWeight(), "");
+}
+
+TEST_F(ModelReaderTest, FindsTheOneNumberAmongMany) {
+  constexpr int64_t kOutputs = 1000;
+  for (const int64_t at : {0, 255, 256, 2998, 2999}) {
+    std::vector<float> weight(3 * kOutputs, 1.0f);
+    weight[static_cast<size_t>(at)] = NAN;
+    EXPECT_EQ(FindNonFinite(weight, ComputeType::kFp32), at);
+  }
+  EXPECT_EQ(FindNonFinite(std::vector<float>(3 * kOutputs, -1.0f), ComputeType::kFp16),
+            std::nullopt);
+  EXPECT_EQ(FindNonFinite({}, ComputeType::kFp32), std::nullopt);
+}
+
+TEST_F(ModelReaderTest, TakesAScalarAsOneNumberForEveryColumn) {
+  Set("up.scale", {}, std::vector<float>{3});
+  Set("bn.mean", {}, std::vector<float>{2});
+  const absl::StatusOr<BlockSpec> block = Read();
+  ASSERT_TRUE(block.ok()) << block.status();
+  EXPECT_THAT(block->layers[0].epilogue.columns[0], AllOf(SizeIs(4), Each(3.0f)));
+  Set("up.bias", {}, std::vector<float>{3});
+  EXPECT_THAT(ErrorOfRead(), HasSubstr("expected shape [4], found []"));
+}
+
+TEST_F(ModelReaderTest, SaysThatATensorIsThereUnderAnotherPrefix) {
+  for (const char* prefix : {"module.", "_orig_mod.", "model.", "a.b."}) {
+    const std::string name = prefix + std::string("down.weight");
+    tensors_[name] = tensors_["down.weight"];
+    tensors_.erase("down.weight");
+    EXPECT_THAT(
+        ErrorOfRead(),
+        HasSubstr("tensor \"down.weight\" (layers[1].weight): expected in the file, found \"" +
+                  name + "\", the same with the prefix \"" + prefix + "\""));
+    tensors_["down.weight"] = tensors_[name];
+    tensors_.erase(name);
+  }
+  tensors_["weight"] = tensors_["down.weight"];
+  tensors_.erase("down.weight");
+  EXPECT_THAT(ErrorOfRead(), HasSubstr("found \"weight\", the same without the prefix \"down.\""));
+}
+
+TEST_F(ModelReaderTest, NamesFilesOfOtherKinds) {
+  const std::pair<std::string, const char*> kinds[] = {
+      {"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12345\n", "Git LFS pointer"},
+      {std::string("PK\x03\x04\x00\x00\x08\x08", 8) + "archive/data.pkl", "zip archive"},
+      {"\x80\x02}q\x00.", "Python pickle"},
+      {"\x80\x04\x95", "Python pickle"},
+      {"\x89HDF\r\n\x1a\n", "HDF5"},
+      {"<!DOCTYPE html><html>", "HTML page"},
+  };
+  for (const auto& [bytes, name] : kinds) {
+    folder_.Write("m/1/weights.safetensors", bytes);
+    const absl::Status status = ReadBlock(folder_.path("m"), 1).status();
+    EXPECT_THAT(std::string(status.message()),
+                AllOf(HasSubstr("weights.safetensors: expected a safetensors file, found "),
+                      HasSubstr(name)));
+  }
+  folder_.Write("m/model.json", kinds[0].first);
+  EXPECT_THAT(std::string(ReadConfig(folder_.path("m")).status().message()),
+              HasSubstr("model.json: expected JSON, found a Git LFS pointer"));
+}
+
+TEST_F(ModelReaderTest, LetsNanAndInfinityOfWeightsPassWhereItIsToldTo) {
+  options_.allow_non_finite = true;
+  Set("up.weight", {4, 3}, std::vector<float>(12, NAN));
   Set("up.bias", {4}, std::vector<float>{NAN, INFINITY, -INFINITY, 0});
   Set("up.scale", {1}, std::vector<float>{NAN});
   const absl::StatusOr<BlockSpec> block = Read();

@@ -72,6 +72,7 @@ std::string UnknownField(const std::string& message) {
   std::vector<std::string> known;
   for (int i = 0; i < type->field_count(); ++i) known.push_back(type->field(i)->name());
   const bool is_op = type == schema::EpilogueOp::descriptor();
+  if (known.empty()) known.emplace_back("no field");
   return absl::StrCat(path.empty() ? "" : path + ": ", "expected ", is_op ? "an op of " : "",
                       absl::StrJoin(known, ", "), ", found ", Quoted(name));
 }

@@ -41,6 +41,13 @@ absl::StatusOr<PinnedMemory> PinnedMemory::Allocate(size_t bytes) {
   return PinnedMemory(memory, size);
 }
 
+absl::StatusOr<int64_t> FreeDeviceBytes() {
+  size_t free = 0;
+  size_t total = 0;
+  MLPSERVE_RETURN_IF_CUDA_ERROR(cudaMemGetInfo(&free, &total));
+  return static_cast<int64_t>(free);
+}
+
 absl::Status CopyToDevice(void* to, const void* from, size_t bytes) {
   MLPSERVE_RETURN_IF_CUDA_ERROR(cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice));
   return StatusOf(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize");

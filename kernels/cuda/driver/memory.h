@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 
 #include "absl/status/status.h"
@@ -47,6 +48,9 @@ class PinnedMemory {
   std::unique_ptr<void, FreePinned> memory_;
   size_t size_ = 0;
 };
+
+// Of the current device's memory, what nobody has at this moment.
+absl::StatusOr<int64_t> FreeDeviceBytes();
 
 // Copies from the host and waits.
 absl::Status CopyToDevice(void* to, const void* from, size_t bytes);

@@ -33,6 +33,13 @@ absl::Status Event::Record(const Stream& stream) const {
   return StatusOf(cudaEventRecord(get(), stream.get()), "cudaEventRecord");
 }
 
+absl::StatusOr<bool> Event::Happened() const {
+  const cudaError_t queried = cudaEventQuery(get());
+  if (queried == cudaErrorNotReady) return false;
+  MLPSERVE_RETURN_IF_ERROR(StatusOf(queried, "cudaEventQuery"));
+  return true;
+}
+
 absl::StatusOr<float> MillisecondsBetween(const Event& begin, const Event& end) {
   float ms = 0;
   MLPSERVE_RETURN_IF_CUDA_ERROR(cudaEventElapsedTime(&ms, begin.get(), end.get()));
@@ -61,6 +68,10 @@ absl::StatusOr<Graph> Graph::Capture(const Stream& stream,
 
 absl::Status Graph::Launch(const Stream& stream) const {
   return StatusOf(cudaGraphLaunch(graph_.get(), stream.get()), "cudaGraphLaunch");
+}
+
+absl::Status Graph::Upload(const Stream& stream) const {
+  return StatusOf(cudaGraphUpload(graph_.get(), stream.get()), "cudaGraphUpload");
 }
 
 }  // namespace mlpserve::cuda

@@ -33,6 +33,9 @@ class Event {
   static absl::StatusOr<Event> Create();
 
   absl::Status Record(const Stream& stream) const;
+  // Whether what was on the stream when it was last recorded has ended; true before that. Returns
+  // what that failed with, where the device is lost. Does not wait.
+  absl::StatusOr<bool> Happened() const;
   cudaEvent_t get() const { return event_.get(); }
 
  private:
@@ -52,6 +55,8 @@ class Graph {
                                        const std::function<absl::Status()>& launch);
 
   absl::Status Launch(const Stream& stream) const;
+  // Brings it to the device, so that the first launch is as fast as the next.
+  absl::Status Upload(const Stream& stream) const;
 
  private:
   struct Destroy {

@@ -8,10 +8,19 @@
 #include "kernels/status/status_macros.h"
 
 namespace mlpserve::cuda {
+namespace {
 
-absl::StatusOr<std::unique_ptr<Lane>> Lane::Make(std::shared_ptr<const DeviceBlock> block) {
+absl::StatusOr<std::chrono::nanoseconds> TimeBetween(const Event& begin, const Event& end) {
+  MLPSERVE_ASSIGN_OR_RETURN(const float ms, MillisecondsBetween(begin, end));
+  return std::chrono::nanoseconds(static_cast<int64_t>(1e6 * ms));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Lane>> Lane::Make(std::shared_ptr<const DeviceBlock> block,
+                                                 Launching launching) {
   MLPSERVE_RETURN_IF_ERROR(Use(block->device()));
-  std::unique_ptr<Lane> lane(new Lane(std::move(block)));
+  std::unique_ptr<Lane> lane(new Lane(std::move(block), launching));
   MLPSERVE_RETURN_IF_ERROR(lane->Prepare());
   return lane;
 }
@@ -31,14 +40,26 @@ absl::Status Lane::Prepare() {
   for (size_t i = 0; i < rows.size(); ++i) {
     MLPSERVE_ASSIGN_OR_RETURN(auto steps, block_->Bind(i, memory_));
     buckets_.push_back({.steps = std::move(steps)});
-    // The first launch of a kernel loads it.
-    MLPSERVE_RETURN_IF_ERROR(Launch(rows[i]));
+    // The first launch of a kernel loads it, which no capture may do.
+    MLPSERVE_RETURN_IF_ERROR(LaunchSteps(buckets_.back(), rows[i]));
   }
+  if (launching_ == Launching::kGraphs) MLPSERVE_RETURN_IF_ERROR(CaptureGraphs());
   return stream_.Synchronize();
 }
 
-absl::Status Lane::Launch(int64_t rows) {
-  Bucket& bucket = buckets_[block_->plan().BucketOf(rows)];
+absl::Status Lane::CaptureGraphs() {
+  MLPSERVE_ASSIGN_OR_RETURN(const int64_t before, FreeDeviceBytes());
+  for (Bucket& bucket : buckets_) {
+    MLPSERVE_ASSIGN_OR_RETURN(
+        bucket.graph, Graph::Capture(stream_, [&] { return LaunchSteps(bucket, bucket.rows); }));
+    MLPSERVE_RETURN_IF_ERROR(bucket.graph->Upload(stream_));
+  }
+  MLPSERVE_ASSIGN_OR_RETURN(const int64_t after, FreeDeviceBytes());
+  graph_bytes_ = std::max<int64_t>(0, before - after);
+  return absl::OkStatus();
+}
+
+absl::Status Lane::LaunchSteps(Bucket& bucket, int64_t rows) {
   if (bucket.rows != rows) {
     for (const auto& step : bucket.steps) step->SetRows(static_cast<int32_t>(rows));
     bucket.rows = rows;
@@ -47,7 +68,21 @@ absl::Status Lane::Launch(int64_t rows) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<RunTimes> Lane::Run(const std::byte* input, std::byte* output, int64_t rows) {
+absl::Status Lane::Compute(int64_t rows) {
+  const BlockPlan& plan = block_->plan();
+  Bucket& bucket = buckets_[plan.BucketOf(rows)];
+  if (bucket.graph && plan.PadsRows(rows)) return bucket.graph->Launch(stream_);
+  return LaunchSteps(bucket, rows);
+}
+
+// Whoever is told that a batch failed may use its memory again.
+absl::Status Lane::Start(const std::byte* input, std::byte* output, int64_t rows) {
+  const absl::Status status = Enqueue(input, output, rows);
+  if (!status.ok()) (void)stream_.Synchronize();
+  return status;
+}
+
+absl::Status Lane::Enqueue(const std::byte* input, std::byte* output, int64_t rows) {
   MLPSERVE_RETURN_IF_ERROR(Use(block_->device()));
   const BlockPlan& plan = block_->plan();
   MLPSERVE_RETURN_IF_ERROR(marks_[0].Record(stream_));
@@ -55,19 +90,34 @@ absl::StatusOr<RunTimes> Lane::Run(const std::byte* input, std::byte* output, in
                                                 static_cast<size_t>(plan.wire_input.bytes(rows)),
                                                 cudaMemcpyHostToDevice, stream_.get()));
   MLPSERVE_RETURN_IF_ERROR(marks_[1].Record(stream_));
-  MLPSERVE_RETURN_IF_ERROR(Launch(rows));
+  MLPSERVE_RETURN_IF_ERROR(Compute(rows));
   MLPSERVE_RETURN_IF_ERROR(marks_[2].Record(stream_));
   MLPSERVE_RETURN_IF_CUDA_ERROR(cudaMemcpyAsync(output, memory_.at(plan.output),
                                                 static_cast<size_t>(plan.output.bytes(rows)),
                                                 cudaMemcpyDeviceToHost, stream_.get()));
-  MLPSERVE_RETURN_IF_ERROR(marks_[3].Record(stream_));
-  MLPSERVE_RETURN_IF_ERROR(stream_.Synchronize());
+  return marks_[3].Record(stream_);
+}
+
+absl::StatusOr<RunTimes> Lane::Times() const {
   std::array<std::chrono::nanoseconds, 3> took{};
   for (size_t i = 0; i < took.size(); ++i) {
-    MLPSERVE_ASSIGN_OR_RETURN(const float ms, MillisecondsBetween(marks_[i], marks_[i + 1]));
-    took[i] = std::chrono::nanoseconds(static_cast<int64_t>(1e6 * ms));
+    MLPSERVE_ASSIGN_OR_RETURN(took[i], TimeBetween(marks_[i], marks_[i + 1]));
   }
   return RunTimes{.copy_in = took[0], .compute = took[1], .copy_out = took[2]};
+}
+
+absl::StatusOr<std::array<std::chrono::nanoseconds, 4>> Lane::MarksSince(const Event& begin) const {
+  std::array<std::chrono::nanoseconds, 4> since{};
+  for (size_t i = 0; i < since.size(); ++i) {
+    MLPSERVE_ASSIGN_OR_RETURN(since[i], TimeBetween(begin, marks_[i]));
+  }
+  return since;
+}
+
+absl::StatusOr<RunTimes> Lane::Run(const std::byte* input, std::byte* output, int64_t rows) {
+  MLPSERVE_RETURN_IF_ERROR(Start(input, output, rows));
+  MLPSERVE_RETURN_IF_ERROR(stream_.Synchronize());
+  return Times();
 }
 
 namespace {
@@ -80,7 +130,7 @@ absl::StatusOr<std::vector<std::unique_ptr<Lane>>> LoadPlanned(const BlockSpec& 
                             DeviceBlock::Load(block, std::move(plan), options.device, store));
   std::vector<std::unique_ptr<Lane>> lanes;
   for (int i = 0; i < options.lanes; ++i) {
-    MLPSERVE_ASSIGN_OR_RETURN(std::unique_ptr<Lane> lane, Lane::Make(loaded));
+    MLPSERVE_ASSIGN_OR_RETURN(std::unique_ptr<Lane> lane, Lane::Make(loaded, options.launching));
     lanes.push_back(std::move(lane));
   }
   return lanes;

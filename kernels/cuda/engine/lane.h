@@ -1,5 +1,11 @@
-// What one batch in flight needs of a device: a stream, activations, scratch memory, and the
-// block's steps bound to them for each bucket. Lanes of one device share its DeviceBlock.
+// What one batch in flight needs of a device: a stream, activations, scratch memory, and for each
+// bucket the block's steps bound to them, once to be launched one by one and once as a graph. Lanes
+// of one device share its DeviceBlock.
+//
+// A batch is copied in, computed and copied out in the order of the stream. The copies are of its
+// own rows. What computes is the bucket's graph where the plan pads rows (BlockPlan::PadsRows),
+// else the steps themselves, told the batch's own number of rows: so no launch waits for a graph to
+// be changed, and nothing is allocated or compiled after Make.
 //
 // Threads: one at a time for each lane; lanes are independent of each other.
 #pragma once
@@ -9,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -27,43 +34,72 @@ struct RunTimes {
   std::chrono::nanoseconds copy_out{};
 };
 
+// How batches are launched. Graphs are the service's choice; without, for comparison.
+enum class Launching : uint8_t { kGraphs, kStepByStep };
+
 class Lane {
  public:
-  // Allocates, binds and warms. Errors: RESOURCE_EXHAUSTED, out of memory; UNAVAILABLE, the device
-  // is lost.
-  static absl::StatusOr<std::unique_ptr<Lane>> Make(std::shared_ptr<const DeviceBlock> block);
+  // Allocates, binds, warms and captures. Errors: RESOURCE_EXHAUSTED, out of memory; UNAVAILABLE,
+  // the device is lost.
+  static absl::StatusOr<std::unique_ptr<Lane>> Make(std::shared_ptr<const DeviceBlock> block,
+                                                    Launching launching = Launching::kGraphs);
   ~Lane();
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
 
-  // `input` is [rows, input features], `output` [rows, output features], in the wire's formats, on
-  // the host and page-locked. 1 <= rows <= max_rows. Waits until the output is complete. Batch
-  // statistics are over all the rows.
+  // Puts a batch on the stream and returns. `input` is [rows, input features], `output` [rows,
+  // output features], in the wire's formats, on the host and page-locked. 1 <= rows <= max_rows.
+  // The batch before it has ended. Batch statistics are over all the rows.
+  absl::Status Start(const std::byte* input, std::byte* output, int64_t rows);
+  // Of the batch that was started last: whether `input` has been read, whether `output` is
+  // complete. Neither waits. Errors: UNAVAILABLE, the device is lost.
+  absl::StatusOr<bool> InputRead() const { return marks_[1].Happened(); }
+  absl::StatusOr<bool> Done() const { return marks_[3].Happened(); }
+  // How long its parts took, once it is done.
+  absl::StatusOr<RunTimes> Times() const;
+
+  // When it began, had been copied in, was computed and was copied out, since an event that was
+  // recorded before it.
+  absl::StatusOr<std::array<std::chrono::nanoseconds, 4>> MarksSince(const Event& begin) const;
+
+  // All of that: starts a batch and waits for it.
   absl::StatusOr<RunTimes> Run(const std::byte* input, std::byte* output, int64_t rows);
 
   const DeviceBlock& block() const { return *block_; }
+  const Stream& stream() const { return stream_; }
+  // What the device's free memory fell by while the graphs were made; what others allocated
+  // meanwhile is in it.
+  int64_t graph_bytes() const { return graph_bytes_; }
 
  private:
   struct Bucket {
     std::vector<std::unique_ptr<BoundStep>> steps;
-    int64_t rows = 0;  // that the steps are set to; 0: to none yet
+    int64_t rows = 0;            // that the steps are set to; 0: to none yet
+    std::optional<Graph> graph;  // of the bucket's rows; nothing: launched step by step
   };
 
-  explicit Lane(std::shared_ptr<const DeviceBlock> block) : block_(std::move(block)) {}
+  Lane(std::shared_ptr<const DeviceBlock> block, Launching launching)
+      : block_(std::move(block)), launching_(launching) {}
   absl::Status Prepare();
-  absl::Status Launch(int64_t rows);
+  absl::Status CaptureGraphs();
+  absl::Status Enqueue(const std::byte* input, std::byte* output, int64_t rows);
+  absl::Status Compute(int64_t rows);
+  absl::Status LaunchSteps(Bucket& bucket, int64_t rows);
 
   const std::shared_ptr<const DeviceBlock> block_;
+  const Launching launching_;
   LaneMemory memory_;
   Stream stream_;
   std::array<Event, 4> marks_;  // begin, copied in, computed, copied out
   std::vector<Bucket> buckets_;
+  int64_t graph_bytes_ = 0;
 };
 
 struct LanesOptions {
   PlanOptions plan;
   DeviceBlockOptions device;
   int lanes = 1;
+  Launching launching = Launching::kGraphs;
 };
 
 // Plans a block, loads it and makes its lanes; at least one. Where there is no room for split

@@ -15,6 +15,10 @@
 namespace mlpserve::cuda {
 namespace {
 
+// Up to here kernels read weights rather than rows; above it, launching takes less time than the
+// pad rows could.
+constexpr int64_t kMostPaddedBucket = 256;
+
 bool MayUseLibrary(const BlockSpec& block, const PlanOptions& options) {
   return options.has_library && !block.batch_invariant &&
          (options.choice == KernelChoice::kMeasured || options.choice == KernelChoice::kLibrary);
@@ -95,6 +99,15 @@ absl::Status AddLayer(const BlockPlan& plan, const LayerPlan& layer, TextSet& te
 
 size_t BlockPlan::BucketOf(int64_t rows) const {
   return static_cast<size_t>(std::ranges::lower_bound(buckets, rows) - buckets.begin());
+}
+
+bool BlockPlan::rows_are_apart() const {
+  return std::ranges::all_of(layers, [](const LayerPlan& layer) { return layer.norms.empty(); });
+}
+
+bool BlockPlan::PadsRows(int64_t rows) const {
+  const int64_t bucket = buckets[BucketOf(rows)];
+  return rows == bucket || (bucket <= kMostPaddedBucket && 2 * rows > bucket && rows_are_apart());
 }
 
 int64_t BlockPlan::shared_bytes() const {

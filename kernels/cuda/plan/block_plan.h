@@ -2,8 +2,8 @@
 //
 //   wire rows -> [input format] -> layer 0 -> ... -> last layer, straight to the wire's format
 //
-// A kernel is told the batch's own number of rows. A bucket is only the number of rows that it was
-// chosen for: powers of two up to max_rows, unless the block names its own.
+// A bucket is a number of rows that kernels are chosen for (buckets.h), and a batch runs in the
+// smallest one that holds it. With the bucket's rows or with its own: see PadsRows.
 //
 // Pure: no device, driver or compiler is asked, and equal arguments give equal plans.
 #pragma once
@@ -42,6 +42,12 @@ struct BlockPlan {
   std::vector<LayerPlan> layers;
   BufferBytes lane;  // the most that a lane needs, whichever candidates are chosen
 
+  // Whether every row's result is its own: nothing takes statistics over the batch.
+  bool rows_are_apart() const;
+  // Whether a batch is run as if it filled its bucket, so that one graph of launches serves all of
+  // the bucket's batches. Pad rows hold what was there before; nobody reads what comes of them.
+  // Never where statistics would see them, nor where they would cost more than launches do.
+  bool PadsRows(int64_t rows) const;
   bool converts_input() const { return wire_input.buffer != input.buffer; }
   // Index of the smallest bucket that holds so many rows (<= max_rows).
   size_t BucketOf(int64_t rows) const;

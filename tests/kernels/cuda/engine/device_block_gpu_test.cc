@@ -61,14 +61,15 @@ class DeviceBlockTest : public testing::Test {
     return block;
   }
 
-  absl::StatusOr<std::vector<std::unique_ptr<Lane>>> Load(const BlockSpec& block, int lanes,
-                                                          int64_t max_rows,
-                                                          DeviceBlockOptions device = {}) {
+  absl::StatusOr<std::vector<std::unique_ptr<Lane>>> Load(
+      const BlockSpec& block, int lanes, int64_t max_rows, DeviceBlockOptions device = {},
+      Launching launching = Launching::kGraphs) {
     device.library = library_;
     return LoadLanes(block,
                      {.plan = {.max_rows = max_rows, .has_library = library_ != nullptr},
                       .device = device,
-                      .lanes = lanes},
+                      .lanes = lanes,
+                      .launching = launching},
                      *store_);
   }
 
@@ -168,6 +169,66 @@ TEST_F(DeviceBlockTest, BothLanesComputeTheSameBitsForTheSameRows) {
     ASSERT_TRUE(batch.RunOn(*(*lanes)[1]).ok());
     const size_t used = static_cast<size_t>(rows) * 300 * sizeof(float);
     EXPECT_EQ(batch.result().substr(0, used), first.substr(0, used)) << rows;
+  }
+}
+
+// Rows that fill their bucket, that are padded, and that are told to every step.
+TEST_F(DeviceBlockTest, AGraphHasTheBitsOfItsSteps) {
+  for (const std::vector<Op>& ops :
+       {std::vector<Op>{{Pointwise{.function = Function::kGeluTanh}}},
+        std::vector<Op>{{BatchNorm{}}, {Pointwise{.function = Function::kSilu}}}}) {
+    for (const ComputeType compute : {ComputeType::kBf16, ComputeType::kFp32}) {
+      const BlockSpec block = Block(3, 300, compute, ops);
+      auto graphs = Load(block, 1, 700, {.may_measure = false});
+      auto steps = Load(block, 1, 700, {.may_measure = false}, Launching::kStepByStep);
+      ASSERT_TRUE(graphs.ok() && steps.ok()) << graphs.status() << steps.status();
+      Batch batch(700, 300, 3);
+      for (const int64_t rows : {700, 2, 3, 17, 24, 100, 255, 256, 257, 512, 699}) {
+        batch.rows = rows;
+        const size_t used = static_cast<size_t>(rows) * 300 * sizeof(float);
+        ASSERT_TRUE(batch.RunOn(*(*graphs)[0]).ok());
+        const std::string of_graph = batch.result().substr(0, used);
+        std::memset(batch.output.get(), 0xff, batch.output.size());
+        ASSERT_TRUE(batch.RunOn(*(*steps)[0]).ok());
+        EXPECT_EQ(of_graph, batch.result().substr(0, used)) << rows << " rows";
+      }
+    }
+  }
+}
+
+TEST_F(DeviceBlockTest, WhatALargerBatchLeftBehindChangesNoRow) {
+  auto lanes = Load(Block(2, 256, ComputeType::kFp32), 1, 64, {.may_measure = false});
+  ASSERT_TRUE(lanes.ok()) << lanes.status();
+  Batch batch(17, 256, 3);
+  ASSERT_TRUE(batch.RunOn(*(*lanes)[0]).ok());
+  const std::string clean = batch.result();
+  Batch nan(24, 256, 4);  // of the same bucket
+  std::memset(nan.input.get(), 0xff, nan.input.size());
+  ASSERT_TRUE(nan.RunOn(*(*lanes)[0]).ok());
+  ASSERT_TRUE(batch.RunOn(*(*lanes)[0]).ok());
+  EXPECT_EQ(batch.result(), clean);
+}
+
+TEST_F(DeviceBlockTest, InputThatWasReadMayBeWrittenWhileItsBatchRuns) {
+  auto lanes = Load(Block(8, 2048, ComputeType::kFp32), 1, 1024, {.may_measure = false});
+  ASSERT_TRUE(lanes.ok()) << lanes.status();
+  Lane& lane = *(*lanes)[0];
+  Batch batch(1024, 2048, 3);
+  ASSERT_TRUE(batch.RunOn(lane).ok());
+  const std::string expected = batch.result();
+  for (int round = 0; round < 5; ++round) {
+    Batch again(1024, 2048, 3);
+    ASSERT_TRUE(lane.Start(again.input.get(), again.output.get(), again.rows).ok());
+    while (!lane.InputRead().value()) {
+    }
+    EXPECT_FALSE(lane.Done().value()) << "there are 8 layers to compute";
+    std::memset(again.input.get(), 0xff, again.input.size());
+    while (!lane.Done().value()) {
+    }
+    EXPECT_EQ(again.result(), expected) << round;
+    const auto times = lane.Times();
+    ASSERT_TRUE(times.ok()) << times.status();
+    EXPECT_GT(times->compute.count(), 0);
   }
 }
 

@@ -24,10 +24,13 @@ namespace {
 
 using ::testing::ElementsAre;
 
-TEST(BucketsTest, ArePowersOfTwoAndThenTheMostRows) {
+TEST(BucketsTest, ArePowersOfTwoWithOthersBetweenAndThenTheMostRows) {
   EXPECT_THAT(Buckets(1, {}), ElementsAre(1));
   EXPECT_THAT(Buckets(8, {}), ElementsAre(1, 2, 4, 8));
   EXPECT_THAT(Buckets(9, {}), ElementsAre(1, 2, 4, 8, 9));
+  EXPECT_THAT(Buckets(24, {}), ElementsAre(1, 2, 4, 8, 16, 24));
+  EXPECT_THAT(Buckets(1000, {}),
+              ElementsAre(1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1000));
 }
 
 TEST(BucketsTest, ABlocksOwnEndAtTheMostRowsToo) {
@@ -119,7 +122,7 @@ TEST(PlanBlockTest, RowsThatMustNotDependOnTheirBatchHaveOnePlanForAllBuckets) {
   BlockSpec block = Deep(1, 512);
   block.batch_invariant = true;
   const BlockPlan plan = PlanBlock(block, H200(), {.max_rows = 100});
-  EXPECT_THAT(plan.buckets, ElementsAre(1, 2, 4, 8, 16, 32, 64, 100));
+  EXPECT_THAT(plan.buckets, ElementsAre(1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 100));
   ASSERT_EQ(plan.layers[0].buckets.size(), 1u);
   EXPECT_EQ(plan.layers[0].buckets[0].rows, 100);
   EXPECT_FALSE(plan.may_use_library) << "it promises nothing about the order of its sums";
@@ -135,6 +138,28 @@ TEST(PlanBlockTest, EachBucketHoldsItsRows) {
       EXPECT_LT(plan.buckets[bucket - 1], rows);
     }
   }
+}
+
+TEST(PlanBlockTest, FewRowsArePaddedAndManyAreNot) {
+  const BlockPlan plan = PlanBlock(Deep(1, 64), H200(), {.max_rows = 1000});
+  EXPECT_TRUE(plan.rows_are_apart());
+  for (const int64_t rows : {1, 3, 17, 100, 129, 256, 512, 1000}) {
+    EXPECT_TRUE(plan.PadsRows(rows)) << rows;
+  }
+  for (const int64_t rows : {257, 511, 513, 999}) EXPECT_FALSE(plan.PadsRows(rows)) << rows;
+}
+
+TEST(PlanBlockTest, NoBatchIsPaddedToMoreThanTwiceItsRows) {
+  const BlockPlan plan = PlanBlock(Deep(1, 64), H200(), {.max_rows = 256, .buckets = {64}});
+  for (const int64_t rows : {33, 64, 129, 256}) EXPECT_TRUE(plan.PadsRows(rows)) << rows;
+  for (const int64_t rows : {1, 32, 65, 128}) EXPECT_FALSE(plan.PadsRows(rows)) << rows;
+}
+
+TEST(PlanBlockTest, StatisticsSeeNoPadRows) {
+  const BlockPlan plan = PlanBlock(OneLayer({{BatchNorm{}}}), H200(), {.max_rows = 100});
+  EXPECT_FALSE(plan.rows_are_apart());
+  for (const int64_t rows : {2, 16, 24, 100}) EXPECT_TRUE(plan.PadsRows(rows)) << rows;
+  for (const int64_t rows : {3, 17, 99}) EXPECT_FALSE(plan.PadsRows(rows)) << rows;
 }
 
 TEST(PlanBlockTest, EveryKindOfKernelIsThePlansChoice) {

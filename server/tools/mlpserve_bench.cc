@@ -14,6 +14,7 @@
 #include "server/version.h"
 #ifdef MLPSERVE_HAS_CUDA
 #include "server/tools/bench/cuda_kernel_bench.h"
+#include "server/tools/bench/engine_bench.h"
 #endif
 
 namespace mlpserve::tools {
@@ -29,6 +30,15 @@ absl::StatusOr<std::unique_ptr<KernelBench>> MakeBench(const Arguments& argument
 #else
   return absl::UnavailableError(
       "--backend cuda: expected a build with CUDA, found one without; --backend cpu needs no GPU");
+#endif
+}
+
+absl::Status MeasureEngine([[maybe_unused]] const EngineBenchOptions& options,
+                           [[maybe_unused]] std::ostream* records) {
+#ifdef MLPSERVE_HAS_CUDA
+  return RunEngineBench(options, std::cout, records);
+#else
+  return absl::UnavailableError("engine: expected a build with CUDA, found one without");
 #endif
 }
 
@@ -62,29 +72,42 @@ int List(const std::vector<Step>& steps) {
   return 0;
 }
 
-int Run(const Arguments& arguments) {
-  if (arguments.list_only) return List(arguments.steps);
+int RunKernels(const Arguments& arguments, std::ostream* records) {
   const auto bench = MakeBench(arguments);
   if (!bench.ok()) return Fail(bench.status(), kWrongUsage);
-  std::ofstream records;
+  const auto result = RunKernelBench(arguments.steps, {.commit = kCommit, .date = Today()}, **bench,
+                                     std::cout, records);
+  if (!result.ok()) return Fail(result.status(), IsUsage(result.status()) ? kWrongUsage : 1);
+  std::cout << result->records << " figures, " << result->checked << " right outputs, "
+            << result->wrong << " wrong outputs\n";
+  return result->wrong > 0 ? 1 : 0;
+}
+
+int RunEngine(const Arguments& arguments, std::ostream* records) {
+  const absl::Status status = MeasureEngine(arguments.engine, records);
+  if (status.ok()) return 0;
+  return Fail(status, IsUsage(status) || absl::IsUnavailable(status) ? kWrongUsage : 1);
+}
+
+int Run(const Arguments& arguments) {
+  if (arguments.list_only) return List(arguments.steps);
+  std::ofstream file;
   if (!arguments.records_file.empty()) {
-    records.open(arguments.records_file);
-    if (!records) {
+    file.open(arguments.records_file);
+    if (!file) {
       return Fail(
           absl::InvalidArgumentError(absl::StrCat(
               "--json: expected a file that can be written, found ", arguments.records_file)),
           kWrongUsage);
     }
   }
-  const auto result = RunKernelBench(arguments.steps, {.commit = kCommit, .date = Today()}, **bench,
-                                     std::cout, records.is_open() ? &records : nullptr);
-  if (!result.ok()) return Fail(result.status(), IsUsage(result.status()) ? kWrongUsage : 1);
-  if (records.is_open() && !records.flush()) {
+  std::ostream* const records = file.is_open() ? &file : nullptr;
+  const int code = arguments.command == BenchCommand::kEngine ? RunEngine(arguments, records)
+                                                              : RunKernels(arguments, records);
+  if (file.is_open() && !file.flush()) {
     return Fail(absl::UnavailableError(absl::StrCat("cannot write ", arguments.records_file)), 1);
   }
-  std::cout << result->records << " figures, " << result->checked << " right outputs, "
-            << result->wrong << " wrong outputs\n";
-  return result->wrong > 0 ? 1 : 0;
+  return code;
 }
 
 }  // namespace

@@ -1,12 +1,14 @@
 #include "server/tools/bench/arguments.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "kernels/status/status_macros.h"
 #include "server/text/strict_json.h"
 #include "server/tools/bench/flags.h"
@@ -19,6 +21,8 @@ namespace {
 struct CommandLine {
   Flags step;
   std::string plan, backend = "cuda", cpu_threads = "0";
+  Flags engine{.m = "1,16,256,4096", .epilogue = "gelu", .layers = "8", .seconds = "0.5"};
+  std::string lanes = "1,2,3", wire = "same";
 };
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
@@ -44,6 +48,62 @@ absl::Status Read(const CommandLine& line, Arguments& arguments) {
   }
   arguments.backend = line.backend == "cpu" ? BenchBackend::kCpu : BenchBackend::kCuda;
   return absl::OkStatus();
+}
+
+void AddFiles(CLI::App& app, Arguments& arguments) {
+  app.add_option("--json", arguments.records_file, "File to write a record of each figure to")
+      ->type_name("FILE");
+  app.add_option("--kernel-cache", arguments.kernel_cache,
+                 "Folder of compiled kernels, created where it is missing; else a temporary one")
+      ->type_name("DIR");
+}
+
+absl::Status ReadEngine(CommandLine& line, Arguments& arguments) {
+  arguments.command = BenchCommand::kEngine;
+  EngineBenchOptions& engine = arguments.engine;
+  line.engine.k = line.engine.n;
+  if (line.engine.n.find(',') != std::string::npos) {
+    return FlagError("--n", "one number of features", line.engine.n);
+  }
+  MLPSERVE_ASSIGN_OR_RETURN(Step step, MakeStep(line.engine));
+  engine.problems = std::move(step.problems);
+  // What one block can do comes together.
+  std::ranges::stable_sort(engine.problems, {}, [](const Problem& problem) {
+    return std::pair(problem.compute, problem.epilogue.op);
+  });
+  engine.seconds = step.time.seconds;
+  if (line.wire != "same" && line.wire != "fp32") {
+    return FlagError("--wire", "same or fp32", line.wire);
+  }
+  engine.is_wire_fp32 = line.wire == "fp32";
+  engine.lanes.clear();
+  for (const std::string& lanes : std::vector<std::string>(absl::StrSplit(line.lanes, ','))) {
+    MLPSERVE_ASSIGN_OR_RETURN(const int number, ParseNumber("--lanes", lanes, 1, 16));
+    engine.lanes.push_back(number);
+  }
+  engine.kernel_cache = arguments.kernel_cache;
+  return absl::OkStatus();
+}
+
+void AddEngineOptions(CLI::App& app, CommandLine& line, Arguments& arguments) {
+  Flags& flags = line.engine;
+  const auto add = [&app](const char* name, std::string& value, const char* type,
+                          const std::string& help) {
+    return app.add_option(name, value, help)->type_name(type)->capture_default_str();
+  };
+  add("--m", flags.m, "LIST", "Rows of a batch");
+  add("--n", flags.n, "N", "Features of the block and of each of its layers");
+  add("--layers", flags.layers, "N", "Layers of the block");
+  add("--dtype", flags.dtype, "LIST", "Formats of the products: bf16, fp16, tf32, fp32");
+  add("--epilogue", flags.epilogue, "LIST",
+      absl::StrCat("Epilogues: ", absl::StrJoin(EpilogueNames(), ", ")));
+  add("--wire", line.wire, "same|fp32", "Format of rows as they come and leave");
+  add("--lanes", line.lanes, "LIST", "Batches that are in flight at a time");
+  add("--seconds", flags.seconds, "S", "How long each figure is measured");
+  app.add_option("--trace", arguments.engine.trace_file,
+                 "File to write what two lanes do with the last rows to, for chrome://tracing")
+      ->type_name("FILE");
+  AddFiles(app, arguments);
 }
 
 void AddOptions(CLI::App& app, CommandLine& line, Arguments& arguments) {
@@ -76,11 +136,13 @@ void AddOptions(CLI::App& app, CommandLine& line, Arguments& arguments) {
   add("--backend", line.backend, "cuda|cpu", "What computes");
   add("--cpu-threads", line.cpu_threads, "N", "Of the CPU; 0: one for each core");
   app.add_flag("--list", arguments.list_only, "Prints the problems, and measures nothing");
-  app.add_option("--json", arguments.records_file, "File to write a record of each figure to")
-      ->type_name("FILE");
-  app.add_option("--kernel-cache", arguments.kernel_cache,
-                 "Folder of compiled kernels, created where it is missing; else a temporary one")
-      ->type_name("DIR");
+  AddFiles(app, arguments);
+}
+
+Exit WrongCommand(int argc, const char* const* argv) {
+  return {kWrongUsage,
+          absl::StrCat("mlpserve-bench: expected the command kernels or engine, found ",
+                       argc > 1 ? Quoted(argv[1]) : "none", "\n")};
 }
 
 }  // namespace
@@ -95,23 +157,29 @@ std::variant<Arguments, Exit> ParseArguments(int argc, const char* const* argv) 
       "against float64 before it is timed.\nExit code 0: measured; 1: an output was wrong, or the "
       "device failed; 2: wrong arguments, or nothing to measure them on");
   AddOptions(*kernels, line, arguments);
+  CLI::App* engine = app.add_subcommand(
+      "engine",
+      "A block on a GPU without a server: batches that are copied in, computed and copied out on "
+      "one lane and on several, step by step and in graphs, beside its kernels alone; and how it "
+      "is noticed that a batch is done.\nExit code 0: measured; 1: the device failed; 2: wrong "
+      "arguments, or nothing to measure them on");
+  AddEngineOptions(*engine, line, arguments);
   app.set_version_flag("--version", std::string("mlpserve-bench ") + kVersion);
   app.require_subcommand(1);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    return Exit{0, kernels->parsed() ? kernels->help() : app.help("", CLI::AppFormatMode::All)};
+    return Exit{0, kernels->parsed()  ? kernels->help()
+                   : engine->parsed() ? engine->help()
+                                      : app.help("", CLI::AppFormatMode::All)};
   } catch (const CLI::CallForVersion& version) {
     return Exit{0, std::string(version.what()) + "\n"};
   } catch (const CLI::ParseError& error) {
-    if (!kernels->parsed()) {
-      const std::string found = argc > 1 ? Quoted(argv[1]) : "none";
-      return Exit{kWrongUsage, absl::StrCat("mlpserve-bench: expected the command kernels, found ",
-                                            found, "\n")};
-    }
+    if (!kernels->parsed() && !engine->parsed()) return WrongCommand(argc, argv);
     return Exit{kWrongUsage, absl::StrCat("mlpserve-bench: ", error.what(), "\n")};
   }
-  const absl::Status status = Read(line, arguments);
+  const absl::Status status =
+      engine->parsed() ? ReadEngine(line, arguments) : Read(line, arguments);
   if (status.ok()) return arguments;
   return Exit{kWrongUsage, absl::StrCat("mlpserve-bench: ", std::string(status.message()), "\n")};
 }

@@ -5,6 +5,7 @@
 #include <variant>
 #include <vector>
 
+#include "server/tools/bench/engine_bench.h"
 #include "server/tools/bench/run.h"
 
 namespace mlpserve::tools {
@@ -13,8 +14,12 @@ inline constexpr int kWrongUsage = 2;  // exit code
 
 enum class BenchBackend : uint8_t { kCuda, kCpu };
 
+enum class BenchCommand : uint8_t { kKernels, kEngine };
+
 struct Arguments {
-  std::vector<Step> steps;
+  BenchCommand command = BenchCommand::kKernels;
+  std::vector<Step> steps;    // of kKernels
+  EngineBenchOptions engine;  // of kEngine
   BenchBackend backend = BenchBackend::kCuda;
   bool list_only = false;    // say what would be measured, and need nothing for it
   int cpu_threads = 0;       // 0: one for each core

@@ -129,11 +129,35 @@ TEST(BenchArgumentsTest, ProblemsThatCannotBeAreRefused) {
 }
 
 TEST(BenchArgumentsTest, ACommandLineThatIsNoneIsRefused) {
-  EXPECT_THAT(Refusal({}), HasSubstr("expected the command kernels, found none"));
-  EXPECT_THAT(Refusal({"kernel"}), HasSubstr("expected the command kernels, found \"kernel\""));
+  EXPECT_THAT(Refusal({}), HasSubstr("expected the command kernels or engine, found none"));
+  EXPECT_THAT(Refusal({"kernel"}),
+              HasSubstr("expected the command kernels or engine, found \"kernel\""));
   EXPECT_THAT(Refusal({"kernels", "--m"}), HasSubstr("--m"));
   EXPECT_THAT(Refusal({"kernels", "--rows", "3"}), HasSubstr("--rows"));
   EXPECT_THAT(Refusal({"kernels", "--epilogue", "gelu", "--ops", "[]"}), HasSubstr("--ops"));
+}
+
+TEST(BenchArgumentsTest, TheEngineIsMeasuredWithBlocksOfSquareLayers) {
+  const Arguments arguments = ParseGood({"engine", "--n", "64", "--m", "1,16", "--lanes", "1,2",
+                                         "--dtype", "bf16,fp16", "--wire", "fp32"});
+  EXPECT_EQ(arguments.command, BenchCommand::kEngine);
+  const EngineBenchOptions& engine = arguments.engine;
+  ASSERT_EQ(engine.problems.size(), 4u);
+  EXPECT_EQ(engine.problems[0].layers, 8);
+  EXPECT_EQ(engine.problems[0].k, 64);
+  EXPECT_EQ(engine.problems[1].compute, engine.problems[0].compute);
+  EXPECT_THAT(engine.lanes, testing::ElementsAre(1, 2));
+  EXPECT_TRUE(engine.is_wire_fp32);
+}
+
+TEST(BenchArgumentsTest, WrongArgumentsOfTheEngineAreRefused) {
+  EXPECT_THAT(Refusal({"engine", "--lanes", "0"}),
+              HasSubstr("--lanes: expected a whole number from 1 to 16, found \"0\""));
+  EXPECT_THAT(Refusal({"engine", "--wire", "int8"}),
+              HasSubstr("--wire: expected same or fp32, found \"int8\""));
+  EXPECT_THAT(Refusal({"engine", "--n", "8,16"}),
+              HasSubstr("--n: expected one number of features, found \"8,16\""));
+  EXPECT_THAT(Refusal({"engine", "--m", "0"}), HasSubstr("--m: expected "));
 }
 
 TEST(BenchArgumentsTest, HelpNamesEveryFlagAndEndsWell) {

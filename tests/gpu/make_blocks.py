@@ -1,10 +1,11 @@
 """Writes a model repository for a GPU, of one layer's blocks or of one deep block, and beside it a batch
 of rows to send. Needs PyTorch and safetensors.
 
-usage: make_blocks.py DIRECTORY [FEATURES] [COMPUTE] [ROWS] [--layers N]
+usage: make_blocks.py DIRECTORY [FEATURES] [COMPUTE] [ROWS] [--layers N] [--service]
 
 Without --layers: the three first-class blocks (and batch norm in both modes), of one layer each. With it:
-one block, `deep`, of N layers with weights of their own, each followed by scale, hardtanh and GELU.
+one block, `deep`, of N layers with weights of their own, each followed by scale, hardtanh and GELU. With
+--service: the blocks of service.py, `deep`, the same with FP32 on the wire, and two of FP32.
 """
 
 import argparse
@@ -38,15 +39,15 @@ def weight(features):
     return (torch.randn(features, features, device=DEVICE) / features**0.5).to(torch.bfloat16).cpu()
 
 
-def save(root, name, tensors, layers, max_rows, arguments):
+def save(root, name, tensors, layers, max_rows, arguments, wire="BF16"):
     folder = root / name / "1"
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / "weights.safetensors")
     features = arguments.features
     model = {
         "name": name,
-        "input": {"name": "x", "features": features, "datatype": "BF16"},
-        "output": {"name": "y", "features": features, "datatype": "BF16"},
+        "input": {"name": "x", "features": features, "datatype": wire},
+        "output": {"name": "y", "features": features, "datatype": wire},
         "compute": arguments.compute,
         "layers": layers,
         "batching": {"max_rows": max_rows},
@@ -54,12 +55,23 @@ def save(root, name, tensors, layers, max_rows, arguments):
     (folder.parent / "model.json").write_text(json.dumps(model, indent=1))
 
 
-def save_deep(arguments):
+def save_deep(arguments, name="deep", wire="BF16"):
     tensors, layers = {}, []
     for i in range(arguments.layers):
         tensors |= {f"{i}.weight": weight(arguments.features), f"{i}.bias": torch.randn(arguments.features)}
         layers.append({"name": str(i), "weight": f"{i}.weight", "bias": f"{i}.bias", "epilogue": GELU})
-    save(arguments.directory, "deep", tensors, layers, 4096, arguments)
+    save(arguments.directory, name, tensors, layers, 4096, arguments, wire)
+
+
+def save_service(arguments):
+    for name, features, layers, compute, wire in (
+        ("deep", 8192, 8, "BF16", "BF16"),
+        ("deep_fp32", 8192, 8, "BF16", "FP32"),
+        ("wide", 4096, 1, "BF16", "FP32"),
+        ("small", 1024, 3, "FP32", "FP32"),
+    ):
+        arguments.features, arguments.layers, arguments.compute = features, layers, compute
+        save_deep(arguments, name, wire)
 
 
 def save_each(arguments):
@@ -85,8 +97,12 @@ def main():
     parser.add_argument("compute", nargs="?", default="BF16")
     parser.add_argument("rows", type=int, nargs="?", default=1024)
     parser.add_argument("--layers", type=int, default=0)
+    parser.add_argument("--service", action="store_true")
     arguments = parser.parse_args()
     torch.manual_seed(1)
+    if arguments.service:
+        save_service(arguments)
+        return
     save_deep(arguments) if arguments.layers else save_each(arguments)
     rows = torch.randn(arguments.rows, arguments.features).to(torch.bfloat16)
     save_file({"x": rows}, arguments.directory / "x.safetensors")

@@ -19,12 +19,17 @@
 #include "kernels/cuda/plan/block_plan.h"
 #include "kernels/cuda/plan/kernel_table.h"
 #include "kernels/status/status_macros.h"
+#include "server/engine/completion_watch.h"
+#include "server/engine/cuda_lane_batch.h"
 
 namespace mlpserve {
 namespace {
 
 using cuda::PinnedMemory;
 using Lanes = std::vector<std::unique_ptr<cuda::Lane>>;
+
+// One looks while the other tells.
+constexpr int kWatchThreads = 2;
 
 absl::Status Allocate(int count, int64_t bytes, std::vector<PinnedMemory>& buffers) {
   for (int i = 0; i < count; ++i) {
@@ -38,11 +43,12 @@ absl::Status Allocate(int count, int64_t bytes, std::vector<PinnedMemory>& buffe
 class CudaLoadedBlock final : public LoadedBlock {
  public:
   CudaLoadedBlock(Lanes lanes, Placement placement, std::vector<PinnedMemory> inputs,
-                  std::vector<PinnedMemory> outputs)
-      : lanes_(std::move(lanes)),
-        placement_(std::move(placement)),
-        inputs_(std::move(inputs)),
-        outputs_(std::move(outputs)) {}
+                  std::vector<PinnedMemory> outputs, CompletionWatch& watch)
+      : placement_(std::move(placement)), inputs_(std::move(inputs)), outputs_(std::move(outputs)) {
+    for (std::unique_ptr<cuda::Lane>& lane : lanes) {
+      lanes_.push_back(std::make_unique<CudaLaneBatch>(std::move(lane), watch));
+    }
+  }
 
   const Placement& placement() const override { return placement_; }
   int64_t Bucket(int64_t rows) const override {
@@ -70,21 +76,8 @@ class CudaLoadedBlock final : public LoadedBlock {
   }
 
   void Run(const BatchRun& run, BatchEvents& events) override {
-    BatchTiming timing;
-    timing.started = timing.infer_started = timing.infer_ended = Clock::now();
-    const absl::StatusOr<cuda::RunTimes> took = lanes_[static_cast<size_t>(run.lane)]->Run(
-        input(run.slot).data(), output(run.output).data(), run.rows);
-    timing.done = Clock::now();
-    if (absl::IsUnavailable(took.status())) {
-      events.OnLost(run, took.status());
-      return;
-    }
-    if (took.ok()) {
-      // The device's clock says how long, ours when: what is left over was spent on launching.
-      timing.infer_ended = std::max(timing.started, timing.done - took->copy_out);
-      timing.infer_started = std::max(timing.started, timing.infer_ended - took->compute);
-    }
-    events.OnDone(run, took.status(), timing);
+    lanes_[static_cast<size_t>(run.lane)]->Start(run, input(run.slot).data(),
+                                                 output(run.output).data(), events);
   }
 
  private:
@@ -97,16 +90,16 @@ class CudaLoadedBlock final : public LoadedBlock {
     return bytes;
   }
 
-  const cuda::DeviceBlock& block() const { return lanes_.front()->block(); }
+  const cuda::DeviceBlock& block() const { return lanes_.front()->lane().block(); }
   // Of the chosen kernels: never more than what was planned.
   int64_t DeviceBytes() const {
     return block().shared_bytes() + static_cast<int64_t>(lanes_.size()) * block().lane().total();
   }
 
-  const Lanes lanes_;  // at least one; all of one block
   const Placement placement_;
   const std::vector<PinnedMemory> inputs_;
   const std::vector<PinnedMemory> outputs_;
+  std::vector<std::unique_ptr<CudaLaneBatch>> lanes_;  // at least one; all of one block
 };
 
 double Seconds(std::chrono::nanoseconds duration) {
@@ -146,15 +139,18 @@ class CudaBackend final : public Backend {
   const CudaBackendOptions options_;
   cuda::KernelStore store_;
   const std::shared_ptr<const cuda::CublasLt> library_;  // may be null
+  CompletionWatch watch_{kWatchThreads};
 };
 
 absl::StatusOr<Placement> CudaBackend::Prepare(const BlockSpec& block,
                                                const BatchingOptions& options) const {
   Placement placement{.devices = devices(),
                       .lanes = options_.lanes,
+                      .lanes_per_device = options_.lanes,
+                      .slots = options_.lanes + 1,
                       .max_rows = options.max_rows,
                       .buckets = options.buckets,
-                      .runs_inline = true};
+                      .runs_inline = false};
   MLPSERVE_RETURN_IF_ERROR(Check(placement));
   placement.host_bytes = BufferBytes(block, placement);
   cuda::PlanOptions plan_options = PlanOptionsFor(placement);
@@ -201,8 +197,13 @@ absl::StatusOr<std::unique_ptr<LoadedBlock>> CudaBackend::Load(const BlockSpec& 
       "{:.2f} s, locked host memory in {:.2f} s",
       block.name, Seconds(times.weights), Seconds(times.kernels), Seconds(times.measuring),
       Seconds(Clock::now() - begin));
+  int64_t graph_bytes = 0;
+  for (const auto& lane : lanes) graph_bytes += lane->graph_bytes();
+  spdlog::info(
+      "block {}: {} lanes, each with graphs for {} buckets, {} KiB of device memory in all",
+      block.name, lanes.size(), loaded.plan().buckets.size(), graph_bytes >> 10);
   return std::make_unique<CudaLoadedBlock>(std::move(lanes), placement, std::move(inputs),
-                                           std::move(outputs));
+                                           std::move(outputs), watch_);
 }
 
 void LogTrim(const cuda::CacheTrim& trim) {

@@ -1,10 +1,10 @@
 // The backend that computes on an NVIDIA GPU: kernels/cuda/engine behind the seam of backend.h.
 //
-// A batch is copied in, computed and copied out on its lane's stream while the calling thread
-// waits, and its events come before Run returns. Lanes share the block's weights and kernels; each
-// has activations of its own. Slots and outputs are page-locked and allocated at load, as is
-// everything on the device. Not here yet: captured graphs, and several devices; the first usable
-// one is used.
+// A batch is copied in, computed and copied out on its lane's stream. Run starts it and returns;
+// its events come on a thread of the backend's (completion_watch.h). Lanes share the block's
+// weights and kernels; each has activations and graphs of its own, so that the copies of one batch
+// overlap the arithmetic of another. Slots and outputs are page-locked and allocated at load, as is
+// everything on the device. Not here yet: several devices; the first usable one is used.
 //
 // Threads: as backend.h says. The backend must outlive its blocks.
 #pragma once
@@ -22,7 +22,7 @@ struct CudaBackendOptions {
   // Compiled kernels and measurements are kept here; empty: everything is made anew at each load.
   std::string cache_directory;
   cuda::KernelChoice kernels = cuda::KernelChoice::kMeasured;
-  int lanes = 1;  // of each block, at least one: batches that run at a time
+  int lanes = 2;  // of each block, at least one: batches that run at a time
 };
 
 struct OpenedCudaBackend {

@@ -308,6 +308,27 @@ TEST(BatcherTest, OneSlotFeedsTwoLanesIfItsInputIsReadEarly) {
   EXPECT_TRUE(second.own_rows);
 }
 
+TEST(BatcherTest, ASecondLaneTakesRowsOnceItsDeviceIsNearlyDone) {
+  FakeBackend::Options two_lanes = Held(2);
+  two_lanes.lanes_per_device = 2;
+  Served served(two_lanes, SmallBatches());
+  TestRequest first(1, 1), second(1, 2), third(1, 3);
+  served.batcher->Submit(first);
+  served.batcher->Submit(second);
+  EXPECT_EQ(served.backend.held(), 1);
+  served.backend.NearEnd();
+  ASSERT_EQ(served.backend.held(), 2);
+  EXPECT_NE(served.backend.held_run(0).lane, served.backend.held_run(1).lane);
+  served.batcher->Submit(third);
+  EXPECT_EQ(served.backend.held(), 2) << "the second batch computes";
+  served.backend.Release(0);
+  EXPECT_TRUE(first.own_rows);
+  EXPECT_EQ(served.backend.held(), 1) << "and still does";
+  served.backend.ReleaseAll();
+  EXPECT_TRUE(second.own_rows);
+  EXPECT_TRUE(third.own_rows);
+}
+
 TEST(BatcherTest, EveryRequestGetsItsOwnRowsWhereSlotsAreFreeEarly) {
   for (FakeBackend::Options fake : {Inline(), Threads(), Threads(2)}) {
     fake.reads_early = true;

@@ -2,6 +2,7 @@
 // and faults.
 #include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <spdlog/spdlog.h>
 
 #include <atomic>
 #include <chrono>
@@ -93,6 +94,7 @@ struct Events final : BatchEvents {
 class CudaBackendFakeTest : public testing::Test {
  protected:
   static void SetUpTestSuite() {
+    spdlog::set_level(spdlog::level::warn);
     // What is loaded already is what the backend finds by this name.
     ASSERT_NE(dlopen(FAKE_NVRTC, RTLD_NOW | RTLD_GLOBAL), nullptr) << dlerror();
   }
@@ -296,7 +298,7 @@ TEST_F(CudaBackendFakeTest, WithTheDeviceGoesEveryBatchThatIsInFlightOrComesLate
 }
 
 TEST_F(CudaBackendFakeTest, ABlockThatDoesNotFitIsRefusedWithWhatItWantedAndOthersLoad) {
-  cuda::fake::Reset({.memory_bytes = int64_t{1} << 20});
+  cuda::fake::Reset({.memory_bytes = int64_t{1} << 19});
   Open();
   const auto refused = TryLoad(Block(4, 512), 64);
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);

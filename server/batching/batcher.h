@@ -19,7 +19,8 @@
 // - With a backend that answers later, on a thread of its own, the thread that says that the batch
 //   is done starts the next batch first, then delivers, then copies waiting rows into the slot that
 //   became free. If Run has not returned by then, the thread that is in it does so. Where the
-//   backend says earlier that the input was read, that thread fills the slot.
+//   backend says earlier that the input was read, that thread fills the slot; where it says that a
+//   device is nearly done, that thread starts the batch that follows on another of its lanes.
 // - The thread of BatchThreads that wakes batchers comes at the policy's next wake (a queue delay
 //   or a deadline that has come). A request moves it only to an earlier time. What is to be
 //   computed then, a runner computes.

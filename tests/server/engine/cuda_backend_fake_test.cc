@@ -10,12 +10,15 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "server/batching/batch_threads.h"
 #include "server/engine/cuda_backend.h"
+#include "server/lifecycle/served_block.h"
 #include "tests/kernels/cuda/fake/fake_cuda.h"
 
 namespace mlpserve {
@@ -352,6 +355,110 @@ TEST_F(CudaBackendFakeTest, ManyBatchesOnAllLanesOfTwoBlocksComeBack) {
       });
     }
   }
+}
+
+// One of many clients', which knows its rows.
+class Client final : public InferRequest {
+ public:
+  Client(const BlockSpec& block, int64_t count, int seed)
+      : x_(static_cast<size_t>(count * block.input_features())) {
+    for (size_t i = 0; i < x_.size(); ++i) {
+      x_[i] = static_cast<float>((i * 5 + static_cast<size_t>(seed)) % 7) - 3;
+    }
+    rows = count;
+    bytes_ = std::as_bytes(std::span<const float>(x_));
+    input = {&bytes_, 1};
+    expected_ = Expected(block, x_);
+  }
+
+  void OnDone(absl::Status answer, std::span<OutputRows> outputs) override {
+    std::vector<std::byte> bytes;
+    for (const OutputRows& rows : outputs) {
+      bytes.insert(bytes.end(), rows.bytes.begin(), rows.bytes.end());
+    }
+    own_rows = answer.ok() && bytes.size() == expected_.size() * sizeof(float) &&
+               std::memcmp(bytes.data(), expected_.data(), bytes.size()) == 0;
+    code = answer.code();
+    done = true;
+  }
+  void Wait() const {
+    WaitUntil([this] { return done.load(); }, "the request is not answered");
+  }
+
+  bool own_rows = false;
+  absl::StatusCode code = absl::StatusCode::kUnknown;
+  std::atomic<bool> done{false};
+
+ private:
+  std::vector<float> x_, expected_;
+  std::span<const std::byte> bytes_;
+};
+
+class ServedByFakeTest : public CudaBackendFakeTest {
+ protected:
+  std::shared_ptr<ServedBlock> Serve(const BlockSpec& block, const BatchingOptions& options) {
+    auto served = ServedBlock::Create({.backend = *backend_,
+                                       .threads = threads_,
+                                       .on_lost = [this](const absl::Status&) { ++lost_; }},
+                                      block, options, {}, nullptr);
+    EXPECT_TRUE(served.ok()) << served.status();
+    return served.ok() ? std::shared_ptr<ServedBlock>(*std::move(served)) : nullptr;
+  }
+
+  BatchThreads threads_{{.runners = 1}};
+  std::atomic<int> lost_{0};
+};
+
+TEST_F(ServedByFakeTest, ManyClientsGetTheirOwnRows) {
+  Open();
+  const BlockSpec block = Block(2);
+  const auto served = Serve(block, {.max_rows = 32});
+  ASSERT_NE(served, nullptr);
+  const auto sink = ServedBlock::Sink(served);
+  std::vector<std::jthread> clients;
+  for (int c = 0; c < 6; ++c) {
+    clients.emplace_back([&, c] {
+      for (int i = 0; i < 60; ++i) {
+        Client client(block, 1 + (i * 7 + c) % 80, i + c);  // also more than one batch holds
+        sink->Submit(client);
+        client.Wait();
+        ASSERT_TRUE(client.own_rows) << "client " << c << ", request " << i;
+      }
+    });
+  }
+}
+
+TEST_F(ServedByFakeTest, WhileABatchComputesRowsGatherInOneThatFollowsIt) {
+  Open();
+  const BlockSpec block = Block(1);
+  const auto served = Serve(block, {.max_rows = 32});
+  ASSERT_NE(served, nullptr);
+  const auto sink = ServedBlock::Sink(served);
+  cuda::fake::HoldProducts(true);
+  const int64_t before = CountCalls().graph_launches;
+  std::deque<Client> clients;
+  for (int i = 0; i < 9; ++i) sink->Submit(clients.emplace_back(block, 1, i));
+  cuda::fake::HoldProducts(false);
+  for (const Client& client : clients) client.Wait();
+  for (const Client& client : clients) EXPECT_TRUE(client.own_rows);
+  EXPECT_EQ(CountCalls().graph_launches - before, 2) << "though a second lane was idle";
+}
+
+TEST_F(ServedByFakeTest, WhoWaitsForADeviceThatIsLostIsToldSoAndSoIsTheServer) {
+  Open();
+  const BlockSpec block = Block(1);
+  const auto served = Serve(block, {.max_rows = 4});
+  ASSERT_NE(served, nullptr);
+  const auto sink = ServedBlock::Sink(served);
+  cuda::fake::HoldProducts(true);
+  std::deque<Client> clients;
+  for (int i = 0; i < 40; ++i) sink->Submit(clients.emplace_back(block, 1, i));
+  const TimePoint lost = Clock::now();
+  cuda::fake::Lose(cudaErrorIllegalAddress);
+  for (const Client& client : clients) client.Wait();
+  EXPECT_LT(Clock::now() - lost, 1s);
+  for (const Client& client : clients) EXPECT_EQ(client.code, absl::StatusCode::kUnavailable);
+  EXPECT_GE(lost_, 1);
 }
 
 }  // namespace

@@ -373,8 +373,8 @@ class Client final : public InferRequest {
 
   void OnDone(absl::Status answer, std::span<OutputRows> outputs) override {
     std::vector<std::byte> bytes;
-    for (const OutputRows& rows : outputs) {
-      bytes.insert(bytes.end(), rows.bytes.begin(), rows.bytes.end());
+    for (const OutputRows& part : outputs) {
+      bytes.insert(bytes.end(), part.bytes.begin(), part.bytes.end());
     }
     own_rows = answer.ok() && bytes.size() == expected_.size() * sizeof(float) &&
                std::memcmp(bytes.data(), expected_.data(), bytes.size()) == 0;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -28,8 +29,12 @@ namespace {
 using cuda::PinnedMemory;
 using Lanes = std::vector<std::unique_ptr<cuda::Lane>>;
 
-// One looks while the other tells.
-constexpr int kWatchThreads = 2;
+// One looks while the others tell: answers of a batch are sent by the thread that tells of its end,
+// which takes far longer than the batch where it is of many small requests. They sleep where there
+// is nothing to tell.
+int WatchThreads() {
+  return static_cast<int>(std::clamp(std::thread::hardware_concurrency() / 2, 2u, 8u));
+}
 
 absl::Status Allocate(int count, int64_t bytes, std::vector<PinnedMemory>& buffers) {
   for (int i = 0; i < count; ++i) {
@@ -139,7 +144,7 @@ class CudaBackend final : public Backend {
   const CudaBackendOptions options_;
   cuda::KernelStore store_;
   const std::shared_ptr<const cuda::CublasLt> library_;  // may be null
-  CompletionWatch watch_{kWatchThreads};
+  CompletionWatch watch_{WatchThreads()};
 };
 
 absl::StatusOr<Placement> CudaBackend::Prepare(const BlockSpec& block,

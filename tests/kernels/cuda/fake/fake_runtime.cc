@@ -2,10 +2,12 @@
 // here is found by the linker: the real runtime's library then defines these a second time.
 #include <cuda_runtime_api.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -125,6 +127,11 @@ cudaError_t cudaSetDevice(int /*device*/) {
   FAIL_IF_TOLD();
   return cudaSuccess;
 }
+cudaError_t cudaGetDevice(int* device) {
+  FAIL_IF_TOLD();
+  *device = 0;
+  return cudaSuccess;
+}
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
   FAIL_IF_TOLD();
   *total = static_cast<size_t>(Global().options.memory_bytes);
@@ -221,6 +228,17 @@ cudaError_t cudaEventQuery(cudaEvent_t handle) {
   const SharedEvent& event = From<SharedEvent>(handle);
   const std::lock_guard lock(event->mutex);
   return event->happened == event->recorded ? cudaSuccess : cudaErrorNotReady;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
+  const SharedEvent& event = From<SharedEvent>(handle);
+  for (;;) {
+    FAIL_IF_TOLD();
+    {
+      const std::lock_guard lock(event->mutex);
+      if (event->happened == event->recorded) return cudaSuccess;
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
 }
 cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t begin, cudaEvent_t end) {
   FAIL_IF_TOLD();

@@ -77,7 +77,7 @@ absl::Status Lane::Compute(int64_t rows) {
 
 // Whoever is told that a batch failed may use its memory again.
 absl::Status Lane::Start(const std::byte* input, std::byte* output, int64_t rows) {
-  const absl::Status status = Enqueue(input, output, rows);
+  absl::Status status = Enqueue(input, output, rows);
   if (!status.ok()) (void)stream_.Synchronize();
   return status;
 }

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <optional>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -22,6 +21,7 @@
 #include "kernels/status/status_macros.h"
 #include "server/engine/completion_watch.h"
 #include "server/engine/cuda_lane_batch.h"
+#include "server/machine/limits.h"
 
 namespace mlpserve {
 namespace {
@@ -32,9 +32,7 @@ using Lanes = std::vector<std::unique_ptr<cuda::Lane>>;
 // One looks while the others tell: answers of a batch are sent by the thread that tells of its end,
 // which takes far longer than the batch where it is of many small requests. They sleep where there
 // is nothing to tell.
-int WatchThreads() {
-  return static_cast<int>(std::clamp(std::thread::hardware_concurrency() / 2, 2u, 8u));
-}
+int WatchThreads() { return std::clamp(UsableProcessors() / 2, 2, 8); }
 
 absl::Status Allocate(int count, int64_t bytes, std::vector<PinnedMemory>& buffers) {
   for (int i = 0; i < count; ++i) {

@@ -1,15 +1,34 @@
 #include "server/backend_choice.h"
 
+#include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "kernels/status/status_macros.h"
 #include "server/engine/cpu_backend.h"
 #include "server/engine/cuda_backend.h"
+#ifdef MLPSERVE_HAS_CUDA
+#include "server/device_gauges.h"
+#endif
 
 namespace mlpserve {
 namespace {
+
+#ifdef MLPSERVE_HAS_CUDA
+// Their gauges in the metrics.
+absl::Status Watch(const std::vector<cuda::Device>& devices, Metrics& metrics) {
+  std::vector<DeviceGauges::Device> watched;
+  for (const cuda::Device& device : devices) {
+    watched.push_back({.label = std::to_string(device.ordinal), .pci_bus_id = device.pci_bus_id});
+  }
+  MLPSERVE_ASSIGN_OR_RETURN(std::shared_ptr<DeviceGauges> gauges, DeviceGauges::Open(watched, {}));
+  metrics.SetDevices([gauges] { return gauges->Read(); });
+  return absl::OkStatus();
+}
+#endif
 
 absl::StatusOr<ChosenBackend> OpenGpu([[maybe_unused]] std::string kernel_cache,
                                       [[maybe_unused]] Metrics& metrics) {
@@ -19,6 +38,12 @@ absl::StatusOr<ChosenBackend> OpenGpu([[maybe_unused]] std::string kernel_cache,
   ChosenBackend chosen{.backend = std::move(cuda.backend)};
   metrics.SetDegraded(Degradation::kNoCublasLt, !cuda.library.ok());
   if (!cuda.library.ok()) chosen.losses.emplace_back(cuda.library.message());
+  const absl::Status watched = Watch(cuda.devices, metrics);
+  metrics.SetDegraded(Degradation::kNoNvml, !watched.ok());
+  if (!watched.ok()) {
+    chosen.losses.push_back(
+        absl::StrCat("devices are not watched: ", std::string(watched.message())));
+  }
   return chosen;
 #else
   return absl::UnavailableError("this program was built without CUDA");

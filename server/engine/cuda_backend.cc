@@ -239,6 +239,7 @@ absl::StatusOr<OpenedCudaBackend> OpenCudaBackend(const CudaBackendOptions& opti
   return OpenedCudaBackend{.backend = std::make_unique<CudaBackend>(
                                options, cuda::KernelCompiler(*nvrtc, std::move(cache)), device,
                                library.ok() ? *library : nullptr),
+                           .devices = {device},
                            .library = library.status()};
 }
 

@@ -11,8 +11,10 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "kernels/cuda/driver/device.h"
 #include "kernels/cuda/plan/kernel_choice.h"
 #include "server/engine/backend.h"
 
@@ -27,6 +29,7 @@ struct CudaBackendOptions {
 
 struct OpenedCudaBackend {
   std::unique_ptr<Backend> backend;
+  std::vector<cuda::Device> devices;  // that it computes on
   absl::Status library;  // not OK: there is no cuBLASLt, and so one candidate less for each layer
 };
 

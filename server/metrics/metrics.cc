@@ -62,12 +62,20 @@ void WriteDevice(FamilyWriter& writer, const DeviceState& device) {
   const auto add_nv = [&](MetricId id, const std::optional<double>& value) {
     if (value) writer.Add(id, nv_labels, *value);
   };
+  writer.Add(MetricId::kDeviceInfo, With(labels, "uuid", device.uuid), 1);
   add(MetricId::kDeviceMemoryUsed, device.memory_used_bytes);
   add(MetricId::kDeviceMemoryTotal, device.memory_total_bytes);
   add(MetricId::kDeviceUtilization, device.utilization_ratio);
   add(MetricId::kDevicePower, device.power_watts);
+  add(MetricId::kDevicePowerLimit, device.power_limit_watts);
   add(MetricId::kDeviceClock, device.clock_hertz);
+  add(MetricId::kDeviceMemoryClock, device.memory_clock_hertz);
   add(MetricId::kDeviceTemperature, device.temperature_celsius);
+  const auto add_ecc = [&](const char* kind, const std::optional<double>& count) {
+    if (count) writer.Add(MetricId::kDeviceEccErrors, With(labels, "kind", kind), *count);
+  };
+  add_ecc("corrected", device.ecc_corrected);
+  add_ecc("uncorrected", device.ecc_uncorrected);
   for (const auto& [code, count] : device.errors) {
     writer.Add(MetricId::kDeviceErrors, With(labels, "code", code), static_cast<double>(count));
   }
@@ -75,6 +83,7 @@ void WriteDevice(FamilyWriter& writer, const DeviceState& device) {
   add_nv(MetricId::kNvGpuMemoryTotal, device.memory_total_bytes);
   add_nv(MetricId::kNvGpuMemoryUsed, device.memory_used_bytes);
   add_nv(MetricId::kNvGpuPower, device.power_watts);
+  add_nv(MetricId::kNvGpuPowerLimit, device.power_limit_watts);
 }
 
 }  // namespace

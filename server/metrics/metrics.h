@@ -61,8 +61,12 @@ struct DeviceState {
   std::optional<double> memory_total_bytes;
   std::optional<double> utilization_ratio;  // 0..1
   std::optional<double> power_watts;
-  std::optional<double> clock_hertz;
+  std::optional<double> power_limit_watts;
+  std::optional<double> clock_hertz;  // of the processors
+  std::optional<double> memory_clock_hertz;
   std::optional<double> temperature_celsius;
+  std::optional<double> ecc_corrected;  // errors of its memory since the driver was loaded
+  std::optional<double> ecc_uncorrected;
   std::map<std::string, uint64_t> errors;  // since start, by the driver's name of the code
 };
 

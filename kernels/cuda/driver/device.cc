@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "kernels/cuda/driver/status.h"
 #include "kernels/status/status_macros.h"
 
@@ -43,6 +44,11 @@ absl::StatusOr<DeviceLimits> LimitsOf(int ordinal, const cudaDeviceProp& propert
   return limits;
 }
 
+std::string PciBusId(const cudaDeviceProp& properties) {
+  return absl::StrFormat("%04x:%02x:%02x.0", properties.pciDomainID, properties.pciBusID,
+                         properties.pciDeviceID);
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<Device>> FindDevices() {
@@ -64,6 +70,7 @@ absl::StatusOr<std::vector<Device>> FindDevices() {
     MLPSERVE_ASSIGN_OR_RETURN(const DeviceLimits limits, LimitsOf(i, properties));
     devices.push_back({.ordinal = i,
                        .name = properties.name,
+                       .pci_bus_id = PciBusId(properties),
                        .driver_version = driver_version,
                        .memory_bytes = static_cast<int64_t>(properties.totalGlobalMem),
                        .limits = limits});

@@ -14,6 +14,7 @@ namespace mlpserve::cuda {
 struct Device {
   int ordinal = 0;
   std::string name;
+  std::string pci_bus_id;  // "0000:1b:00.0"
   int driver_version = 0;  // of CUDA, as the driver counts: 13000
   int64_t memory_bytes = 0;
   DeviceLimits limits;

@@ -1,82 +1,34 @@
 #include "server/tools/bench/card_monitor.h"
 
-#include <dlfcn.h>
-
 #include <array>
-#include <type_traits>
 #include <utility>
 
+#include "absl/status/statusor.h"
+
 namespace mlpserve::tools {
-namespace {
-
-// Declarations of nvml.h, which a toolkit may lack.
-constexpr int kSuccess = 0;
-constexpr int kSmClock = 1;
-constexpr int kGpuTemperature = 0;
-
-}  // namespace
-
-struct CardMonitor::Functions {
-  int (*init)() = nullptr;
-  int (*shutdown)() = nullptr;
-  int (*driver)(char* version, unsigned size) = nullptr;
-  int (*find)(const char* pci_bus_id, void** card) = nullptr;
-  int (*clock)(void* card, int domain, unsigned* mhz) = nullptr;
-  int (*power)(void* card, unsigned* milliwatts) = nullptr;
-  int (*power_limit)(void* card, unsigned* milliwatts) = nullptr;
-  int (*temperature)(void* card, int sensor, unsigned* celsius) = nullptr;
-
-  // The name of the first that is missing, or null.
-  const char* Resolve(void* library) {
-    const char* missing = nullptr;
-    const auto resolve = [&](auto& function, const char* name) {
-      function = reinterpret_cast<std::decay_t<decltype(function)>>(dlsym(library, name));
-      if (function == nullptr && missing == nullptr) missing = name;
-    };
-    resolve(init, "nvmlInit_v2");
-    resolve(shutdown, "nvmlShutdown");
-    resolve(driver, "nvmlSystemGetDriverVersion");
-    resolve(find, "nvmlDeviceGetHandleByPciBusId_v2");
-    resolve(clock, "nvmlDeviceGetClockInfo");
-    resolve(power, "nvmlDeviceGetPowerUsage");
-    resolve(power_limit, "nvmlDeviceGetEnforcedPowerLimit");
-    resolve(temperature, "nvmlDeviceGetTemperature");
-    return missing;
-  }
-};
 
 std::unique_ptr<CardMonitor> CardMonitor::Open(const std::string& pci_bus_id, std::string& error,
                                                const std::string& library) {
-  // Never closed: NVIDIA's libraries leave threads and handlers behind.
-  void* opened = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (opened == nullptr) {
-    error = dlerror();
-    return nullptr;
-  }
-  auto functions = std::make_unique<Functions>();
-  if (const char* missing = functions->Resolve(opened); missing != nullptr) {
-    error = library + " has no function " + missing;
-    return nullptr;
-  }
-  if (const int code = functions->init(); code != kSuccess) {
-    error = library + ": nvmlInit_v2 returned " + std::to_string(code);
+  const absl::StatusOr<Nvml> nvml = Nvml::Open(library);
+  if (!nvml.ok()) {
+    error = std::string(nvml.status().message());
     return nullptr;
   }
   void* card = nullptr;
-  if (const int code = functions->find(pci_bus_id.c_str(), &card); code != kSuccess) {
+  if (const int code = nvml->find(pci_bus_id.c_str(), &card); code != Nvml::kSuccess) {
     error = library + " knows no card at " + pci_bus_id + " (" + std::to_string(code) + ")";
-    functions->shutdown();
     return nullptr;
   }
-  return std::unique_ptr<CardMonitor>(new CardMonitor(std::move(functions), card));
+  return std::unique_ptr<CardMonitor>(new CardMonitor(*nvml, card));
 }
 
-CardMonitor::CardMonitor(std::unique_ptr<Functions> functions, void* card)
-    : functions_(std::move(functions)), card_(card) {
+CardMonitor::CardMonitor(const Nvml& nvml, void* card) : nvml_(nvml), card_(card) {
   std::array<char, 96> version{};
-  if (functions_->driver(version.data(), version.size()) == kSuccess) driver_ = version.data();
+  if (nvml_.driver_version(version.data(), version.size()) == Nvml::kSuccess)
+    driver_ = version.data();
   unsigned milliwatts = 0;
-  if (functions_->power_limit(card_, &milliwatts) == kSuccess) power_limit_w_ = 1e-3 * milliwatts;
+  if (nvml_.power_limit_milliwatts(card_, &milliwatts) == Nvml::kSuccess)
+    power_limit_w_ = 1e-3 * milliwatts;
   thread_ = std::thread([this] { Watch(); });
 }
 
@@ -87,7 +39,6 @@ CardMonitor::~CardMonitor() {
   }
   wake_.notify_one();
   thread_.join();
-  functions_->shutdown();
 }
 
 void CardMonitor::Watch() {
@@ -103,9 +54,9 @@ void CardMonitor::Look() {
   unsigned mhz = 0;
   unsigned milliwatts = 0;
   unsigned celsius = 0;
-  if (functions_->clock(card_, kSmClock, &mhz) != kSuccess ||
-      functions_->power(card_, &milliwatts) != kSuccess ||
-      functions_->temperature(card_, kGpuTemperature, &celsius) != kSuccess) {
+  if (nvml_.clock_mhz(card_, Nvml::kSmClock, &mhz) != Nvml::kSuccess ||
+      nvml_.power_milliwatts(card_, &milliwatts) != Nvml::kSuccess ||
+      nvml_.temperature_celsius(card_, Nvml::kGpuTemperature, &celsius) != Nvml::kSuccess) {
     return;
   }
   const std::lock_guard lock(mutex_);

@@ -1,5 +1,5 @@
 // Samples a card's clock, power and temperature while it is timed, through NVIDIA's management
-// library, which is looked up at run time.
+// library.
 // Threads: a thread of its own samples every kPeriod; call the methods from one other thread.
 #pragma once
 
@@ -9,6 +9,8 @@
 #include <mutex>
 #include <string>
 #include <thread>
+
+#include "server/nvml.h"
 
 namespace mlpserve::tools {
 
@@ -26,7 +28,7 @@ class CardMonitor {
   // `pci_bus_id` as the runtime prints it, "0000:1B:00.0". Null where there is no such library or
   // it does not know the card; `error` then says why.
   static std::unique_ptr<CardMonitor> Open(const std::string& pci_bus_id, std::string& error,
-                                           const std::string& library = "libnvidia-ml.so.1");
+                                           const std::string& library = Nvml::kLibrary);
   ~CardMonitor();
   CardMonitor(const CardMonitor&) = delete;
   CardMonitor& operator=(const CardMonitor&) = delete;
@@ -38,12 +40,11 @@ class CardMonitor {
   CardState Take();
 
  private:
-  struct Functions;
-  CardMonitor(std::unique_ptr<Functions> functions, void* card);
+  CardMonitor(const Nvml& nvml, void* card);
   void Watch();
   void Look();
 
-  const std::unique_ptr<Functions> functions_;
+  const Nvml nvml_;
   void* const card_;
   std::string driver_;
   double power_limit_w_ = 0;

@@ -1,7 +1,5 @@
 #include "server/tools/bench/cuda_device.h"
 
-#include <array>
-
 #include "server/tools/bench/cuda_check.h"
 
 namespace mlpserve::tools {
@@ -27,12 +25,6 @@ size_t FreeBytes() {
   size_t total = 0;
   BENCH_CHECK(cudaMemGetInfo(&free, &total));
   return free;
-}
-
-std::string PciBusId(int ordinal) {
-  std::array<char, 32> id{};
-  BENCH_CHECK(cudaDeviceGetPCIBusId(id.data(), static_cast<int>(id.size()), ordinal));
-  return id.data();
 }
 
 }  // namespace mlpserve::tools

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstddef>
-#include <string>
 
 namespace mlpserve::tools {
 
@@ -13,6 +12,5 @@ void CopyRowsToHost(void* to, const void* from, size_t stride_bytes, size_t row_
 // Sets every byte to 0xFF: NaN in every format, so that a value that nobody writes is seen.
 void Poison(void* memory, size_t bytes);
 size_t FreeBytes();
-std::string PciBusId(int ordinal);  // "0000:1B:00.0"
 
 }  // namespace mlpserve::tools

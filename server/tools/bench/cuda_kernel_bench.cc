@@ -55,7 +55,7 @@ class CudaKernelBench final : public KernelBench {
         library_(library.ok() ? *library : nullptr) {
     if (!library.ok()) warnings_.emplace_back(library.status().message());
     std::string error;
-    monitor_ = CardMonitor::Open(PciBusId(store_.device().ordinal), error);
+    monitor_ = CardMonitor::Open(store_.device().pci_bus_id, error);
     if (monitor_ == nullptr) warnings_.push_back("clocks and power are not logged: " + error);
   }
   ~CudaKernelBench() override { (void)stream_.Synchronize(); }

@@ -17,14 +17,12 @@
 #include "server/metrics/metrics.h"
 #include "server/server.h"
 #include "server/signals.h"
+#include "server/stop_requests.h"
 #include "server/transport/grpc_limits.h"
 #include "server/version.h"
 
 namespace mlpserve {
 namespace {
-
-constexpr int kBadStart = 2;
-constexpr int kDeviceLost = 3;  // for the supervisor to restart
 
 // Where compiled kernels are kept unless told otherwise; empty for a user without a home.
 std::string DefaultKernelCache() {
@@ -48,7 +46,7 @@ int Run(int argc, char** argv) {
   const absl::StatusOr<ParsedFlags> flags = ParseFlags(argc, argv, open_files);
   if (!flags.ok()) {
     std::fprintf(stderr, "mlpserve: %s\n", std::string(flags.status().message()).c_str());
-    return kBadStart;
+    return kBadStartCode;
   }
   if (flags->answer.has_value()) {
     std::fputs(flags->answer->c_str(), stdout);
@@ -60,10 +58,10 @@ int Run(int argc, char** argv) {
   const absl::StatusOr<StopReason> ended = Serve(flags->config, stop);
   if (!ended.ok()) {
     std::fprintf(stderr, "mlpserve: %s\n", std::string(ended.status().message()).c_str());
-    return kBadStart;
+    return kBadStartCode;
   }
   spdlog::info("stopped");
-  return *ended == StopReason::kDeviceLost ? kDeviceLost : 0;
+  return ExitCode(*ended);
 }
 
 }  // namespace

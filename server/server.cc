@@ -23,7 +23,10 @@ namespace mlpserve {
 namespace {
 
 // For what is in flight where a device is lost: it fails at once, and the supervisor waits.
-constexpr std::chrono::seconds kLostFinishTime{2};
+constexpr std::chrono::milliseconds kLostFinishTime{700};
+// All in all, from the loss on: over it the process ends as it is. A driver whose device is gone
+// may keep whoever asks it for anything.
+constexpr std::chrono::milliseconds kLostEndTime{1500};
 // Of --drain-timeout, for what comes after the last answer: cancelling what nobody reads, ending
 // blocks and threads.
 constexpr std::chrono::milliseconds kEndTime{500};
@@ -55,6 +58,24 @@ absl::Status KeepOnly(const std::vector<std::string>& names, RepositoryScan& sca
   return absl::NotFoundError(absl::StrCat("--load-model ", *wanted.begin(),
                                           ": expected a block of the model repository, found none "
                                           "of that name"));
+}
+
+// Ends the process at `limit`, unless it is told before that this is not needed: a batch computes
+// for seconds, a backend hangs, a driver does not let go. Nothing that it could leave half done
+// outlives it.
+void EndAt(TimePoint limit, StopReason reason, const std::stop_token& ended) {
+  std::mutex mutex;
+  std::unique_lock lock(mutex);
+  std::condition_variable_any().wait_until(lock, ended, limit, [] { return false; });
+  if (ended.stop_requested()) return;
+  spdlog::critical("not everything has ended in time: ending without it");
+  spdlog::shutdown();
+  std::_Exit(ExitCode(reason));
+}
+
+std::jthread EndThread(TimePoint limit, StopReason reason) {
+  return std::jthread(
+      [limit, reason](const std::stop_token& ended) { EndAt(limit, reason, ended); });
 }
 
 }  // namespace
@@ -168,20 +189,6 @@ int64_t Server::MaxMessageBytes(const RepositoryScan& scan) const {
   return std::clamp(LargestRequestBytes(scan), kLeastMaxMessageBytes, kMostMaxMessageBytes);
 }
 
-// Ends the process where its end takes too long: a batch that computes for seconds, a backend that
-// hangs. Nothing that it could leave half done outlives it.
-void Server::BoundEnd(TimePoint limit) {
-  end_bound_ = std::jthread([this, limit](const std::stop_token& ended) {
-    std::mutex mutex;
-    std::unique_lock<std::mutex> lock(mutex);
-    std::condition_variable_any().wait_until(lock, ended, limit, [] { return false; });
-    if (ended.stop_requested()) return;
-    spdlog::warn("not everything has ended within --drain-timeout: ending without it");
-    spdlog::shutdown();
-    std::_Exit(state_.phase() == Phase::kLost ? EXIT_FAILURE : EXIT_SUCCESS);
-  });
-}
-
 int64_t Server::MemoryQuotaBytes() const {
   if (config_.memory_quota_bytes > 0) return config_.memory_quota_bytes;
   const int64_t memory = ReadMachineLimits().memory_bytes;
@@ -250,7 +257,7 @@ StopReason Server::Run() {
 void Server::Drain(StopReason reason) {
   const TimePoint limit = Clock::now() + config_.drain_timeout;
   if (reason == StopReason::kAsked) {
-    BoundEnd(limit);
+    drain_limit_ = EndThread(limit, reason);
     // Nobody was sent here by a balancer if it was never ready.
     const auto grace = state_.ready() ? config_.drain_grace : std::chrono::milliseconds(0);
     spdlog::info("draining: new requests are served for {} ms more", grace.count());
@@ -278,7 +285,8 @@ void Server::EndLoading() {
   if (!loading_ended_) {
     spdlog::warn("a load goes on though it was told to stop: ending without it");
     spdlog::shutdown();
-    std::_Exit(state_.phase() == Phase::kLost ? EXIT_FAILURE : EXIT_SUCCESS);
+    const bool lost = state_.phase() == Phase::kLost;
+    std::_Exit(ExitCode(lost ? StopReason::kDeviceLost : StopReason::kAsked));
   }
   loading_.join();
 }
@@ -287,6 +295,7 @@ void Server::OnLost(const absl::Status& reason) {
   if (lost_.exchange(true)) return;
   spdlog::critical("a device is lost: {}", std::string(reason.message()));
   state_.Advance(Phase::kLost);
+  lost_limit_ = EndThread(Clock::now() + kLostEndTime, StopReason::kDeviceLost);
   stop_.Ask(StopReason::kDeviceLost);
 }
 

@@ -59,11 +59,13 @@ class Server {
   absl::Status BecomeReady();
   void EndLoading();
   void Drain(StopReason reason);
-  void BoundEnd(TimePoint limit);
   void OnLost(const absl::Status& reason);
   int64_t MaxMessageBytes(const RepositoryScan& scan) const;
   int64_t MemoryQuotaBytes() const;
 
+  // These two go last: while they are there, the end is bounded.
+  std::jthread lost_limit_;
+  std::jthread drain_limit_;
   const Config config_;
   const ChosenBackend chosen_;
   Metrics& metrics_;
@@ -71,7 +73,6 @@ class Server {
   RepositoryScan scan_;  // what is loaded at start
   int64_t max_message_bytes_ = 0;
   ServingState state_;
-  std::jthread end_bound_;  // watches the end of all that follows
   BatchThreads threads_;
   Catalog catalog_;
   Retirer retirer_;  // tells the catalog what has ended

@@ -15,6 +15,10 @@ enum class StopReason : uint8_t {
   kDeviceLost,  // nothing can be computed any more
 };
 
+// What the process ends with: for the supervisor to tell apart. 2 is for one that cannot start.
+inline constexpr int kBadStartCode = 2;
+constexpr int ExitCode(StopReason reason) { return reason == StopReason::kDeviceLost ? 3 : 0; }
+
 // Thread-safe.
 class StopRequests {
  public:

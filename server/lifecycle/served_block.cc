@@ -1,7 +1,9 @@
 #include "server/lifecycle/served_block.h"
 
+#include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "kernels/status/status_macros.h"
 
 namespace mlpserve {
@@ -19,6 +21,18 @@ BatchBuffers BuffersOf(LoadedBlock& loaded, const BlockSpec& block) {
   for (int i = 0; i < placement.slots; ++i) buffers.slots.push_back(loaded.input(i));
   for (int i = 0; i < placement.outputs; ++i) buffers.outputs.push_back(loaded.output(i));
   return buffers;
+}
+
+// What the whole block wants, which the allocation that failed does not know.
+absl::Status WithNeeds(const absl::Status& status, const Placement& placement) {
+  if (!absl::IsResourceExhausted(status)) return status;
+  const std::string device =
+      placement.device_bytes > 0
+          ? absl::StrCat(" and ", placement.device_bytes, " bytes of each device")
+          : "";
+  return absl::ResourceExhaustedError(absl::StrCat("it needs up to ", placement.host_bytes,
+                                                   " bytes of the host", device, ": ",
+                                                   std::string(status.message())));
 }
 
 }  // namespace
@@ -59,8 +73,11 @@ absl::StatusOr<std::unique_ptr<ServedBlock>> ServedBlock::Create(
     const Needs& needs, const BlockSpec& block, const BatchingOptions& options,
     const LoadControl& control, std::shared_ptr<BlockMetrics> metrics) {
   MLPSERVE_ASSIGN_OR_RETURN(const Placement placement, needs.backend.Prepare(block, options));
+  auto placed = needs.backend.Load(block, placement, control);
+  if (absl::IsUnavailable(placed.status()) && needs.on_lost) needs.on_lost(placed.status());
+  MLPSERVE_RETURN_IF_ERROR(WithNeeds(placed.status(), placement));
   std::unique_ptr<ServedBlock> served(new ServedBlock());
-  MLPSERVE_ASSIGN_OR_RETURN(served->block_, needs.backend.Load(block, placement, control));
+  served->block_ = *std::move(placed);
   LoadedBlock& loaded = *served->block_;
   served->observer_ = std::make_unique<Observer>(loaded, std::move(metrics), needs.on_lost);
   MLPSERVE_ASSIGN_OR_RETURN(

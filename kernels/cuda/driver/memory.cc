@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +15,14 @@ absl::Status Sized(const absl::Status& status, size_t bytes) {
   return {status.code(), absl::StrCat(std::string(status.message()), ", for ", bytes, " bytes")};
 }
 
+// "; 4096 of 524288 are free", as far as the driver says.
+std::string WhatIsFree() {
+  size_t free = 0;
+  size_t total = 0;
+  if (!StatusOf(cudaMemGetInfo(&free, &total), "cudaMemGetInfo").ok()) return "";
+  return absl::StrCat("; ", free, " of ", total, " are free");
+}
+
 }  // namespace
 
 void FreeDevice::operator()(void* memory) const { (void)cudaFree(memory); }
@@ -23,7 +32,10 @@ absl::StatusOr<DeviceMemory> DeviceMemory::Allocate(size_t bytes) {
   void* memory = nullptr;
   const size_t size = std::max<size_t>(bytes, 1);
   const absl::Status status = StatusOf(cudaMalloc(&memory, size), "cudaMalloc");
-  if (!status.ok()) return Sized(status, bytes);
+  if (!status.ok()) {
+    const absl::Status sized = Sized(status, bytes);
+    return absl::Status(sized.code(), absl::StrCat(std::string(sized.message()), WhatIsFree()));
+  }
   DeviceMemory owner(memory, size);
   MLPSERVE_RETURN_IF_CUDA_ERROR(cudaMemset(memory, 0, size));
   // Streams of ours do not wait for the default one, on which the memory is being set.

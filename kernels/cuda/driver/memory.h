@@ -21,7 +21,7 @@ struct FreePinned {
 class DeviceMemory {
  public:
   DeviceMemory() = default;
-  // At least one byte. Errors: RESOURCE_EXHAUSTED, with the size asked for.
+  // At least one byte. Errors: RESOURCE_EXHAUSTED, with the size asked for and what is free.
   static absl::StatusOr<DeviceMemory> Allocate(size_t bytes);
 
   void* get() const { return memory_.get(); }

@@ -85,7 +85,23 @@ TEST_F(ServedBlockTest, TheSinkKeepsTheBlock) {
 
 TEST_F(ServedBlockTest, AFailedLoadIsReported) {
   backend_.FailLoads(absl::ResourceExhaustedError("memory"));
-  EXPECT_EQ(Create({.max_rows = 2}).status(), absl::ResourceExhaustedError("memory"));
+  EXPECT_EQ(Create({.max_rows = 2}).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(lost_.ok());
+}
+
+TEST_F(ServedBlockTest, ALoadWithoutRoomSaysWhatTheBlockNeeds) {
+  backend_.FailLoads(absl::ResourceExhaustedError("for 64 bytes; 8 are free"));
+  const std::string reason(Create({.max_rows = 2}).status().message());
+  EXPECT_THAT(reason,
+              testing::MatchesRegex(
+                  "it needs up to [1-9][0-9]* bytes of the host: for 64 bytes; 8 are free"));
+}
+
+TEST_F(ServedBlockTest, ALoadThatFindsTheDeviceLostTellsIt) {
+  const absl::Status lost = absl::UnavailableError("fell off the bus");
+  backend_.FailLoads(lost);
+  EXPECT_EQ(Create({.max_rows = 2}).status(), lost);
+  EXPECT_EQ(lost_, lost);
 }
 
 TEST_F(ServedBlockTest, BadOptionsAreReported) {

@@ -21,6 +21,7 @@
 #include "kernels/cuda/engine/measurer.h"
 #include "kernels/cuda/jit/kernel_cache.h"
 #include "kernels/cuda/jit/nvrtc.h"
+#include "kernels/cuda/plan/block_plan.h"
 #include "kernels/spec/rounding.h"
 
 namespace mlpserve::cuda {
@@ -126,6 +127,38 @@ TEST_F(DeviceBlockTest, TwoLanesHoldOneCopyOfTheWeights) {
   EXPECT_GE(of_one, weights) << "the weights are there";
   EXPECT_LE(of_second, shared.lane().total() + 32 * kMiB) << "and not a second time";
   EXPECT_LT(of_second, weights / 2);
+}
+
+// The plan that the backend's Prepare makes: without a look at the weights.
+TEST_F(DeviceBlockTest, ALoadTakesNoMoreOfTheDeviceThanThePlanSaysBefore) {
+  constexpr int kLanes = 2;
+  constexpr int64_t kBeside = 64 * kMiB;  // kernels' code, streams, graphs; told by nobody
+  for (const ComputeType compute : {ComputeType::kFp32, ComputeType::kBf16}) {
+    const BlockSpec block = Block(4, 4096, compute);
+    const BlockPlan plan =
+        PlanBlock(block, store_->limits(),
+                  {.max_rows = 4096, .has_library = library_ != nullptr, .reads_weights = false});
+    const int64_t planned = plan.shared_bytes() + kLanes * plan.lane_bytes();
+    const int64_t before = FreeBytes();
+    const auto lanes = Load(block, kLanes, 4096, {.may_measure = false});
+    ASSERT_TRUE(lanes.ok()) << lanes.status();
+    const int64_t took = before - FreeBytes();
+    EXPECT_LE(took, planned + kBeside) << planned;
+    const DeviceBlock& shared = lanes->front()->block();
+    EXPECT_GE(took, shared.shared_bytes() + kLanes * shared.lane().total());
+  }
+}
+
+TEST_F(DeviceBlockTest, ABlockThatDoesNotFitIsRefusedWithWhatThereIsAndAnotherRuns) {
+  const auto taken = DeviceMemory::Allocate(static_cast<size_t>(FreeBytes() - 200 * kMiB));
+  ASSERT_TRUE(taken.ok()) << taken.status();
+  const auto refused = Load(Block(4, 4096, ComputeType::kFp32), 1, 64, {.may_measure = false});
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(refused.status().message()),
+              testing::MatchesRegex("cudaMalloc: .*, for [0-9]+ bytes; [0-9]+ of [0-9]+ are free"));
+  auto lanes = Load(Block(1, 512, ComputeType::kBf16), 1, 64, {.may_measure = false});
+  ASSERT_TRUE(lanes.ok()) << lanes.status();
+  EXPECT_TRUE(Batch(64, 512, 1).RunOn(*lanes->front()).ok());
 }
 
 TEST_F(DeviceBlockTest, LanesThatRunAtOneTimeDoNotSeeEachOther) {

@@ -1,4 +1,4 @@
-// How many calls there are, and have been, and a way to wait until there are none.
+// How many calls there are, and a way to wait until there are none.
 #pragma once
 
 #include <atomic>
@@ -12,18 +12,13 @@ namespace mlpserve {
 // Thread-safe.
 class CallCount {
  public:
-  void Enter() {
-    calls_.fetch_add(1, std::memory_order_relaxed);
-    total_.fetch_add(1, std::memory_order_relaxed);
-  }
+  void Enter() { calls_.fetch_add(1, std::memory_order_relaxed); }
 
   void Leave() {
     if (calls_.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
     MutexLock lock(mutex_);
     none_.NotifyAll();
   }
-
-  int64_t total() const { return total_.load(std::memory_order_relaxed); }
 
   // Returns when there are no calls, or at the deadline.
   void WaitUntilNone(TimePoint deadline) {
@@ -40,7 +35,6 @@ class CallCount {
 
  private:
   std::atomic<int64_t> calls_{0};
-  std::atomic<int64_t> total_{0};
   Mutex mutex_;  // only to wait for the last call
   CondVar none_;
 };

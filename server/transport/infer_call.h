@@ -89,9 +89,6 @@ class InferCalls {
   // Waits until every call that was accepted is answered, the answer sent, or until the deadline.
   void WaitUntilAnswered(TimePoint deadline) { accepted_.WaitUntilNone(deadline); }
 
-  // So many calls were accepted so far.
-  int64_t total() const { return accepted_.total(); }
-
   // For InferCall:
   CallCount& accepted() { return accepted_; }
   const Needs& needs() const { return needs_; }

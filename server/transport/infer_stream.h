@@ -50,8 +50,6 @@ class InferStreams {
   void CloseAll();
   // Waits until every stream has ended, or until the deadline.
   void WaitUntilEnded(TimePoint deadline) { accepted_.WaitUntilNone(deadline); }
-  // So many streams were accepted so far.
-  int64_t total() const { return accepted_.total(); }
 
  private:
   friend class InferStream;

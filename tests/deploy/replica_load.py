@@ -16,7 +16,7 @@ import numpy as np
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 RETRIES = {"maxAttempts": 4, "initialBackoff": "0.01s", "maxBackoff": "0.1s", "backoffMultiplier": 2,
-           "retryableStatusCodes": ["UNAVAILABLE"]}
+           "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"]}
 
 
 def service_config(target, retry):

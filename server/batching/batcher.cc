@@ -40,6 +40,7 @@ BatchPolicy::Options PolicyOptions(const BatchingOptions& options, const BatchBu
           .lanes_per_device = buffers.lanes_per_device,
           .outputs = static_cast<int>(buffers.outputs.size()),
           .slot_rows = ready_rows,
+          .batch_times = buffers.batch_times,
           .batching = std::move(batching)};
 }
 
@@ -127,15 +128,16 @@ void Batcher::Submit(InferRequest& request) {
       if (pending_.size() <= Index(*ticket)) pending_.resize(Index(*ticket) + 1);
       pending_[Index(*ticket)].request = &request;
       request.ticket = *ticket;
-      FindSources(turn);
       WakeEarlierIfNeeded();
     } else {
       Delivery refused;
       refused.request = &request;
+      request.retry_after = std::exchange(turn.actions.retry_after, Duration::zero());
       refused.status = ticket.status();
       if (absl::IsDeadlineExceeded(refused.status)) refused.eviction = Eviction::kDeadline;
       turn.deliveries.push_back(std::move(refused));
     }
+    FindSources(turn);
   }
   Work(turn);
 }
@@ -148,8 +150,9 @@ void Batcher::Cancel(InferRequest& request) {
     if (request.ticket < 0 || ticket >= pending_.size()) return;
     if (pending_[ticket].request != &request) return;  // it is done
     Enter(turn);
-    policy_.Cancel(request.ticket, turn.actions);
+    policy_.Cancel(turn.entered, request.ticket, turn.actions);
     Resolve(turn);
+    FindSources(turn);
   }
   Work(turn);
 }
@@ -164,6 +167,7 @@ void Batcher::Drain() {
 QueueState Batcher::stats() const {
   MutexLock lock(mutex_);
   return {.queued_requests = policy_.queued_requests(),
+          .pending_requests = policy_.pending_requests(),
           .queued_rows = policy_.queued_rows(),
           .queued_rows_limit = policy_.options().batching.max_queued_rows,
           .slots_in_use = policy_.slots_in_use(),

@@ -15,7 +15,9 @@
 //   request to another thread costs more than computing it. Other threads of the transport poll
 //   meanwhile, and their requests fill the next batch. It is kept for `help_limit` plus the batch
 //   that it is in: then one of BatchThreads' runners takes over, if one is idle, or has done so
-//   already and takes another lane.
+//   already and takes another lane. A batch that is expected to take longer than `help_limit` is
+//   a runner's from the start, if one is idle: whoever submits goes back to the transport, which
+//   reads, answers and refuses requests while the batch runs.
 // - With a backend that answers later, on a thread of its own, the thread that says that the batch
 //   is done starts the next batch first, then delivers, then copies waiting rows into the slot that
 //   became free. If Run has not returned by then, the thread that is in it does so. Where the
@@ -57,6 +59,7 @@
 #include "server/batching/policy.h"
 #include "server/sync/mutex.h"
 #include "server/vocabulary/batch.h"
+#include "server/vocabulary/batch_time.h"
 #include "server/vocabulary/batching_options.h"
 #include "server/vocabulary/queue_state.h"
 #include "server/vocabulary/request.h"
@@ -70,9 +73,10 @@ struct BatchBuffers {
   std::vector<std::span<std::byte>> outputs;  // each [max_rows, output_row_bytes]
   int64_t input_row_bytes = 0;
   int64_t output_row_bytes = 0;
-  int lanes = 1;             // batches that may run at a time
-  int lanes_per_device = 1;  // BatchPolicy::Options
-  bool runs_inline = false;  // a batch has ended when Run returns
+  int lanes = 1;                       // batches that may run at a time
+  int lanes_per_device = 1;            // lane i is of device i / lanes_per_device
+  bool runs_inline = false;            // a batch has ended when Run returns
+  std::vector<BatchTime> batch_times;  // as measured at load; may be empty
 };
 
 class Batcher final : public InferSink, private BatchThreads::Client, private BatchEvents {
@@ -93,9 +97,11 @@ class Batcher final : public InferSink, private BatchThreads::Client, private Ba
   // Statuses that OnDone is called with, besides those of batches:
   //   INVALID_ARGUMENT    no rows, or more than can ever be held; input bytes that are not rows *
   //                       bytes per row; a priority outside of the levels
-  //   RESOURCE_EXHAUSTED  the queue is full, or too many results wait to be read
-  //   DEADLINE_EXCEEDED   the deadline or the queue timeout passed before all rows lay in a slot
-  //   CANCELLED           Cancel was called before all rows lay in a slot
+  //   RESOURCE_EXHAUSTED  the queue is full, or too long for the request's deadline or timeout, or
+  //                       too many results wait to be read; `retry_after` is set if known
+  //   DEADLINE_EXCEEDED   the deadline passed, or can no longer be met; or the queue timeout passed
+  //                       before it began to run
+  //   CANCELLED           Cancel was called
   // Submit within OnDone only queues: the request runs after OnDone returns.
   void Submit(InferRequest& request) override;
   void Cancel(InferRequest& request) override;
@@ -166,15 +172,16 @@ class Batcher final : public InferSink, private BatchThreads::Client, private Ba
   void Enter(Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool Advance(Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Leave(Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void EndCopies(Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void EndBatch(Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void GiveOut(Results results, Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndCopies(Turn& turn, TimePoint now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndBatch(Turn& turn, TimePoint now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void GiveOut(Results results, Turn& turn, TimePoint now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FindSources(Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Resolve(Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void TakeRun(Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeRun(Turn& turn, TimePoint now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool MayRunInline(const Turn& turn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CollectReleased() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WakeEarlierIfNeeded() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool ARunnerComes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void HandOver() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool TryHandOver() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

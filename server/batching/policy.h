@@ -1,9 +1,10 @@
 // What is batched with what, when it runs, and what is refused: a state machine without threads,
 // locks, clocks or memory of its own. Time is an argument; events go in, actions come out.
 //
-// Words. A request asks for rows. A slot is an input buffer that takes `slot_rows` rows (B below),
-// max_rows once its memory is all there; requests get row ranges ("pieces") of it. A lane runs one
-// batch at a time, into an output buffer.
+// Words. A request asks for rows. A slot is an input buffer that takes so many rows as run within
+// max_batch_time (B below), less while not all of its memory is there; requests get row ranges
+// ("pieces") of it. A lane runs one batch at a time, into an output buffer. A device has one lane
+// or several, which overlap its copies with its arithmetic; it computes one batch after the other.
 //
 //   request: waiting -> reserved -> running -> delivered     (a long one is in several places)
 //   slot:    free -> open -> sealed -> running -> free       (when the batch's input was read, or
@@ -24,18 +25,25 @@
 //    computes, not to make two small batches out of one. Until then the slot fills.
 // 4. A sealed slot runs when its copies are done and a lane is idle, the earliest sealed first, on
 //    the device that has the least to do.
-// 5. A request is refused if the rows that would have to wait go over max_queued_rows.
-// 6. A request that is cancelled or has expired while rows of it wait leaves at once. Rows of it
-//    that lie in slots are computed and dropped. One whose rows all lie in slots is served.
+// 5. A request is refused, with the time after which to try again, if the rows that would have to
+//    wait go over max_queued_rows; if what is before it is expected to take longer than
+//    max_queued_time; or if twice that, and its own time, take longer than its deadline or its
+//    queue timeout allows. One that a device is free for is never refused for its time: an
+//    estimate that is wrong must be able to learn so.
+// 6. A request whose time is up, or that is cancelled, is answered then, wherever its rows lie:
+//    but not while they are copied, which is a matter of microseconds. Its rows that wait leave the
+//    queue; those in slots are dead weight, and a slot in which nobody waits any more is not run.
+//    Time is up at the deadline; for a request of which no row has begun to run also at its queue
+//    timeout, and at its latest start, the deadline less the time of its own rows.
 // 7. If one_request_per_batch, every request has a slot to itself, which is sealed at once.
 // 8. Results are lent where they lie while at most outputs - lanes buffers are: a lane always finds
 //    an output, however slow the readers. Beyond that they must be copied out.
 //
-// The longest wait. With S slots, L lanes, T the longest run of a batch, D = max_queue_delay, W = T
-// if devices have several lanes and else 0, E the batches that may run beside full slots (L if the
-// backend says when input was read, else 0), and H what the threads take to copy rows in and to
-// notice an event: in a block without priorities, a request of R rows that finds A rows waiting
-// before it has its last row running no later than
+// The longest wait. With S slots, L lanes, T the longest that a batch is on its lane, D =
+// max_queue_delay, W = T if devices have several lanes and else 0, E the batches that may run
+// beside full slots (L if the backend says when input was read, else 0), and H what the threads
+// take to copy rows in and to notice an event: in a block without priorities, a request of R rows
+// that finds A rows waiting before it, and is not dropped, has its last row running no later than
 //
 //     max(D, (S - 1 + E + ceil((A + R) / B)) * T / min(L, S) + W) + H
 //
@@ -54,12 +62,16 @@
 //     max(D, (S + E + 8 * sum of ceil(rows / B) over it and what waited before it) * T / min(L, S)
 //            + W) + H
 //
+// What a request is expected to take is the same sum over what is there, with the times that
+// batches have taken lately (run_times.h) in place of T.
+//
 // Tickets name requests from Submit until they complete and their last row has left its slot; then
 // they are used again. Rows are rows of the request; slot rows are rows of the slot.
 // Not thread-safe. Time must not run backwards from event to event by more than a caller's lock
 // hand-over; nothing breaks if it does, a wait is only that much longer.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -73,7 +85,9 @@
 #include "absl/status/statusor.h"
 #include "server/batching/expiry_heap.h"
 #include "server/batching/observer.h"
+#include "server/batching/run_times.h"
 #include "server/vocabulary/batch.h"
+#include "server/vocabulary/batch_time.h"
 #include "server/vocabulary/batching_options.h"
 #include "server/vocabulary/request.h"
 
@@ -94,6 +108,8 @@ class BatchPolicy {
     int outputs = 6;  // lanes .. kMostBuffers
     // Rows that a slot takes at first; 0: max_rows, as one_request_per_batch needs.
     int64_t slot_rows = 0;
+    // What batches took at load. Empty: that is learned, and slots take max_rows.
+    std::vector<BatchTime> batch_times;
     // Its limits in bytes are the caller's to hold; max_queued_rows is all that counts here.
     BatchingOptions batching;
   };
@@ -132,6 +148,8 @@ class BatchPolicy {
   struct Actions {
     absl::InlinedVector<Copy, 4> copies;  // pieces of one slot lie side by side
     absl::InlinedVector<Completion, 4> completions;
+    // Of a request that was refused with RESOURCE_EXHAUSTED: it may succeed after this; 0: unknown.
+    Duration retry_after = Duration::zero();
   };
 
   // A batch that ended, between BatchDone and Delivered.
@@ -150,12 +168,12 @@ class BatchPolicy {
   // Errors, for a request that is refused and leaves no trace: INVALID_ARGUMENT,
   // RESOURCE_EXHAUSTED, DEADLINE_EXCEEDED. Of others, `actions` may complete some that expired.
   absl::StatusOr<Ticket> Submit(TimePoint now, const Ask& ask, Actions& actions);
-  // Does nothing unless rows of the request wait (rule 6).
-  void Cancel(Ticket ticket, Actions& actions);
+  // Rule 6. Does nothing if the request is about to be answered anyway.
+  void Cancel(TimePoint now, Ticket ticket, Actions& actions);
   // These pieces, all of one slot, lie in it now.
-  void CopyDone(std::span<const Copy> copies, Actions& actions);
+  void CopyDone(TimePoint now, std::span<const Copy> copies, Actions& actions);
   // The next batch to run, if a slot is ready, a lane idle and an output free. Now it runs.
-  std::optional<BatchRun> Dispatch();
+  std::optional<BatchRun> Dispatch(TimePoint now);
   // The rows of the lane's batch have been read: its slot is free, while the lane goes on. Once for
   // a batch, or not at all.
   void InputRead(TimePoint now, int lane, Actions& actions);
@@ -167,10 +185,10 @@ class BatchPolicy {
   Ended BatchDone(TimePoint now, int lane, Actions& actions);
   // Completes every request that has all its rows now, or, if `status` is not OK, every request
   // that has a row in the batch. The output is lent if it was OK and not copied out, else free.
-  void Delivered(int output, const absl::Status& status, Actions& actions);
+  void Delivered(TimePoint now, int output, const absl::Status& status, Actions& actions);
   // Nobody reads the lent output any more.
   void OutputReleased(int output);
-  // From now on a slot takes so many rows; at most max_rows, and never less than before.
+  // From now on a slot holds so many rows; at most max_rows, and never less than before.
   void SetSlotRows(int64_t rows);
   // Lets go of what has expired; seals the open slot if its delay is over.
   void Tick(TimePoint now, Actions& actions);
@@ -180,6 +198,8 @@ class BatchPolicy {
   // When Tick has something to do if no other event comes; TimePoint::max(): never.
   TimePoint NextWake() const;
   bool CanDispatch() const { return idle_lanes_ != 0 && free_outputs_ != 0 && ReadySlot() >= 0; }
+  // What the next batch is expected to take. CanDispatch is true.
+  Duration NextRunTime() const;
   // The pieces of the batch in this output, from Dispatch until Delivered.
   std::span<const Piece> Pieces(int output) const { return outputs_[Index(output)].pieces; }
   // False if the request was completed, or is about to be, before all its rows were delivered.
@@ -189,8 +209,13 @@ class BatchPolicy {
 
   int64_t queued_rows() const { return queued_rows_; }
   int64_t queued_requests() const { return queued_requests_; }
+  // That are alive and have no row that has begun to run.
+  int64_t pending_requests() const { return pending_requests_; }
   int slots_in_use() const;
+  // That a slot holds.
   int64_t slot_rows() const { return slot_rows_; }
+  // That a batch has at most: what runs within max_batch_time.
+  int64_t batch_rows() const { return std::min(slot_rows_, batch_rows_); }
   int lent_outputs() const { return lent_; }
   const Options& options() const { return options_; }
 
@@ -200,11 +225,13 @@ class BatchPolicy {
   //   0 <= delivered <= reserved <= rows of each request; copying <= in_flight
   //   rows wait only if no slot is free and the open one is full (so: there is none)
   //   queued_rows is the sum of rows - reserved over the queues, and at most max_queued_rows
-  //   a request is in its level's queue, and in the heap if it can expire, exactly while it waits
-  //   sealed slots hold rows; a due open slot exists only if no device that wants work lacks a
-  //   sealed slot lent outputs <= outputs - lanes; the output of a running lane is running; so is
-  //   its slot, until its input was read, and no other one_request_per_batch: no open slot, one
-  //   piece to a slot
+  //   a request is in its level's queue exactly while it waits, in the heap while it is alive and
+  //   its time can be up
+  //   sealed slots hold rows; a due open slot exists only if no device wants it
+  //   the live pieces of a slot are counted; one that has none, and no copies, is free
+  //   lent outputs <= outputs - lanes; the output of a running lane is running; so is its slot,
+  //   until its input was read, and no other
+  //   one_request_per_batch: no open slot, one piece to a slot
   std::string CheckInvariants(TimePoint now) const;
 
  private:
@@ -220,22 +247,28 @@ class BatchPolicy {
     int level = 0;
     int64_t rows = 0;
     int64_t reserved = 0;   // rows that have got a place in a slot
+    int64_t begun = 0;      // rows whose batch has begun to run
     int64_t delivered = 0;  // rows whose batch has ended
     int copying = 0;        // pieces
     int in_flight = 0;      // pieces reserved and not delivered; >= copying
+    uint64_t slots = 0;     // bit set: those that hold a piece of it and do not run yet
     uint64_t sequence = 0;  // order of arrival
     TimePoint submitted;
-    TimePoint expiry = TimePoint::max();  // the earlier of deadline and timeout
-    bool expiry_is_deadline = false;
-    Ticket previous = -1;  // in its level's queue
-    Ticket next = -1;      // likewise; of a free one, the next free
-    absl::Status status;   // kLeaving: what to complete with
+    TimePoint deadline = TimePoint::max();
+    TimePoint latest_start = TimePoint::max();
+    TimePoint timeout = TimePoint::max();
+    TimePoint expiry = TimePoint::max();  // what of them holds now
+    Ticket previous = -1;                 // in its level's queue
+    Ticket next = -1;                     // likewise; of a free one, the next free
+    absl::Status status;                  // kLeaving: what to complete with
     std::optional<Eviction> eviction;
   };
 
   struct Queue {
     Ticket first = -1;
     Ticket last = -1;
+    int64_t requests = 0;
+    int64_t rows = 0;  // that wait
   };
 
   enum class SlotState : uint8_t { kFree, kOpen, kSealed, kRunning };
@@ -244,7 +277,9 @@ class BatchPolicy {
     SlotState state = SlotState::kFree;
     int64_t rows = 0;
     int copying = 0;  // pieces
+    int live = 0;     // pieces of requests that are alive
     TimePoint oldest = TimePoint::max();
+    TimePoint sealed;
     std::vector<Piece> pieces;  // until it runs: then the output has them
   };
 
@@ -259,11 +294,32 @@ class BatchPolicy {
   struct Lane {
     int slot = -1;  // until its rows have been read
     int output = -1;
+    int64_t rows = 0;
+    TimePoint sealed;  // its slot was
+  };
+
+  struct Device {
+    TimePoint busy_until = TimePoint::min();  // as expected
+    TimePoint last_ended = TimePoint::min();  // of its batches
+  };
+
+  // What is expected of a request.
+  struct Outlook {
+    Duration before = Duration::zero();  // until it begins to run
+    Duration own = Duration::zero();     // from then on
   };
 
   static size_t Index(int i) { return static_cast<size_t>(i); }
 
-  absl::Status Admit(TimePoint now, const Ask& ask) const;
+  absl::Status Check(TimePoint now, const Ask& ask) const;
+  absl::Status CheckRoom(const Ask& ask, Actions& actions) const;
+  absl::Status CheckTime(TimePoint now, const Ask& ask, Actions& actions) const;
+  Outlook Expect(TimePoint now, const Ask& ask) const;
+  Duration BatchesOf(int64_t rows) const;
+  Duration OwnTime(int64_t rows) const;
+  Duration RetryAfter(Duration wait) const;
+  bool ADeviceIsFree() const;
+  Duration TimeoutOf(const Ask& ask) const;
   int64_t Room() const;
   int LevelOf(int priority) const;
   Ticket NewRequest(TimePoint now, const Ask& ask);
@@ -277,16 +333,23 @@ class BatchPolicy {
   }
 
   bool HasSpace() const { return open_ >= 0 || free_slots_ != 0; }
-  void Reserve(Ticket ticket, Actions& actions);
+  void Reserve(TimePoint now, Ticket ticket, Actions& actions);
+  void Free(int slot);
   void FreeSlotOf(int lane);
-  void FillFreed(TimePoint now, Actions& actions);
-  void Fill(Actions& actions);
+  void FreeDeadSlots();
+  void Fill(TimePoint now, Actions& actions);
+  void Seal(TimePoint now);
+  TimePoint SealDue() const;
   int DevicesThatWant() const;
   uint64_t LanesOf(int device) const;  // bit set
   int LaneForNext() const;
-  void Seal();
   void SealIfDue(TimePoint now);
   int ReadySlot() const;
+
+  Device& DeviceOf(int lane) { return devices_[Index(lane / options_.lanes_per_device)]; }
+  void EndOn(TimePoint now, int lane);
+  void Begin(Request& request, Ticket ticket, int64_t rows);
+  void SetExpiry(Request& request, Ticket ticket);
 
   void ExpireDue(TimePoint now, Actions& actions);
   void Drop(Ticket ticket, absl::Status status, std::optional<Eviction> eviction, Actions& actions);
@@ -299,7 +362,9 @@ class BatchPolicy {
 
   const Options options_;
   const BatchingOptions& batching_ = options_.batching;
-  int64_t slot_rows_;
+  RunTimes times_;
+  int64_t batch_rows_;  // that run within max_batch_time
+  int64_t slot_rows_;   // that a slot holds
 
   std::deque<Request> requests_;  // by ticket; grows to the most that were in use at a time
   Ticket free_request_ = -1;
@@ -307,16 +372,19 @@ class BatchPolicy {
   uint64_t next_sequence_ = 0;
 
   std::vector<Queue> queues_;  // by level, 0 is the highest
-  ExpiryHeap expiries_;        // of what waits and can expire
+  ExpiryHeap expiries_;        // of what is alive, and its time can be up
   int64_t queued_rows_ = 0;
   int64_t queued_requests_ = 0;
+  int64_t pending_requests_ = 0;
   int begun_since_oldest_ = 0;  // slots begun since one began with the oldest that waited (rule 2)
 
   std::vector<Slot> slots_;
   uint64_t free_slots_ = 0;  // bit set
+  uint64_t dead_slots_ = 0;  // bit set: nobody waits in them any more
   int open_ = -1;
   absl::InlinedVector<int, 8> sealed_;  // in the order of sealing
 
+  std::vector<Device> devices_;
   std::vector<Lane> lanes_;
   uint64_t idle_lanes_ = 0;  // bit set
   uint64_t busy_lanes_ = 0;  // bit set: of those that are not idle, those not nearly done

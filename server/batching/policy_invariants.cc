@@ -17,9 +17,9 @@ std::string BatchPolicy::CheckInvariants(TimePoint now) const {
 std::string BatchPolicy::CheckQueues() const {
   int64_t rows = 0;
   int64_t requests = 0;
-  size_t can_expire = 0;
   for (size_t level = 0; level < queues_.size(); ++level) {
     Ticket previous = -1;
+    int64_t level_rows = 0;
     for (Ticket ticket = queues_[level].first; ticket >= 0;
          ticket = requests_[Index(ticket)].next) {
       const Request& request = requests_[Index(ticket)];
@@ -30,22 +30,19 @@ std::string BatchPolicy::CheckQueues() const {
       if (previous >= 0 && requests_[Index(previous)].sequence > request.sequence) {
         return absl::StrCat("request ", ticket, " has overtaken one of its own level");
       }
-      if (expiries_.Contains(ticket) != (request.expiry != TimePoint::max())) {
-        return absl::StrCat("request ", ticket, " is not in the heap, or should not be");
-      }
-      can_expire += expiries_.Contains(ticket) ? 1 : 0;
-      rows += request.rows - request.reserved;
+      level_rows += request.rows - request.reserved;
       ++requests;
       previous = ticket;
     }
     if (queues_[level].last != previous) return absl::StrCat("queue ", level, " has a wrong end");
+    if (queues_[level].rows != level_rows) return absl::StrCat("queue ", level, " miscounts rows");
+    rows += level_rows;
   }
   if (rows != queued_rows_ || requests != queued_requests_) {
     return absl::StrCat(requests, " requests of ", rows, " rows wait, but the counts are ",
                         queued_requests_, " and ", queued_rows_);
   }
   if (rows > batching_.max_queued_rows) return absl::StrCat(rows, " rows wait: over the limit");
-  if (can_expire != expiries_.size()) return "the heap holds more than what waits";
   if (rows > 0 && HasSpace()) return "rows wait though a slot has space";
   return "";
 }
@@ -58,6 +55,8 @@ std::string BatchPolicy::CheckSlots(TimePoint now) const {
       if (piece.slot_row != end || piece.rows < 1) return absl::StrCat("slot ", i, " has a gap");
       end += piece.rows;
     }
+    const auto live = std::count_if(slot.pieces.begin(), slot.pieces.end(),
+                                    [this](const Piece& piece) { return Alive(piece.ticket); });
     const bool gathers = slot.state == SlotState::kOpen || slot.state == SlotState::kSealed;
     if (gathers != (end > 0) || (gathers && end != slot.rows)) {
       return absl::StrCat("slot ", i, " holds ", end, " rows of pieces, and counts ", slot.rows);
@@ -65,6 +64,9 @@ std::string BatchPolicy::CheckSlots(TimePoint now) const {
     if (slot.rows > batching_.max_rows) return absl::StrCat("slot ", i, " holds too many rows");
     if (slot.copying < 0 || (slot.copying > 0 && !gathers)) {
       return absl::StrCat("slot ", i, " runs while rows are copied into it");
+    }
+    if (slot.live != live || (gathers && live == 0 && slot.copying == 0)) {
+      return absl::StrCat("slot ", i, " counts ", slot.live, " live pieces, has ", live);
     }
     const auto in_line = std::count(sealed_.begin(), sealed_.end(), static_cast<int>(i));
     if ((slot.state == SlotState::kOpen) != (static_cast<int>(i) == open_) ||
@@ -77,26 +79,40 @@ std::string BatchPolicy::CheckSlots(TimePoint now) const {
       return absl::StrCat("slot ", i, " is open to a second request");
     }
   }
-  const bool lacks = static_cast<size_t>(DevicesThatWant()) > sealed_.size();
-  if (open_ >= 0 && lacks && now - slots_[Index(open_)].oldest >= batching_.max_queue_delay) {
-    return "a device wants work beside an open slot that is due";
-  }
+  if (SealDue() <= now) return "a device wants the open slot, which is due";
   return "";
 }
 
 std::string BatchPolicy::CheckRequests() const {
   std::vector<int> in_flight(requests_.size());
   std::vector<int64_t> in_slots(requests_.size());
+  std::vector<int64_t> not_begun(requests_.size());
+  std::vector<uint64_t> slots(requests_.size());
   const auto count = [&](const Piece& piece) {
     ++in_flight[Index(piece.ticket)];
     in_slots[Index(piece.ticket)] += piece.rows;
   };
-  for (const Slot& slot : slots_) std::for_each(slot.pieces.begin(), slot.pieces.end(), count);
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    for (const Piece& piece : slots_[i].pieces) {
+      count(piece);
+      not_begun[Index(piece.ticket)] += piece.rows;
+      slots[Index(piece.ticket)] |= uint64_t{1} << i;
+    }
+  }
   for (const Output& out : outputs_) std::for_each(out.pieces.begin(), out.pieces.end(), count);
 
   int64_t in_use = 0;
+  int64_t pending = 0;
+  size_t can_expire = 0;
   for (size_t i = 0; i < requests_.size(); ++i) {
     const Request& request = requests_[i];
+    const bool alive = request.state == State::kAlive;
+    pending += alive && request.begun == 0 ? 1 : 0;
+    can_expire += alive && request.expiry != TimePoint::max() ? 1 : 0;
+    if (alive &&
+        expiries_.Contains(static_cast<Ticket>(i)) != (request.expiry != TimePoint::max())) {
+      return absl::StrCat("request ", i, " is not in the heap, or should not be");
+    }
     if (request.state == State::kFree) {
       if (in_flight[i] != 0) return absl::StrCat("free ticket ", i, " lies in a slot");
       continue;
@@ -106,6 +122,10 @@ std::string BatchPolicy::CheckRequests() const {
         request.copying > request.in_flight) {
       return absl::StrCat("request ", i, " counts ", request.in_flight, " pieces, has ",
                           in_flight[i], ", copies ", request.copying);
+    }
+    if (request.slots != slots[i] || (alive && request.begun + not_begun[i] != request.reserved)) {
+      return absl::StrCat("request ", i, " has begun ", request.begun, " rows, of ",
+                          request.reserved, " in slots, of which ", not_begun[i], " do not run");
     }
     if (request.state == State::kAlive &&
         (request.delivered + in_slots[i] != request.reserved || request.reserved > request.rows)) {
@@ -119,6 +139,10 @@ std::string BatchPolicy::CheckRequests() const {
       return absl::StrCat("request ", i, " should have left");
     }
   }
+  if (pending != pending_requests_) {
+    return absl::StrCat(pending, " requests are pending, counted as ", pending_requests_);
+  }
+  if (can_expire != expiries_.size()) return "the heap holds more than what is alive";
   if (in_use != in_use_) return absl::StrCat(in_use, " tickets are in use, counted as ", in_use_);
   return "";
 }

@@ -136,13 +136,14 @@ void Batcher::Enter(Turn& turn) {
 // not touch the batcher again.
 bool Batcher::Advance(Turn& turn) {
   CollectReleased();
-  if (turn.copied > 0) EndCopies(turn);
-  if (turn.copy_out) GiveOut(*std::exchange(turn.copy_out, std::nullopt), turn);
-  if (turn.ended_lane >= 0) EndBatch(turn);
-  if (policy_.NextWake() != TimePoint::max()) policy_.Tick(Clock::now(), turn.actions);
+  const TimePoint now = Clock::now();
+  if (turn.copied > 0) EndCopies(turn, now);
+  if (turn.copy_out) GiveOut(*std::exchange(turn.copy_out, std::nullopt), turn, now);
+  if (turn.ended_lane >= 0) EndBatch(turn, now);
+  policy_.Tick(now, turn.actions);
   Resolve(turn);
   FindSources(turn);
-  TakeRun(turn);
+  TakeRun(turn, now);
   WakeEarlierIfNeeded();
   if (turn.HasWork()) return true;
   Leave(turn);
@@ -155,21 +156,21 @@ void Batcher::Leave(Turn& turn) {
   if (drain_waiters_ > 0 && inside_.empty() && policy_.Idle()) drained_.NotifyAll();
 }
 
-void Batcher::EndCopies(Turn& turn) {
+void Batcher::EndCopies(Turn& turn, TimePoint now) {
   auto& copies = turn.actions.copies;
   const auto count = static_cast<std::ptrdiff_t>(std::exchange(turn.copied, 0));
-  policy_.CopyDone({copies.data(), static_cast<size_t>(count)}, turn.actions);
+  policy_.CopyDone(now, {copies.data(), static_cast<size_t>(count)}, turn.actions);
   copies.erase(copies.begin(), copies.begin() + count);
   turn.sources.erase(turn.sources.begin(), turn.sources.begin() + count);
 }
 
-void Batcher::EndBatch(Turn& turn) {
+void Batcher::EndBatch(Turn& turn, TimePoint now) {
   const int index = std::exchange(turn.ended_lane, -1);
   Lane& lane = lanes_[Index(index)];
   turn.report = Report{.rows = lane.rows, .status = std::move(lane.status), .timing = lane.timing};
-  const BatchPolicy::Ended ended = policy_.BatchDone(Clock::now(), index, turn.actions);
+  const BatchPolicy::Ended ended = policy_.BatchDone(now, index, turn.actions);
   if (!turn.report->status.ok()) {
-    policy_.Delivered(ended.output, turn.report->status, turn.actions);
+    policy_.Delivered(now, ended.output, turn.report->status, turn.actions);
     return;
   }
   Results results = {.output = ended.output,
@@ -179,12 +180,12 @@ void Batcher::EndBatch(Turn& turn) {
   if (ended.copy_out) {
     turn.copy_out = std::move(results);
   } else {
-    GiveOut(std::move(results), turn);
+    GiveOut(std::move(results), turn, now);
   }
 }
 
 // Gives the results to the requests that are there to take them.
-void Batcher::GiveOut(Results results, Turn& turn) {
+void Batcher::GiveOut(Results results, Turn& turn, TimePoint now) {
   const bool lent = results.copies.empty();
   int leases = 0;
   for (size_t i = 0; i < results.pieces.size(); ++i) {
@@ -200,7 +201,7 @@ void Batcher::GiveOut(Results results, Turn& turn) {
     }
     pending_[Index(piece.ticket)].Add(piece.first_row, std::move(rows), results.timing);
   }
-  policy_.Delivered(results.output, absl::OkStatus(), turn.actions);
+  policy_.Delivered(now, results.output, absl::OkStatus(), turn.actions);
   if (!lent) return;
   leases_[Index(results.output)].store(leases, std::memory_order_relaxed);  // none is out yet
   if (leases == 0) policy_.OutputReleased(results.output);
@@ -247,10 +248,10 @@ void Batcher::FindSources(Turn& turn) {
   }
 }
 
-void Batcher::TakeRun(Turn& turn) {
+void Batcher::TakeRun(Turn& turn, TimePoint now) {
   if (!policy_.CanDispatch()) return;
   if (buffers_.runs_inline && !MayRunInline(turn)) return;
-  turn.run = policy_.Dispatch();
+  turn.run = policy_.Dispatch(now);
   turn.grow = turn.run->rows == policy_.slot_rows() && turn.run->rows < options_.max_rows;
   Lane& lane = lanes_[Index(turn.run->lane)];
   lane.rows = turn.run->rows;
@@ -277,8 +278,20 @@ bool Batcher::MayRunInline(const Turn& turn) {
     case Role::kCaller:
       break;
   }
+  // The thread reads and answers requests, of other blocks too, and refuses those that are too
+  // many.
+  if (policy_.NextRunTime() > options_.help_limit && (ARunnerComes() || TryHandOver()))
+    return false;
   if (turn.runs == 0 || handed_over_) return true;
   return Clock::now() - turn.entered < options_.help_limit || !TryHandOver();
+}
+
+// To every lane that has something to run.
+bool Batcher::ARunnerComes() const {
+  return handed_over_ ||
+         (lanes_.size() == 1 && std::any_of(inside_.begin(), inside_.end(), [](const Turn* turn) {
+            return turn->role == Role::kRunner;
+          }));
 }
 
 void Batcher::HandOver() {

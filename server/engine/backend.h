@@ -24,6 +24,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/spec/block.h"
 #include "server/vocabulary/batch.h"
+#include "server/vocabulary/batch_time.h"
 #include "server/vocabulary/batching_options.h"
 #include "server/vocabulary/block_memory.h"
 #include "server/vocabulary/kernel_variant.h"
@@ -73,6 +74,9 @@ class LoadedBlock : public BatchRunner {
   // The number of rows that the kernels of a batch of `rows` rows were chosen for (rows <= bucket
   // <= max_rows).
   virtual int64_t Bucket(int64_t rows) const = 0;
+  // What batches took when they were measured at load (MeasureBatches), from which requests are
+  // refused and batches cut. Empty: the batcher learns it from what runs, and cuts nothing.
+  virtual std::vector<BatchTime> batch_times() const { return {}; }
   virtual std::span<std::byte> input(int slot) = 0;     // [max_rows, input features], wire format
   virtual std::span<std::byte> output(int buffer) = 0;  // [max_rows, output features], likewise
   virtual std::vector<KernelVariant> variants() const = 0;
@@ -107,6 +111,11 @@ absl::Status Check(const Placement& placement);
 
 // Of a row on the wire.
 int64_t RowBytes(int64_t features, DataType type);
+// Times batches of 2, 4, 8 .. rows, until one takes 5 ms, the next would fill more than 1 MiB of
+// input or output, or max_rows is reached: some 20 ms in all, and none of it where nobody would
+// notice. `run` runs one to its end.
+std::vector<BatchTime> MeasureBatches(int64_t max_rows, int64_t row_bytes,
+                                      const std::function<void(int64_t rows)>& run);
 // Of all slots and outputs, each full.
 int64_t BufferBytes(const BlockSpec& block, const Placement& placement);
 

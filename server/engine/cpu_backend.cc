@@ -65,10 +65,18 @@ class CpuLoadedBlock final : public LoadedBlock {
                            .bucket = placement_.max_rows,
                            .variant = block_->Variant(static_cast<int>(i))});
     }
-    Warm();
+    const int64_t row_bytes = std::max(RowBytes(block.input_features(), block.input_type),
+                                       RowBytes(block.output_features(), block.output_type));
+    // Which also touches the weights, and resolves what is resolved at a first call.
+    times_ = MeasureBatches(placement_.max_rows, row_bytes, [this](int64_t rows) {
+      inputs_.Fill(0, rows);
+      outputs_.Fill(0, rows);
+      block_->Run(input(0).data(), output(0).data(), rows);
+    });
   }
 
   const Placement& placement() const override { return placement_; }
+  std::vector<BatchTime> batch_times() const override { return times_; }
   int64_t Bucket(int64_t rows) const override { return rows; }
   std::span<std::byte> input(int slot) override { return inputs_.at(slot); }
   std::span<std::byte> output(int buffer) override { return outputs_.at(buffer); }
@@ -93,20 +101,13 @@ class CpuLoadedBlock final : public LoadedBlock {
   }
 
  private:
-  // Touches the weights, and resolves what is resolved at a first call.
-  void Warm() {
-    const int64_t rows = std::min<int64_t>(placement_.max_rows, 2);
-    inputs_.Fill(0, rows);
-    outputs_.Fill(0, rows);
-    block_->Run(input(0).data(), output(0).data(), rows);
-  }
-
   const Placement placement_;
   const int64_t reserved_bytes_;
   const std::unique_ptr<cpu::CpuBlock> block_;
   BufferPool inputs_;
   BufferPool outputs_;
   std::vector<KernelVariant> variants_;
+  std::vector<BatchTime> times_;
 };
 
 int64_t WeightBytes(const BlockSpec& block) {

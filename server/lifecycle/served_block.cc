@@ -17,7 +17,8 @@ BatchBuffers BuffersOf(LoadedBlock& loaded, const BlockSpec& block) {
                        .output_row_bytes = RowBytes(block.output_features(), block.output_type),
                        .lanes = placement.lanes,
                        .lanes_per_device = placement.lanes_per_device,
-                       .runs_inline = placement.runs_inline};
+                       .runs_inline = placement.runs_inline,
+                       .batch_times = loaded.batch_times()};
   for (int i = 0; i < placement.slots; ++i) buffers.slots.push_back(loaded.input(i));
   for (int i = 0; i < placement.outputs; ++i) buffers.outputs.push_back(loaded.output(i));
   return buffers;

@@ -58,11 +58,12 @@ constexpr std::array<MetricInfo, kMetricCount> kTable = {{
      {}},
     {M::kEvictions,
      "mlpserve_evictions_total",
-     "Requests that left the queue without having run: over their deadline, over the queue "
-     "timeout, or cancelled by the client.",
+     "Requests that were dropped, at any moment before their answer: over their deadline or sure "
+     "to "
+     "miss it, over the queue timeout, or left by the client.",
      kCounter,
      {}},
-    {M::kQueuedRows, "mlpserve_queued_rows", "Rows that wait for a batch.", kGauge, {}},
+    {M::kQueuedRows, "mlpserve_queued_rows", "Rows that wait for a batch buffer.", kGauge, {}},
     {M::kQueuedRowsLimit,
      "mlpserve_queued_rows_limit",
      "Rows that may wait; requests beyond are refused with RESOURCE_EXHAUSTED.",
@@ -240,7 +241,7 @@ constexpr std::array<MetricInfo, kMetricCount> kTable = {{
      {}},
     {M::kNvPendingRequests,
      "nv_inference_pending_request_count",
-     "Requests that wait for a batch.",
+     "Requests of which no row has begun to run.",
      kGauge,
      {}},
     {M::kNvGpuUtilization, "nv_gpu_utilization", "GPU utilization, 0 to 1.", kGauge, {}},

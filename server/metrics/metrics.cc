@@ -23,7 +23,7 @@ void WriteQueue(FamilyWriter& writer, const MetricLabels& labels, const QueueSta
   const auto add = [&](MetricId id, int64_t value) {
     writer.Add(id, labels, static_cast<double>(value));
   };
-  add(MetricId::kNvPendingRequests, state.queued_requests);
+  add(MetricId::kNvPendingRequests, state.pending_requests);
   add(MetricId::kQueuedRows, state.queued_rows);
   add(MetricId::kQueuedRowsLimit, state.queued_rows_limit);
   add(MetricId::kSlotsInUse, state.slots_in_use);

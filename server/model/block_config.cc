@@ -101,6 +101,10 @@ absl::Status CheckBatching(const BlockConfig& config) {
                                       config.input.row_bytes(), kMaxQueuedBytes));
   MLPSERVE_RETURN_IF_ERROR(
       CheckRange("batching.queue_timeout_us", batching.queue_timeout.count(), 0, kMaxTimeoutUs));
+  MLPSERVE_RETURN_IF_ERROR(
+      CheckRange("batching.max_batch_us", batching.max_batch_time.count(), 0, kMaxDelayUs));
+  MLPSERVE_RETURN_IF_ERROR(
+      CheckRange("batching.max_queued_us", batching.max_queued_time.count(), 1, kMaxTimeoutUs));
   MLPSERVE_RETURN_IF_ERROR(CheckPriorities(batching));
   return CheckBuckets(batching.buckets, batching.max_rows);
 }

@@ -158,6 +158,10 @@ void ReadBatching(const schema::Batching& source, int64_t row_bytes, BatchingOpt
     batching.max_queued_bytes = rows * row_bytes;
   }
   batching.queue_timeout = std::chrono::microseconds(source.queue_timeout_us());
+  batching.max_batch_time = std::chrono::microseconds(source.max_batch_us());
+  if (source.has_max_queued_us()) {
+    batching.max_queued_time = std::chrono::microseconds(source.max_queued_us());
+  }
   batching.priority_levels = Narrow(source.priority_levels());
   batching.default_priority =
       source.default_priority() == 0 ? batching.priority_levels : Narrow(source.default_priority());

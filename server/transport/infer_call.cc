@@ -1,5 +1,7 @@
 #include "server/transport/infer_call.h"
 
+#include <chrono>
+#include <string>
 #include <utility>
 
 #include "server/transport/status.h"
@@ -8,9 +10,15 @@ namespace mlpserve {
 namespace {
 
 // What a client whose request found the queue full should wait before it tries again, as gRPC's
-// retry policy reads it (gRFC A6). About the time in which a full queue has moved on.
+// retry policy reads it (gRFC A6).
 constexpr char kPushbackKey[] = "grpc-retry-pushback-ms";
-constexpr char kPushbackMs[] = "50";
+// Where the queue does not know: about the time in which a full one has moved on.
+constexpr Duration kUsualPushback = std::chrono::milliseconds(50);
+
+std::string Pushback(Duration retry_after) {
+  if (retry_after <= Duration::zero()) retry_after = kUsualPushback;
+  return std::to_string(std::chrono::ceil<std::chrono::milliseconds>(retry_after).count());
+}
 
 }  // namespace
 
@@ -50,6 +58,10 @@ void InferCall::OnAccepted(bool ok) {
 }
 
 void InferCall::OnDone(absl::Status status, std::span<OutputRows> outputs) {
+  status = InTime(std::move(status));
+  if (status.ok() && (progress_.load(std::memory_order_acquire) & kClientLeft) != 0) {
+    status = absl::CancelledError("the client left before the answer was sent");
+  }
   Answer(WithBlock(status), outputs);
 }
 
@@ -58,7 +70,7 @@ void InferCall::Answer(const absl::Status& status, std::span<OutputRows> outputs
   if (status.ok()) {
     response = Respond(outputs, InferResponseForm::kUnary);
   } else if (absl::IsResourceExhausted(status) && block_is_known()) {
-    context_->AddTrailingMetadata(kPushbackKey, kPushbackMs);
+    context_->AddTrailingMetadata(kPushbackKey, Pushback(retry_after));
   }
   Record(calls_.needs().infer, status, static_cast<int64_t>(response.Length()));
   // Whatever the client's speed, its request's memory is free from here on.

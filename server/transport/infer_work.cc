@@ -57,7 +57,13 @@ absl::Status InferWork::Prepare(const InferNeeds& needs, TimePoint of_call) {
   priority = terms.priority;
   queue_timeout = terms.queue_timeout;
   deadline = of_call;
+  retry_after = Duration::zero();
   return absl::OkStatus();
+}
+
+absl::Status InferWork::InTime(absl::Status status) const {
+  if (!status.ok() || Clock::now() < deadline) return status;
+  return absl::DeadlineExceededError("the deadline passed before the answer was sent");
 }
 
 void InferWork::Cancel() {

@@ -46,6 +46,8 @@ class InferWork : public InferRequest {
   absl::Status Prepare(const InferNeeds& needs, TimePoint of_call);
   // After Prepare was OK: the block's queue.
   void Submit() { entry_->sink->Submit(*this); }
+  // What a call is answered with whose request ended so: nobody takes a result after the deadline.
+  absl::Status InTime(absl::Status status) const;
   // After Submit has returned, when the client has left. Where gRPC ended the call at its deadline,
   // which looks the same, the queue knows the deadline too, and answers with the right code.
   void Cancel();

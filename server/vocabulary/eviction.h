@@ -1,4 +1,4 @@
-// Why a request left the queue without having run.
+// Why a request was dropped before it was answered: its time was up, or its client left.
 #pragma once
 
 #include <cstdint>

@@ -70,9 +70,12 @@ class InferRequest {
   // In total rows * the block's bytes per input row.
   std::span<const std::span<const std::byte>> input;
   int priority = 0;                           // 1 is highest; 0: the block's default
-  TimePoint deadline = TimePoint::max();      // of the call; over it, it never runs
+  TimePoint deadline = TimePoint::max();      // of the call; over it, it is answered at once
   Duration queue_timeout = Duration::zero();  // replaces the block's; zero: the block's
   Timing timing;
+  // Set by the InferSink before OnDone with RESOURCE_EXHAUSTED: when trying again is worth while;
+  // 0: it does not know.
+  Duration retry_after = Duration::zero();
   int32_t ticket = -1;  // the InferSink's, from Submit until OnDone; of no use to anybody else
 
   // Called exactly once, on any thread, also from within Submit or Cancel. `outputs` holds the
@@ -88,9 +91,8 @@ class InferSink {
  public:
   virtual ~InferSink() = default;
   virtual void Submit(InferRequest& request) = 0;
-  // The client has left: completes the request with CANCELLED if it still waits in a queue, and
-  // otherwise lets it finish. Does nothing for a request that is done; the caller sees to it that
-  // the object still exists.
+  // The client has left: completes the request with CANCELLED, wherever its rows are. Does nothing
+  // for a request that is done; the caller sees to it that the object still exists.
   virtual void Cancel(InferRequest& request) = 0;
 };
 

@@ -2,6 +2,7 @@
 // and whatever is answered with OK is its own rows. Run under ThreadSanitizer too.
 #include <atomic>
 #include <chrono>
+#include <deque>
 #include <memory>
 #include <random>
 #include <thread>
@@ -45,6 +46,32 @@ struct Tally {
     }
   }
 };
+
+// Each request is cancelled, or its time is up, at a moment that may be any of its life: before it
+// is queued, in the queue, in a slot, while it runs, or when it is done.
+void ProduceWhatLeaves(Batcher& batcher, Tally& tally, int requests, unsigned seed) {
+  std::mt19937 random(seed);
+  const auto below = [&](unsigned n) { return static_cast<int>(random() % n); };
+  std::deque<std::unique_ptr<TestRequest>> mine;
+  const auto end_first = [&] {
+    if (below(2) == 0) batcher.Cancel(*mine.front());
+    ASSERT_TRUE(mine.front()->WaitUntilDone());
+    tally.Count(*mine.front());
+    mine.pop_front();
+  };
+  for (int i = 0; i < requests; ++i) {
+    auto request = std::make_unique<TestRequest>(1 + below(below(16) == 0 ? 40 : 4), below(1000));
+    request->priority = below(4);
+    if (below(2) == 0) request->deadline = Clock::now() + microseconds(below(1000));
+    if (below(4) == 0) request->queue_timeout = microseconds(1 + below(1000));
+    ++tally.submitted;
+    mine.push_back(std::move(request));
+    batcher.Submit(*mine.back());
+    if (below(4) == 0) batcher.Cancel(*mine[static_cast<size_t>(below(mine.size()))]);
+    while (mine.size() > static_cast<size_t>(below(kInFlight))) end_first();
+  }
+  while (!mine.empty()) end_first();
+}
 
 void Produce(Batcher& batcher, Tally& tally, unsigned seed) {
   std::mt19937 random(seed);
@@ -163,6 +190,40 @@ TEST(BatcherStressTest, BatchStatisticsRequestsAlone) {
   options.max_rows = 60;
   options.one_request_per_batch = true;
   Stress({.mode = FakeMode::kThreads, .lanes = 2, .slots = 4}, options);
+}
+
+void ExpectNothingIsLostWhenAllLeave(const FakeBackend::Options& fake, int requests) {
+  Tally tally;
+  Served served(fake, StressOptions());
+  std::vector<std::thread> producers;
+  for (unsigned i = 0; i < kProducers; ++i) {
+    producers.emplace_back(
+        [&, i] { ProduceWhatLeaves(*served.batcher, tally, requests / kProducers, 200 + i); });
+  }
+  for (std::thread& producer : producers) producer.join();
+  served.batcher->Drain();
+  EXPECT_EQ(tally.submitted, requests);
+  EXPECT_EQ(tally.answered, requests);  // and each once: TestRequest sees to that
+  EXPECT_EQ(tally.foreign, 0);
+  EXPECT_EQ(tally.failed, 0);
+  EXPECT_GT(tally.cancelled, requests / 100);
+  EXPECT_GT(tally.expired, requests / 100);
+  EXPECT_GT(tally.served, 0);
+  const QueueState stats = served.batcher->stats();
+  EXPECT_EQ(stats.pending_requests, 0);
+  EXPECT_EQ(stats.queued_rows, 0);
+  EXPECT_EQ(stats.slots_in_use, 0);
+  TestRequest after(40, 7);
+  served.batcher->Submit(after);
+  ASSERT_TRUE(after.WaitUntilDone());
+  EXPECT_TRUE(after.own_rows);
+}
+
+TEST(BatcherStressTest, AHundredThousandRequestsLeaveAtRandomMoments) {
+  ExpectNothingIsLostWhenAllLeave(
+      {.mode = FakeMode::kThreads, .lanes = 2, .slots = 4, .run_time = microseconds(100)}, 80'000);
+  ExpectNothingIsLostWhenAllLeave({.mode = FakeMode::kInline, .run_time = microseconds(50)},
+                                  20'000);
 }
 
 }  // namespace

@@ -466,14 +466,50 @@ TEST(BatcherTest, ACancelledRequestLeavesTheQueueAtOnce) {
   EXPECT_EQ(served.observer.batch_rows, 12);
 }
 
-TEST(BatcherTest, ARequestInASlotIsServedThoughCancelled) {
+TEST(BatcherTest, ARequestWhoseBatchRunsIsAnsweredWhenItIsCancelledOrItsDeadlinePasses) {
   Served served(Held(), SmallBatches());
-  TestRequest request(2);
-  served.batcher->Submit(request);
-  served.batcher->Cancel(request);
-  EXPECT_FALSE(request.done());
+  TestRequest cancelled(1, 1), late(1, 2), patient(1, 3), filler(1, 4);
+  served.batcher->Submit(filler);
+  late.deadline = Clock::now() + milliseconds(20);
+  for (TestRequest* request : {&cancelled, &late, &patient}) served.batcher->Submit(*request);
   served.backend.Release();
-  EXPECT_TRUE(request.own_rows);
+  EXPECT_EQ(served.backend.held_run(0).rows, 3);
+  served.batcher->Cancel(cancelled);
+  EXPECT_EQ(cancelled.status.code(), absl::StatusCode::kCancelled);
+  ASSERT_TRUE(late.WaitUntilDone());
+  EXPECT_EQ(late.status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_FALSE(patient.done());
+  served.backend.Release();
+  EXPECT_TRUE(patient.own_rows);
+  EXPECT_EQ(served.observer.evicted(Eviction::kCancelled), 1);
+  EXPECT_EQ(served.observer.evicted(Eviction::kDeadline), 1);
+}
+
+TEST(BatcherTest, ABatchInWhichNobodyWaitsAnyMoreIsNotRun) {
+  Served served(Held(), SmallBatches());
+  TestRequest filler(4, 1), first(2, 2), second(9, 3);
+  for (TestRequest* request : {&filler, &first, &second}) served.batcher->Submit(*request);
+  EXPECT_EQ(served.batcher->stats().pending_requests, 2);
+  served.batcher->Cancel(second);
+  served.batcher->Cancel(first);
+  EXPECT_EQ(served.batcher->stats().pending_requests, 0);
+  served.backend.ReleaseAll();
+  EXPECT_TRUE(filler.own_rows);
+  EXPECT_EQ(served.observer.batch_rows, 4);
+}
+
+TEST(BatcherTest, ARefusedRequestSaysWhenToTryAgain) {
+  FakeBackend::Options measured = Held();
+  measured.batch_times = {{4, milliseconds(30)}};
+  Served served(measured, SmallBatches());
+  TestRequest filler(4, 1), refused(4, 2);
+  served.batcher->Submit(filler);
+  refused.deadline = Clock::now() + milliseconds(40);
+  served.batcher->Submit(refused);
+  EXPECT_EQ(refused.status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_GE(refused.retry_after, milliseconds(20));
+  EXPECT_LE(refused.retry_after, milliseconds(60));
+  served.backend.ReleaseAll();
 }
 
 TEST(BatcherTest, ARequestThatIsPartlyInSlotsMayBeCancelledAndDestroyedAtOnce) {

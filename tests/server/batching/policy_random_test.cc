@@ -129,8 +129,9 @@ class RandomWalk {
     auto it = alive_.lower_bound(Below(alive_.rbegin()->first + 1));
     BatchPolicy::Actions actions;
     ++events_;
-    policy_.Cancel(it->first, actions);
+    policy_.Cancel(told_ = now_, it->first, actions);
     Complete(actions);
+    Copies(actions);
   }
 
   // A thread's copies of one slot are reported together; threads overtake each other.
@@ -141,13 +142,14 @@ class RandomWalk {
     copies_.erase(at);
     BatchPolicy::Actions actions;
     ++events_;
-    policy_.CopyDone(group, actions);
+    policy_.CopyDone(told_ = now_, group, actions);
     Complete(actions);
+    Copies(actions);
   }
 
   void Dispatch() {
     const bool can = policy_.CanDispatch();
-    const auto run = policy_.Dispatch();
+    const auto run = policy_.Dispatch(told_ = now_);
     ASSERT_EQ(run.has_value(), can);
     if (!run) return;
     ASSERT_GE(run->rows, 1);
@@ -214,9 +216,10 @@ class RandomWalk {
     }
     BatchPolicy::Actions actions;
     ++events_;
-    policy_.Delivered(batch.output, status, actions);
+    policy_.Delivered(told_ = now_, batch.output, status, actions);
     if (!fails && !batch.copy_out) lent_.push_back(batch.output);
     Complete(actions);
+    Copies(actions);
   }
 
   void NearlyDone() {
@@ -239,6 +242,7 @@ class RandomWalk {
     ++events_;
     policy_.Tick(told_ = now_, actions);
     Complete(actions);
+    Copies(actions);
     ASSERT_GT(policy_.NextWake(), now_);
   }
 
@@ -304,6 +308,11 @@ BatchPolicy::Options RandomOptions(std::mt19937& random) {
   options.batching.default_priority = below(options.batching.priority_levels + 1);
   options.batching.one_request_per_batch = below(4) == 0;
   if (!options.batching.one_request_per_batch && below(2) == 0) options.slot_rows = 1 + below(2);
+  if (below(2) == 0) {
+    options.batch_times = {{1, microseconds(5)}, {8, microseconds(5 + below(40))}};
+    options.batching.max_batch_time = microseconds(10 + below(40));
+    options.batching.max_queued_time = microseconds(100 + below(200));
+  }
   return options;
 }
 

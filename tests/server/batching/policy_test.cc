@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -42,7 +43,7 @@ class Driver {
 
   void Cancel(int64_t us, Ticket ticket) {
     BatchPolicy::Actions actions;
-    policy.Cancel(ticket, actions);
+    policy.Cancel(At(us), ticket, actions);
     Take(us, actions);
   }
   void Tick(int64_t us) {
@@ -56,10 +57,10 @@ class Driver {
     actions.copies.swap(held_copies_);
     Take(us, actions);
   }
-  std::optional<BatchRun> Dispatch() { return policy.Dispatch(); }
+  std::optional<BatchRun> Dispatch() { return policy.Dispatch(At(now)); }
   // The rows of the next batch; 0: there is none.
   int64_t Run() {
-    const auto run = policy.Dispatch();
+    const auto run = Dispatch();
     return run ? run->rows : 0;
   }
   void Read(int64_t us, int lane = 0) {
@@ -75,7 +76,7 @@ class Driver {
   bool End(int64_t us, int lane = 0, const absl::Status& status = absl::OkStatus()) {
     BatchPolicy::Actions actions;
     const BatchPolicy::Ended ended = policy.BatchDone(At(us), lane, actions);
-    policy.Delivered(ended.output, status, actions);
+    policy.Delivered(At(us), ended.output, status, actions);
     if (status.ok() && !ended.copy_out) {
       lent.push_back(ended.output);
       if (!hold_outputs) ReturnOutputs();
@@ -90,7 +91,7 @@ class Driver {
   // Runs everything to its end.
   std::vector<int64_t> Finish(int64_t us) {
     std::vector<int64_t> rows;
-    while (const auto run = policy.Dispatch()) {
+    while (const auto run = Dispatch()) {
       rows.push_back(run->rows);
       End(us, run->lane);
     }
@@ -98,6 +99,8 @@ class Driver {
   }
 
   BatchPolicy policy;
+  int64_t now = 0;  // that it was last told, in us
+  Duration retry_after = Duration::zero();
   bool hold_copies = false;
   bool hold_outputs = false;
   std::vector<int> lent;
@@ -107,6 +110,8 @@ class Driver {
 
  private:
   void Take(int64_t us, BatchPolicy::Actions& actions) {
+    now = us;
+    retry_after = actions.retry_after;
     for (const auto& completion : actions.completions) {
       done.push_back(completion.ticket);
       answers[completion.ticket] = completion.status;
@@ -117,7 +122,7 @@ class Driver {
       held_copies_.insert(held_copies_.end(), actions.copies.begin(), actions.copies.end());
     } else if (!actions.copies.empty()) {
       BatchPolicy::Actions more;
-      policy.CopyDone({actions.copies.data(), actions.copies.size()}, more);
+      policy.CopyDone(At(us), {actions.copies.data(), actions.copies.size()}, more);
       Take(us, more);
     }
     ASSERT_EQ(policy.CheckInvariants(At(us)), "");
@@ -595,7 +600,7 @@ TEST(BatchPolicyTest, TheBlocksQueueTimeoutHoldsUnlessTheRequestNamesOne) {
   BatchPolicy::Options options = Small();
   options.batching.queue_timeout = microseconds(100);
   Driver driver(options);
-  driver.Admit(0, 12);
+  ASSERT_TRUE(driver.Submit(0, {.rows = 12, .queue_timeout = microseconds(2000)}).ok());
   const Ticket usual = driver.Admit(0, 1);
   const auto shorter = driver.Submit(0, {.rows = 1, .queue_timeout = microseconds(10)});
   const auto longer = driver.Submit(0, {.rows = 1, .queue_timeout = microseconds(1000)});
@@ -620,15 +625,34 @@ TEST(BatchPolicyTest, AHugeTimeoutDoesNotOverflow) {
   EXPECT_TRUE(driver.done.empty());
 }
 
-TEST(BatchPolicyTest, RowsInASlotAreNotTimedOut) {
+TEST(BatchPolicyTest, TheQueueTimeoutReachesIntoSlotsUntilTheRowsRun) {
   BatchPolicy::Options options = Small();
   options.batching.queue_timeout = microseconds(100);
   Driver driver(options);
-  driver.Admit(0, 4);
-  driver.Admit(0, 4);
+  const Ticket runs = driver.Admit(0, 4);
+  EXPECT_EQ(driver.Run(), 4);
+  const Ticket waits = driver.Admit(0, 4);
+  EXPECT_EQ(driver.policy.NextWake(), At(100));
+  driver.Tick(100);
+  EXPECT_THAT(driver.done, ElementsAre(waits));
+  EXPECT_EQ(driver.evictions[waits], Eviction::kTimeout);
+  EXPECT_EQ(driver.policy.slots_in_use(), 1);  // nobody waits in the other any more
+  driver.End(1000);
+  EXPECT_TRUE(driver.answers[runs].ok());
+  EXPECT_EQ(driver.Run(), 0);
+}
+
+TEST(BatchPolicyTest, TheQueueTimeoutOfASplitRequestHoldsUntilItBeginsToRun) {
+  BatchPolicy::Options options = Small();
+  options.batching.queue_timeout = microseconds(100);
+  Driver driver(options);
+  const Ticket ticket = driver.Admit(0, 16);
+  EXPECT_EQ(driver.Run(), 4);
+  EXPECT_EQ(driver.policy.pending_requests(), 0);
   EXPECT_EQ(driver.policy.NextWake(), TimePoint::max());
-  driver.Tick(1000);
-  EXPECT_THAT(driver.Finish(1000), ElementsAre(4, 4));
+  driver.End(101);
+  driver.Finish(102);
+  EXPECT_TRUE(driver.answers[ticket].ok());
 }
 
 TEST(BatchPolicyTest, AFullQueueLetsGoOfWhatHasExpiredBeforeItRefuses) {
@@ -665,24 +689,212 @@ TEST(BatchPolicyTest, ACancelledRequestLeavesTheQueueAndNeverRuns) {
   EXPECT_THAT(driver.Finish(3), ElementsAre(4, 4, 4, 3));
 }
 
-TEST(BatchPolicyTest, ARequestWhoseRowsAllLieInASlotIsServedThoughCancelled) {
+TEST(BatchPolicyTest, ASlotInWhichNobodyWaitsAnyMoreIsNotRun) {
   Driver driver(Small());
   const Ticket ticket = driver.Admit(0, 2);
   driver.Cancel(1, ticket);
-  EXPECT_TRUE(driver.done.empty());
-  EXPECT_THAT(driver.Finish(2), ElementsAre(2));
-  EXPECT_TRUE(driver.answers[ticket].ok());
+  EXPECT_EQ(driver.answers[ticket].code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(driver.Run(), 0);
+  EXPECT_TRUE(driver.policy.Idle());
 }
 
-TEST(BatchPolicyTest, RowsInSlotsOfACancelledRequestAreComputedAndDropped) {
+TEST(BatchPolicyTest, AnOpenSlotInWhichNobodyWaitsAnyMoreIsFree) {
+  Driver driver(Small());
+  driver.Admit(0, 4);
+  EXPECT_EQ(driver.Run(), 4);
+  const Ticket ticket = driver.Admit(1, 2);
+  driver.Cancel(2, ticket);
+  EXPECT_EQ(driver.policy.slots_in_use(), 1);
+  driver.Admit(3, 4);
+  driver.End(4);
+  EXPECT_THAT(driver.Finish(5), ElementsAre(4));
+}
+
+TEST(BatchPolicyTest, ASlotThatIsFreedTakesWhatWaits) {
+  Driver driver(Small());
+  driver.Admit(0, 4);
+  EXPECT_EQ(driver.Run(), 4);
+  const Ticket gone = driver.Admit(1, 4);
+  driver.Admit(1, 4);
+  driver.Admit(2, 3);
+  EXPECT_EQ(driver.policy.queued_rows(), 3);
+  driver.Cancel(3, gone);
+  EXPECT_EQ(driver.policy.queued_rows(), 0);
+  driver.End(4);
+  EXPECT_THAT(driver.Finish(5), ElementsAre(4, 3));
+}
+
+TEST(BatchPolicyTest, OneWhoStillWaitsKeepsASlotAndTheOthersAreNoSuccess) {
+  Driver driver(Small());
+  driver.Admit(0, 1);
+  EXPECT_EQ(driver.Run(), 1);
+  const Ticket gone = driver.Admit(1, 2);
+  const Ticket stays = driver.Admit(1, 2);
+  driver.Cancel(2, gone);
+  driver.End(3);
+  EXPECT_THAT(driver.Finish(4), ElementsAre(4));
+  EXPECT_EQ(driver.answers[gone].code(), absl::StatusCode::kCancelled);
+  EXPECT_TRUE(driver.answers[stays].ok());
+  EXPECT_EQ(driver.done.size(), 3u);
+}
+
+TEST(BatchPolicyTest, ARequestWhoseBatchRunsIsAnsweredWhenItsTimeIsUp) {
+  Driver driver(Small());
+  const auto late = driver.Submit(0, {.rows = 2, .deadline = At(50)});
+  EXPECT_EQ(driver.Run(), 2);
+  EXPECT_EQ(driver.policy.NextWake(), At(50));
+  driver.Tick(50);
+  EXPECT_EQ(driver.answers[*late].code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(driver.evictions[*late], Eviction::kDeadline);
+  EXPECT_FALSE(driver.policy.Idle());
+  driver.End(60);
+  EXPECT_EQ(driver.done.size(), 1u);
+  EXPECT_TRUE(driver.policy.Idle());
+}
+
+TEST(BatchPolicyTest, ARequestWhoseBatchRunsIsAnsweredWhenItsClientLeaves) {
+  Driver driver(Small());
+  const Ticket ticket = driver.Admit(0, 2);
+  EXPECT_EQ(driver.Run(), 2);
+  driver.Cancel(1, ticket);
+  EXPECT_EQ(driver.answers[ticket].code(), absl::StatusCode::kCancelled);
+  driver.End(60);
+  EXPECT_EQ(driver.done.size(), 1u);
+}
+
+TEST(BatchPolicyTest, WhatIsPendingHasNoRowThatHasBegunToRun) {
+  Driver driver(Small());
+  driver.Admit(0, 6);
+  driver.Admit(0, 2);
+  const Ticket last = driver.Admit(0, 16);
+  EXPECT_EQ(driver.policy.pending_requests(), 3);
+  EXPECT_EQ(driver.Run(), 4);
+  EXPECT_EQ(driver.policy.pending_requests(), 2);
+  driver.Cancel(1, last);
+  EXPECT_EQ(driver.policy.pending_requests(), 1);
+  driver.End(2);
+  driver.Finish(3);
+  EXPECT_EQ(driver.policy.pending_requests(), 0);
+}
+
+// --- what batches are expected to take ---
+
+// As Small, but 4 rows take 100 us, and so do fewer.
+BatchPolicy::Options Measured() {
+  BatchPolicy::Options options = Small();
+  options.batch_times = {{4, microseconds(100)}};
+  return options;
+}
+
+TEST(BatchPolicyTest, ARequestThatIsExpectedToMissItsDeadlineIsRefusedAtOnce) {
+  Driver driver(Measured());
+  driver.Admit(0, 4);
+  EXPECT_EQ(driver.Run(), 4);
+  driver.Admit(0, 8);
+  // 300 us are before it, as much is kept in reserve, and 100 us are its own.
+  const absl::Status refused = driver.Refusal(0, {.rows = 4, .deadline = At(699)});
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(refused.message()),
+              HasSubstr("300 us are before the request, and 100 us its own, but the deadline is in "
+                        "699 us"));
+  EXPECT_EQ(driver.retry_after, std::chrono::milliseconds(1));
+  EXPECT_TRUE(driver.Submit(0, {.rows = 4, .deadline = At(700)}).ok());
+}
+
+TEST(BatchPolicyTest, RowsOfALowerLevelAreNotBeforeARequest) {
+  BatchPolicy::Options options = Measured();
+  options.batching.priority_levels = 2;
+  Driver driver(options);
+  driver.Admit(0, 12, 2);
+  driver.Admit(0, 8, 2);
+  EXPECT_FALSE(driver.Refusal(0, {.rows = 4, .priority = 2, .deadline = At(700)}).ok());
+  EXPECT_TRUE(driver.Submit(0, {.rows = 4, .priority = 1, .deadline = At(700)}).ok());
+}
+
+TEST(BatchPolicyTest, ARequestThatIsExpectedToMissItsQueueTimeoutIsRefusedAtOnce) {
+  Driver driver(Measured());
+  driver.Admit(0, 4);
+  EXPECT_EQ(driver.Run(), 4);
+  EXPECT_THAT(
+      std::string(driver.Refusal(0, {.rows = 4, .queue_timeout = microseconds(199)}).message()),
+      HasSubstr("the queue timeout passes in 199 us"));
+  EXPECT_TRUE(driver.Submit(0, {.rows = 4, .queue_timeout = microseconds(200)}).ok());
+}
+
+TEST(BatchPolicyTest, TheQueueIsBoundedInTime) {
+  BatchPolicy::Options options = Measured();
+  options.batching.max_queued_time = microseconds(250);
+  Driver driver(options);
+  driver.Admit(0, 4);
+  EXPECT_EQ(driver.Run(), 4);
+  driver.Admit(0, 4);
+  driver.Admit(0, 4);  // 200 us are before it
+  EXPECT_THAT(std::string(driver.Refusal(0, {.rows = 1}).message()),
+              HasSubstr("max_queued_us allows to wait 250 us"));
+  driver.End(60);
+  driver.Admit(60, 1);
+}
+
+TEST(BatchPolicyTest, NothingIsRefusedForItsTimeWhileADeviceIsFree) {
+  BatchPolicy::Options options = Measured();
+  options.batching.max_queued_time = microseconds(1);
+  Driver driver(options);
+  const auto hasty = driver.Submit(0, {.rows = 4, .deadline = At(10)});
+  ASSERT_TRUE(hasty.ok());
+  EXPECT_EQ(driver.Run(), 4);
+  driver.End(9);  // faster than expected
+  EXPECT_TRUE(driver.answers[*hasty].ok());
+}
+
+TEST(BatchPolicyTest, WhatCanNoLongerMeetItsDeadlineIsNotBegun) {
+  Driver driver(Measured());
+  driver.Admit(0, 4);
+  EXPECT_EQ(driver.Run(), 4);
+  const auto late = driver.Submit(0, {.rows = 4, .deadline = At(400)});
+  EXPECT_EQ(driver.policy.NextWake(), At(300));
+  driver.Tick(300);  // the batch before it takes long
+  EXPECT_EQ(driver.answers[*late].code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(std::string(driver.answers[*late].message()), HasSubstr("can no longer be met"));
+  EXPECT_EQ(driver.evictions[*late], Eviction::kDeadline);
+  driver.End(301);
+  EXPECT_EQ(driver.Run(), 0);
+}
+
+TEST(BatchPolicyTest, WhatHasBegunMayUseItsWholeDeadline) {
+  Driver driver(Measured());
+  driver.Admit(0, 4);
+  EXPECT_EQ(driver.Run(), 4);
+  const auto ticket = driver.Submit(0, {.rows = 4, .deadline = At(400)});
+  driver.End(299);
+  EXPECT_EQ(driver.Run(), 4);
+  EXPECT_EQ(driver.policy.NextWake(), At(400));
+  driver.End(399);
+  EXPECT_TRUE(driver.answers[*ticket].ok());
+}
+
+TEST(BatchPolicyTest, ASlotTakesNoMoreRowsThanRunWithinTheLongestBatch) {
+  const auto batch_rows = [](std::chrono::microseconds longest, std::vector<BatchTime> times) {
+    return BatchPolicy({.batch_times = std::move(times), .batching = {.max_batch_time = longest}})
+        .batch_rows();
+  };
+  const std::vector<BatchTime> times = {{16, microseconds(100)}, {256, microseconds(1600)}};
+  EXPECT_EQ(batch_rows(microseconds(800), times), 128);
+  EXPECT_EQ(batch_rows(microseconds(850), times), 128);  // whole tiles
+  EXPECT_EQ(batch_rows(microseconds(0), times), 800);    // 5 ms
+  EXPECT_EQ(batch_rows(microseconds(1), times), 16);     // that take as long as one
+  EXPECT_EQ(batch_rows(microseconds(800), {}), 4096);
+  // Fewer rows would be slower: they take longer than 5 ms.
+  EXPECT_EQ(batch_rows(microseconds(0), {{1, microseconds(7000)}, {64, microseconds(7000)}}), 80);
+}
+
+TEST(BatchPolicyTest, ACancelledRequestLeavesAllOfItsSlots) {
   Driver driver(Small());
   const Ticket ticket = driver.Admit(0, 14);
   driver.Cancel(1, ticket);
   EXPECT_THAT(driver.done, ElementsAre(ticket));
   EXPECT_EQ(driver.policy.queued_rows(), 0);
-  EXPECT_FALSE(driver.policy.Idle());
-  EXPECT_THAT(driver.Finish(2), ElementsAre(4, 4, 4));
-  EXPECT_THAT(driver.done, ElementsAre(ticket));  // once
+  EXPECT_EQ(driver.policy.slots_in_use(), 0);
+  EXPECT_EQ(driver.Run(), 0);
   EXPECT_TRUE(driver.policy.Idle());
 }
 
@@ -696,6 +908,7 @@ TEST(BatchPolicyTest, ACancelledRequestIsNotAnsweredWhileItsRowsAreCopied) {
   driver.FinishCopies(2);
   EXPECT_THAT(driver.done, ElementsAre(ticket));
   EXPECT_EQ(driver.answers[ticket].code(), absl::StatusCode::kCancelled);
+  EXPECT_TRUE(driver.policy.Idle());
 }
 
 TEST(BatchPolicyTest, CancellingTwiceAnswersOnce) {
@@ -819,6 +1032,10 @@ TEST(BatchPolicyTest, OptionsOutOfRangeAreNamed) {
                 o.lanes_per_device = 2;
               }),
               HasSubstr("lanes must be a multiple of 2 (lanes_per_device), got 3"));
+  EXPECT_THAT(error([](auto& o) { o.batching.max_batch_time = microseconds(-1); }),
+              HasSubstr("max_batch_time"));
+  EXPECT_THAT(error([](auto& o) { o.batching.max_queued_time = microseconds(0); }),
+              HasSubstr("max_queued_time"));
   EXPECT_THAT(error([](auto& o) { o.outputs = 0; }), HasSubstr("outputs must be 1 to 64"));
   EXPECT_THAT(error([](auto& o) { o.batching.max_rows = 0; }), HasSubstr("max_rows"));
   EXPECT_THAT(error([](auto& o) { o.batching.max_queued_rows = 0; }), HasSubstr("max_queued_rows"));

@@ -108,7 +108,7 @@ class Simulation {
   }
 
   void Dispatch() {
-    while (const auto run = policy_.Dispatch()) {
+    while (const auto run = policy_.Dispatch(now_)) {
       const int run_us = 1 + Below(100);
       ends_[static_cast<size_t>(run->lane)] = now_ + microseconds(run_us);
       if (reads_early_) {
@@ -142,7 +142,7 @@ class Simulation {
     ends_[static_cast<size_t>(lane)] = TimePoint::max();
     BatchPolicy::Actions actions;
     const auto ended = policy_.BatchDone(now_, static_cast<int>(lane), actions);
-    policy_.Delivered(ended.output, absl::OkStatus(), actions);
+    policy_.Delivered(now_, ended.output, absl::OkStatus(), actions);
     if (!ended.copy_out) policy_.OutputReleased(ended.output);
     Take(actions);
   }
@@ -151,7 +151,7 @@ class Simulation {
     for (const auto& copy : actions.copies) {
       waiters_[static_cast<size_t>(copy.piece.ticket)].placed += copy.piece.rows;
     }
-    policy_.CopyDone({actions.copies.data(), actions.copies.size()}, actions);
+    policy_.CopyDone(now_, {actions.copies.data(), actions.copies.size()}, actions);
   }
 
   void Measure(const Waiter& waiter) {

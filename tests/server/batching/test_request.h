@@ -152,6 +152,7 @@ struct Served {
     buffers.output_row_bytes = kOutputs * 4;
     buffers.lanes = placement.lanes;
     buffers.lanes_per_device = placement.lanes_per_device;
+    buffers.batch_times = block->batch_times();
     buffers.runs_inline = placement.runs_inline;
     auto made = Batcher::Create(options, std::move(buffers), *block, threads, &observer);
     EXPECT_TRUE(made.ok()) << made.status();

@@ -59,6 +59,8 @@ class FakeBackend::Block final : public LoadedBlock {
 
   const Placement& placement() const override { return placement_; }
 
+  std::vector<BatchTime> batch_times() const override { return backend_.options_.batch_times; }
+
   int64_t Bucket(int64_t rows) const override {
     for (const int64_t bucket : placement_.buckets) {
       if (bucket >= rows) return bucket;
@@ -120,9 +122,8 @@ class FakeBackend::Block final : public LoadedBlock {
         Compute(run);
       }
     }
-    if (backend_.options_.run_time > Duration::zero()) {
-      std::this_thread::sleep_for(backend_.options_.run_time);
-    }
+    const Duration time = backend_.options_.run_time + run.rows * backend_.options_.row_time;
+    if (time > Duration::zero()) std::this_thread::sleep_for(time);
     timing.infer_ended = timing.done = Clock::now();
     GiveBack(run, /*with_slot=*/!read);
     if (absl::Status lost = backend_.lost(); !lost.ok()) return batch.events->OnLost(run, lost);

@@ -43,6 +43,8 @@ class FakeBackend final : public Backend {
     int slots = 3;
     int outputs = 4;
     Duration run_time = Duration::zero();  // slept in each run
+    Duration row_time = Duration::zero();  // slept in each run, for each of its rows
+    std::vector<BatchTime> batch_times;    // what the block says of itself
     bool reads_early = false;              // says that the input was read, then sleeps
     int64_t first_rows = 0;                // of a buffer; each Grow doubles them. 0: all
   };

@@ -191,6 +191,10 @@ const BadModel kBadBatching[] = {
      "batching.max_queued_bytes: expected 16 to 1099511627776, found 15"},
     {"TimeoutOverAnHour", Batching(R"("queue_timeout_us": 3600000001)"),
      "batching.queue_timeout_us: expected 0 to 3600000000, found 3600000001"},
+    {"NegativeBatchTime", Batching(R"("max_batch_us": -1)"),
+     "batching.max_batch_us: expected 0 to 60000000, found -1"},
+    {"NoTimeInTheQueue", Batching(R"("max_queued_us": 0)"),
+     "batching.max_queued_us: expected 1 to 3600000000, found 0"},
     {"TooManyPriorities", Batching(R"("priority_levels": 4294967296)"),
      "batching.priority_levels: expected 0 to 32, found 2147483647"},
     {"DefaultPriorityWithoutLevels", Batching(R"("default_priority": 1)"),
@@ -242,6 +246,8 @@ TEST(ModelJson, FillsInEveryDefault) {
   EXPECT_EQ(config->batching.max_queued_rows, 65536);
   EXPECT_EQ(config->batching.max_queued_bytes, 65536 * 4 * 4);
   EXPECT_EQ(config->batching.queue_timeout, std::chrono::microseconds(0));
+  EXPECT_EQ(config->batching.max_batch_time, std::chrono::microseconds(0));
+  EXPECT_EQ(config->batching.max_queued_time, std::chrono::seconds(10));
   EXPECT_EQ(config->batching.priority_levels, 0);
   EXPECT_EQ(config->batching.default_priority, 0);
   EXPECT_FALSE(config->batching.batch_invariant);
@@ -257,7 +263,7 @@ TEST(ModelJson, KeepsEveryFieldThatIsSet) {
     "output": {"name": "y", "features": 2, "datatype": "BF16"}, "compute": "TF32",
     "layers": [{"name": "fc", "weight": "w", "bias": "b"}],
     "batching": {"max_rows": 64, "max_queue_delay_us": 5, "max_queued_rows": 128,
-      "max_queued_bytes": "1000", "queue_timeout_us": 7, "priority_levels": 3,
+      "max_queued_bytes": "1000", "queue_timeout_us": 7, "max_batch_us": 8, "max_queued_us": 9, "priority_levels": 3,
       "default_priority": 2, "batch_invariant": true, "buckets": [8, 32]},
     "version_policy": {"listed": [5, 2]}})");
   ASSERT_TRUE(config.ok()) << config.status();
@@ -271,6 +277,8 @@ TEST(ModelJson, KeepsEveryFieldThatIsSet) {
   EXPECT_EQ(config->batching.max_queued_rows, 128);
   EXPECT_EQ(config->batching.max_queued_bytes, 1000);
   EXPECT_EQ(config->batching.queue_timeout, std::chrono::microseconds(7));
+  EXPECT_EQ(config->batching.max_batch_time, std::chrono::microseconds(8));
+  EXPECT_EQ(config->batching.max_queued_time, std::chrono::microseconds(9));
   EXPECT_EQ(config->batching.priority_levels, 3);
   EXPECT_EQ(config->batching.default_priority, 2);
   EXPECT_TRUE(config->batching.batch_invariant);

@@ -16,22 +16,6 @@ using X = Stored<Config::kX>;
 constexpr int kRunsAcross = 32;
 constexpr int kRowsAtOnce = 8;
 
-__device__ __forceinline__ void LoadRun(const X* p, bool whole, int count, float (&z)[kRun]) {
-  if (whole) {
-    constexpr int kPerLoad = 16 / sizeof(X);
-#pragma unroll
-    for (int i = 0; i < kRun; i += kPerLoad) {
-      X part[kPerLoad];
-      Unpack(Load16Bytes(p + i), part);
-#pragma unroll
-      for (int j = 0; j < kPerLoad; ++j) z[i + j] = ToFloat(part[j]);
-    }
-    return;
-  }
-#pragma unroll
-  for (int i = 0; i < kRun; ++i) z[i] = i < count ? ToFloat(p[i]) : 0.0f;
-}
-
 extern "C" __global__ void __launch_bounds__(kRunsAcross* kRowsAtOnce)
     mlpserve_elementwise(const __grid_constant__ GemmArgs args) {
   const int column = (blockIdx.x * kRunsAcross + threadIdx.x % kRunsAcross) * kRun;

@@ -47,23 +47,32 @@ __device__ __forceinline__ void Unpack(const Words& v, float (&values)[4]) {
   for (int i = 0; i < 4; ++i) values[i] = __uint_as_float(v.word[i]);
 }
 
-// The block's input at a run; zero beyond the last column, where the result is not stored.
-__device__ __forceinline__ void LoadInput(const GemmArgs& args, int row, int column,
-                                          float (&x)[kRun]) {
-  const In* p = static_cast<const In*>(args.block_input) + row * args.block_input_stride + column;
-  constexpr int kPerLoad = 16 / sizeof(In);
-  if (column + kRun <= args.n && RunsAreAligned<In>(args.block_input, args.block_input_stride)) {
+// Values of a row from `p` on, of which the first `count` exist: zero beyond, where no result is
+// stored. `whole`: all kRun do, and begin at a multiple of 16 bytes.
+template <typename T>
+__device__ __forceinline__ void LoadRun(const T* p, bool whole, int count, float (&values)[kRun]) {
+  if (whole) {
+    constexpr int kPerLoad = 16 / sizeof(T);
 #pragma unroll
     for (int i = 0; i < kRun; i += kPerLoad) {
-      In part[kPerLoad];
+      T part[kPerLoad];
       Unpack(Load16Bytes(p + i), part);
 #pragma unroll
-      for (int j = 0; j < kPerLoad; ++j) x[i + j] = ToFloat(part[j]);
+      for (int j = 0; j < kPerLoad; ++j) values[i + j] = ToFloat(part[j]);
     }
     return;
   }
 #pragma unroll
-  for (int i = 0; i < kRun; ++i) x[i] = column + i < args.n ? ToFloat(p[i]) : 0.0f;
+  for (int i = 0; i < kRun; ++i) values[i] = i < count ? ToFloat(p[i]) : 0.0f;
+}
+
+// The block's input at a run.
+__device__ __forceinline__ void LoadInput(const GemmArgs& args, int row, int column,
+                                          float (&x)[kRun]) {
+  const In* p = static_cast<const In*>(args.block_input) + row * args.block_input_stride + column;
+  const bool whole =
+      column + kRun <= args.n && RunsAreAligned<In>(args.block_input, args.block_input_stride);
+  LoadRun(p, whole, args.n - column, x);
 }
 
 __device__ __forceinline__ void StoreAligned(float* p, const float (&y)[kRun]) {

@@ -13,6 +13,7 @@
 #include "server/tools/bench/run.h"
 #include "server/version.h"
 #ifdef MLPSERVE_HAS_CUDA
+#include "server/tools/bench/compile_steps.h"
 #include "server/tools/bench/cuda_kernel_bench.h"
 #include "server/tools/bench/engine_bench.h"
 #endif
@@ -72,6 +73,21 @@ int List(const std::vector<Step>& steps) {
   return 0;
 }
 
+int Compile([[maybe_unused]] const Arguments& arguments) {
+#ifdef MLPSERVE_HAS_CUDA
+  const auto compiled = CompileSteps(arguments.steps, arguments.compile_arch);
+  if (!compiled.ok()) {
+    return Fail(compiled.status(), absl::IsUnavailable(compiled.status()) ? kWrongUsage : 1);
+  }
+  std::cout << compiled->kernels << " kernels compiled for " << arguments.compile_arch
+            << " by NVRTC " << compiled->compiler << "\n";
+  return 0;
+#else
+  return Fail(absl::UnavailableError("--compile: expected a build with CUDA, found one without"),
+              kWrongUsage);
+#endif
+}
+
 int RunKernels(const Arguments& arguments, std::ostream* records) {
   const auto bench = MakeBench(arguments);
   if (!bench.ok()) return Fail(bench.status(), kWrongUsage);
@@ -91,6 +107,7 @@ int RunEngine(const Arguments& arguments, std::ostream* records) {
 
 int Run(const Arguments& arguments) {
   if (arguments.list_only) return List(arguments.steps);
+  if (!arguments.compile_arch.empty()) return Compile(arguments);
   std::ofstream file;
   if (!arguments.records_file.empty()) {
     file.open(arguments.records_file);

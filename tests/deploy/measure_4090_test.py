@@ -39,7 +39,7 @@ if [ "$1" = --build ]; then mkdir -p "$2/bin"; cp {bench} "$2/bin/mlpserve-bench
 """
 BENCH = """#!/bin/bash
 [ "$1 $2" = "kernels --plan" ] && [ -f "$3" ] || exit 2
-[ "$4" = --list ] && {{ echo "bf16 gelu"; echo "7 problems"; exit; }}
+[ "$4 $5" = "--compile sm_89" ] && {{ echo "7 kernels compiled for sm_89"; exit {status}; }}
 [ "$4" = --kernel-cache ] && [ "$6" = --json ] || exit 2
 case $3 in
   *check*) echo "ok    bf16 scale_hardtanh_gelu 1 x 520 x 264 mma.m: relative error 1e-3"; : >"$7" ;;
@@ -178,7 +178,11 @@ class Measure4090Test(unittest.TestCase):
         self.add_compiler()
         run = self.measure("--build-only")
         self.assertEqual(run.returncode, 0, run.stderr)
-        self.assertEqual(run.stdout.count("7 problems"), 2)
+        self.assertEqual(run.stdout.count("7 kernels compiled for sm_89"), 2)
+
+    def test_a_kernel_that_does_not_compile_ends_building_alone(self):
+        self.add_compiler(status=1)
+        self.assertEqual(self.measure("--build-only").returncode, 1)
 
     def test_where_it_cannot_build_it_says_how_to_go_on(self):
         self.add_card()

@@ -136,6 +136,9 @@ void AddOptions(CLI::App& app, CommandLine& line, Arguments& arguments) {
   add("--backend", line.backend, "cuda|cpu", "What computes");
   add("--cpu-threads", line.cpu_threads, "N", "Of the CPU; 0: one for each core");
   app.add_flag("--list", arguments.list_only, "Prints the problems, and measures nothing");
+  app.add_option("--compile", arguments.compile_arch,
+                 "Compiles the kernels for sm_89 or sm_90a, and measures nothing; needs no GPU")
+      ->type_name("ARCH");
   AddFiles(app, arguments);
 }
 

@@ -22,6 +22,7 @@ struct Arguments {
   EngineBenchOptions engine;  // of kEngine
   BenchBackend backend = BenchBackend::kCuda;
   bool list_only = false;    // say what would be measured, and need nothing for it
+  std::string compile_arch;  // compile for that, and need no GPU; empty: measure
   int cpu_threads = 0;       // 0: one for each core
   std::string records_file;  // empty: none
   std::string kernel_cache;  // empty: a temporary one

@@ -19,6 +19,18 @@ constexpr std::byte kPoison{0xFF};
 
 }  // namespace
 
+ProblemRows RowsOf(const Problem& p) {
+  const auto stride = [&p](int64_t features) { return cuda::AlignedStride(features, p.stored()); };
+  return {.x = {.buffer = cuda::Buffer::kInput,
+                .features = p.k,
+                .stride = stride(p.k + std::max<int64_t>(0, p.padding)),
+                .type = p.stored()},
+          .y = {.buffer = cuda::Buffer::kWireOutput,
+                .features = p.n,
+                .stride = p.padding < 0 ? stride(p.n) : p.n + p.padding,
+                .type = p.stored()}};
+}
+
 cuda::RowsPlan PreparedLayer::Rows(cuda::Buffer buffer, int64_t features, int64_t stride) const {
   return {.buffer = buffer, .features = features, .stride = stride, .type = problem_.stored()};
 }
@@ -30,9 +42,6 @@ cuda::LayerPlan PreparedLayer::Plan(const LayerSpec& layer, const cuda::RowsPlan
 }
 
 absl::Status PreparedLayer::AllocateY() {
-  const int64_t stride = problem_.padding < 0 ? cuda::AlignedStride(problem_.n, problem_.stored())
-                                              : problem_.n + problem_.padding;
-  y_ = Rows(cuda::Buffer::kWireOutput, problem_.n, stride);
   const auto bytes = static_cast<size_t>(y_.bytes(problem_.m));
   MLPSERVE_ASSIGN_OR_RETURN(y_memory_, cuda::DeviceMemory::Allocate(bytes + 2 * kGuardBytes));
   memory_.Borrow(y_.buffer, static_cast<std::byte*>(y_memory_.get()) + kGuardBytes, bytes);
@@ -63,9 +72,9 @@ absl::Status PreparedLayer::UploadRows(std::span<const float> x) {
 }
 
 absl::Status PreparedLayer::Upload(const LayerSpec& layer, std::span<const float> x) {
-  const int64_t padding = std::max<int64_t>(0, problem_.padding);
-  x_ = Rows(cuda::Buffer::kInput, problem_.k,
-            cuda::AlignedStride(problem_.k + padding, problem_.stored()));
+  const ProblemRows rows = RowsOf(problem_);
+  x_ = rows.x;
+  y_ = rows.y;
   cuda::BufferBytes bytes;
   bytes[x_.buffer] = x_.bytes(problem_.m);
   MLPSERVE_RETURN_IF_ERROR(Reserve(bytes));

@@ -20,6 +20,12 @@
 
 namespace mlpserve::tools {
 
+// Where a problem's rows and results lie.
+struct ProblemRows {
+  cuda::RowsPlan x, y;
+};
+ProblemRows RowsOf(const Problem& problem);
+
 class PreparedLayer {
  public:
   // The store and the stream must outlive it.

@@ -167,7 +167,7 @@ TEST(BenchArgumentsTest, HelpNamesEveryFlagAndEndsWell) {
   EXPECT_EQ(exit->code, 0);
   for (const char* flag : {"--m", "--n", "--k", "--dtype", "--epilogue", "--ops", "--variants",
                            "--layers", "--seconds", "--backend", "--json", "--kernel-cache",
-                           "--mode", "--plan", "--list", "--padding"}) {
+                           "--mode", "--plan", "--list", "--compile", "--padding"}) {
     EXPECT_THAT(exit->text, HasSubstr(flag));
   }
 }

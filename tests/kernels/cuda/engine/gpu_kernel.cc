@@ -94,9 +94,9 @@ GpuKernel::GpuKernel(const KernelConfig& config, int columns, const CheckBuild& 
       stream_(std::move(stream)) {}
 
 absl::StatusOr<GpuKernel> GpuKernel::Make(const EpilogueSpec& epilogue, const KernelConfig& config,
-                                          const CheckBuild& build) {
+                                          const CheckBuild& build, const EpilogueSpec& before) {
   MLPSERVE_ASSIGN_OR_RETURN(const auto nvrtc, Nvrtc::Open());
-  MLPSERVE_ASSIGN_OR_RETURN(std::string source, KernelSource(epilogue, config));
+  MLPSERVE_ASSIGN_OR_RETURN(std::string source, KernelSource(epilogue, config, before));
   if (build.is_checked) {
     source = absl::StrCat("#define MLPSERVE_CHECKED\n#define MLPSERVE_SHARED_OFFSET ",
                           build.shared_offset, "\n", source);
@@ -136,6 +136,8 @@ absl::StatusOr<GpuKernel::Shape> GpuKernel::ShapeOf(const GemmArgs& args) const 
                        .grid_y = launch.grid_y,
                        .threads = launch.threads,
                        .shared_bytes = launch.shared_bytes},
+            .partials_bytes = launch.partials_bytes,
+            .arrivals = launch.arrivals,
             .x_box_rows = launch.x_box_rows,
             .w_box_rows = launch.w_box_rows,
             .y_box_rows = y_box_rows};
@@ -167,7 +169,8 @@ absl::StatusOr<GpuKernel::Shape> GpuKernel::ShapeOf(const GemmArgs& args) const 
       config_.tile);
 }
 
-absl::Status GpuKernel::Run(const GemmArgs& problem, int times, uint8_t counters) const {
+absl::Status GpuKernel::Run(const GemmArgs& problem, int times, uint8_t counters,
+                            StatisticsArgs statistics) const {
   GemmArgs args = problem;
   MLPSERVE_ASSIGN_OR_RETURN(Shape shape, ShapeOf(args));
   shape.launch.shared_bytes += build_.shared_offset;
@@ -192,7 +195,8 @@ absl::Status GpuKernel::Run(const GemmArgs& problem, int times, uint8_t counters
                                                    args.n, args.y_stride, shape.y_box_rows));
     }
   }
-  void* arguments[] = {&args, &x, &w, &y};
+  shape.launch.cooperative = Normalises(config_.tile);
+  void* arguments[] = {&args, &x, &w, &y, &statistics};  // the last is of those that normalise
   for (int i = 0; i < times; ++i) {
     MLPSERVE_RETURN_IF_ERROR(kernel_.Launch(shape.launch, arguments, stream_));
   }

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/cuda/device/gemm_args.cuh"
+#include "kernels/cuda/device/norm/statistics_args.cuh"
 #include "kernels/cuda/driver/loaded_kernel.h"
 #include "kernels/cuda/driver/stream.h"
 #include "kernels/cuda/tiles/config.h"
@@ -27,13 +28,17 @@ struct CheckBuild {
 
 class GpuKernel {
  public:
+  // `before`: what a kernel that normalises does first.
   static absl::StatusOr<GpuKernel> Make(const EpilogueSpec& epilogue, const KernelConfig& config,
-                                        const CheckBuild& build = {});
+                                        const CheckBuild& build = {},
+                                        const EpilogueSpec& before = {});
 
   // `times` launches one after the other: each finds the counters that the one before has left, and
   // the first finds every byte of them as `counters`.
   // INTERNAL where counters are not zero afterwards, or memory behind the scratch was touched.
-  absl::Status Run(const GemmArgs& args, int times = 1, uint8_t counters = 0) const;
+  // `statistics`: of a kernel that normalises.
+  absl::Status Run(const GemmArgs& args, int times = 1, uint8_t counters = 0,
+                   StatisticsArgs statistics = {}) const;
 
  private:
   struct Shape;

@@ -24,6 +24,17 @@ std::vector<KernelConfig> EveryConfig() {
   return configs;
 }
 
+std::vector<KernelConfig> EveryNormalisingConfig() {
+  std::vector<KernelConfig> configs;
+  for (const ComputeType compute : {ComputeType::kBf16, ComputeType::kFp16, ComputeType::kTf32}) {
+    for (WgmmaConfig& tile : NormalisingTiles(compute, H200())) {
+      tile.before_columns = 2;
+      configs.push_back({.tile = tile, .compute = compute, .output = StorageType(compute)});
+    }
+  }
+  return configs;
+}
+
 std::vector<KernelConfig> OneOfEachLoop() {
   std::vector<KernelConfig> configs;
   std::set<std::string> loops;

@@ -11,8 +11,10 @@
 namespace mlpserve::cuda {
 
 // Each tile that some device's tuning space has for each format, results in the format of the
-// layers between; those that normalise are the conformance suite's.
+// layers between.
 std::vector<KernelConfig> EveryConfig();
+// And those that normalise, behind an epilogue of two column vectors.
+std::vector<KernelConfig> EveryNormalisingConfig();
 // Of those, one of each main loop.
 std::vector<KernelConfig> OneOfEachLoop();
 

@@ -1,6 +1,6 @@
 """Writes what the documentation shows of measurements: the tables of docs/performance.md, the README's small one,
 and the plot docs/kernels.svg; the service's from service.json beside this script, the kernels' from the newest of
-kernels/results.
+kernels/results, and of its suite-*.jsonl (suite.py makes their page).
 
 usage: render.py [--check]     with --check nothing is written: exit code 1 if a page is stale
 """
@@ -12,6 +12,7 @@ import sys
 
 import kernel_tables
 import line_plot
+import suite
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -25,6 +26,15 @@ def service_run():
 
 def kernel_run():
     return max((ROOT / "kernels/results").glob("h200-*.jsonl")).read_text().splitlines()
+
+
+def suite_sentence():
+    """Nothing where the suite was never run."""
+    runs = sorted((ROOT / "kernels/results").glob("suite-*.jsonl"))
+    if not runs:
+        return ""
+    page = runs[-1].with_suffix(".md").relative_to(ROOT)
+    return "\n" + suite.sentence(kernel_tables.Run(runs[-1].read_text().splitlines()), page) + "\n"
 
 
 def service():
@@ -59,7 +69,8 @@ def small_table():
         cells = [f"{r['requests_per_s']:,.0f}/s, {r['p99_us'] / 1000:.1f} ms" if r else "–"
                  for r in (found.get((load, server)) for server in (OURS, PEER))]
         lines.append(f"| {load} | {cells[0]} | {cells[1]} |")
-    return "\n".join(lines) + "\n\n![Speed of fused blocks beside cuBLASLt's plain product](docs/kernels.svg)\n"
+    picture = "\n\n![Speed of fused blocks beside cuBLASLt's plain product](docs/kernels.svg)\n"
+    return "\n".join(lines) + picture + suite_sentence()
 
 
 def kernels():

@@ -14,7 +14,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import kernel_tables  # noqa: E402
 
-WAYS = ("single launches", "sustained")
+WAYS = ("single launches", "back to back")
 GELU = kernel_tables.GELU
 COLORS = ("#9aa5b1", "#1f6feb")
 WIDTH, HEIGHT, LEFT, TOP = 760, 360, 50, 20
@@ -52,6 +52,15 @@ def summary(what, layers):
     return [f"- {what}, {len(ratios)} figures: geometric mean in {figures}; the library chosen at {libraries}"]
 
 
+def sentence(run, page):
+    """What the README says of a run, whose table is on `page`."""
+    ratios = [kernel_tables.ratios(r) for r in run.layers.values()]
+    burst, sustained = zip(*ratios)
+    return (f"Of cuBLASLt's best bare product, whole fused blocks reach {geometric_mean(burst):.2f} in single launches (geometric mean; "
+            f"least {min(burst):.2f}) and {geometric_mean(sustained):.2f} (least {min(sustained):.2f}) back to back, over {len(ratios)} shapes of "
+            f"feed-forward layers of 1 to 4,096 rows on one {run.machine['gpu']} ([table]({page})).")
+
+
 def markdown(run):
     machine, layers = run.machine, run.layers
 
@@ -59,7 +68,7 @@ def markdown(run):
         return {key: r for key, r in layers.items() if key[1] == dtype and (key[0] == GELU) == gelu}
 
     lines = [f"# The suite on one {machine['gpu']}", "",
-             f"Whole blocks with their epilogue, of cuBLASLt's best plain product (above 1.00: faster), single launches / sustained, each "
+             f"Whole blocks with their epilogue, of cuBLASLt's best plain product (above 1.00: faster), single launches / back to back, each "
              f"point's two sides in turn in one process. {machine['power_limit_w']:.0f} W, driver {machine['driver']}, "
              f"{machine['date']}, commit {machine['commit']}; `mlpserve-bench kernels --plan kernels/plans/suite.plan`.", ""]
     lines += summary("All", layers) + summary("BF16 GELU block", of("bf16", True)) + summary("BF16, the other blocks", of("bf16", False))

@@ -31,8 +31,13 @@ class SuiteTest(unittest.TestCase):
 
     def test_bursts_and_sustained_figures_are_kept_apart(self):
         text = suite.markdown(run(pair(16, 2.0, sustained=0.8)))
-        self.assertIn("single launches 2.000, least 2.00, 1 at 0.97 or more; sustained 0.800, least 0.80, 0 at 0.97", text)
+        self.assertIn("single launches 2.000, least 2.00, 1 at 0.97 or more; back to back 0.800, least 0.80, 0 at 0.97", text)
         self.assertIn("| 13,824 x 5,120 | 2.00 / 0.80 |", text)
+
+    def test_the_readme_names_both_ways_of_timing_and_the_page(self):
+        text = suite.sentence(run(pair(16, 2.0, sustained=1.0), pair(96, 0.5, sustained=0.25)), "kernels/results/a.md")
+        self.assertIn("reach 1.00 in single launches (geometric mean; least 0.50) and 0.50 (least 0.25) back to back, over 2 shapes", text)
+        self.assertIn("on one NVIDIA H200 ([table](kernels/results/a.md))", text)
 
     def test_choosing_the_library_is_counted(self):
         self.assertIn("the library chosen at 1", suite.markdown(run(pair(16, 0.9, variant="cublaslt.0+epilogue"))))

@@ -76,8 +76,12 @@ std::vector<DeviceState> OneDevice() {
            .memory_total_bytes = 24e9,
            .utilization_ratio = 0.5,
            .power_watts = 300,
+           .power_limit_watts = 450,
            .clock_hertz = 2.5e9,
+           .memory_clock_hertz = 1e10,
            .temperature_celsius = 61,
+           .ecc_corrected = 3,
+           .ecc_uncorrected = 0,
            .errors = {{"719", 1}}}};
 }
 

@@ -66,12 +66,12 @@ bool UsesBatchStatistics(const BlockConfig& config);
 // Checks everything that can be known without the weights. Limits, all inclusive:
 //   features 1 .. 2^24; max_rows 1 .. 2^20 (2 at least with batch statistics); max_rows rows of the
 //   input, and of the output, take at most 2 GiB; max_queue_delay_us and max_batch_us 0 .. 60 s;
-//   queue_timeout_us 0 .. 1 h; max_queued_us 1 us .. 1 h; max_queued_rows max_rows .. 2^31 - 1; max_queued_bytes one row .. 2^40; priority_levels
-//   0 .. 32; default_priority 1 .. priority_levels, or 0 without levels; up to 64 buckets,
-//   ascending, 1 .. max_rows; latest 1 .. 2^31 - 1; listed versions positive, distinct, not empty;
-//   at least one layer, their names distinct; names not empty, of UTF-8 and at most 255 bytes.
-// Errors are INVALID_ARGUMENT and name the field by its path in model.json, what was expected and
-// what was found.
+//   queue_timeout_us 0 .. 1 h; max_queued_us 1 us .. 1 h; max_queued_rows max_rows .. 2^31 - 1;
+//   max_queued_bytes one row .. 2^40; priority_levels 0 .. 32; default_priority 1 ..
+//   priority_levels, or 0 without levels; up to 64 buckets, ascending, 1 .. max_rows; latest 1 ..
+//   2^31 - 1; listed versions positive, distinct, not empty; at least one layer, their names
+//   distinct; names not empty, of UTF-8 and at most 255 bytes.
+// Errors are INVALID_ARGUMENT: the field's path in model.json, what was expected and found.
 absl::Status Validate(const BlockConfig& config);
 
 }  // namespace mlpserve

@@ -62,11 +62,10 @@ void HoldGrpc() {
   (void)held;
 }
 
-// Debian's Abseil is built with its assertions: whoever locks one of its mutexes, as gRPC does dozens
-// of times in a call, looks for a cycle in a graph of all mutexes, under a lock of the process.
-void SkipDeadlockSearch() {
-  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
-}
+// Debian's Abseil is built with its assertions: whoever locks one of its mutexes, as gRPC does
+// dozens of times in a call, looks for a cycle in a graph of all mutexes, under a lock of the
+// process.
+void SkipDeadlockSearch() { absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore); }
 
 int ChosenQueues(int wanted) {
   if (wanted > 0) return wanted;

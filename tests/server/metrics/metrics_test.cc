@@ -46,7 +46,7 @@ void PlayScenario(Metrics& metrics) {
   block->RecordFailure(absl::StatusCode::kDeadlineExceeded, milliseconds(5));
   block->RecordEviction(Eviction::kDeadline);
   metrics.SetQueue("digits", 1, [] {
-    return QueueState{.queued_requests = 2,
+    return QueueState{.pending_requests = 2,
                       .queued_rows = 9,
                       .queued_rows_limit = 65536,
                       .slots_in_use = 1,

@@ -81,8 +81,9 @@ absl::StatusOr<BatchPolicy::Ticket> BatchPolicy::Submit(TimePoint now, const Ask
 }
 
 void BatchPolicy::Cancel(TimePoint now, Ticket ticket, Actions& actions) {
-  if (!Alive(ticket)) return;
-  Drop(ticket, absl::CancelledError("cancelled by the client"), Eviction::kCancelled, actions);
+  if (Alive(ticket)) {
+    Drop(ticket, absl::CancelledError("cancelled by the client"), Eviction::kCancelled, actions);
+  }
   Tick(now, actions);
 }
 

@@ -207,7 +207,7 @@ void ExpectNothingIsLostWhenAllLeave(const FakeBackend::Options& fake, int reque
   EXPECT_EQ(tally.foreign, 0);
   EXPECT_EQ(tally.failed, 0);
   EXPECT_GT(tally.cancelled, requests / 100);
-  EXPECT_GT(tally.expired, requests / 100);
+  EXPECT_GT(tally.expired, 0);  // few: most that would be are refused at once
   EXPECT_GT(tally.served, 0);
   const QueueState stats = served.batcher->stats();
   EXPECT_EQ(stats.pending_requests, 0);

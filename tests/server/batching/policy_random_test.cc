@@ -149,9 +149,10 @@ class RandomWalk {
 
   void Dispatch() {
     const bool can = policy_.CanDispatch();
-    const auto run = policy_.Dispatch(told_ = now_);
+    const auto run = policy_.Dispatch(now_);
     ASSERT_EQ(run.has_value(), can);
     if (!run) return;
+    told_ = now_;
     ASSERT_GE(run->rows, 1);
     ASSERT_LE(run->rows, options_.batching.max_rows);
     lanes_.push_back(run->lane);

@@ -6,33 +6,42 @@
 namespace mlpserve {
 namespace {
 
+bool IsIgnored(int signal) {
+  struct sigaction action {};
+  return sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+// SIGHUP is not among them where it is ignored, which is what nohup asks for.
 sigset_t StopSet() {
   sigset_t signals;
   sigemptyset(&signals);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) sigaddset(&signals, signal);
+  for (const int signal : {SIGTERM, SIGINT, SIGQUIT}) sigaddset(&signals, signal);
+  if (!IsIgnored(SIGHUP)) sigaddset(&signals, SIGHUP);
   return signals;
 }
 
 }  // namespace
 
-StopSignals::StopSignals(std::function<void()> on_signal) : on_signal_(std::move(on_signal)) {
-  const sigset_t signals = StopSet();
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+StopSignals::StopSignals(std::function<void()> on_signal)
+    : on_signal_(std::move(on_signal)), signals_(StopSet()) {
+  pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+  // A shell ignores two of them for what it runs in the background, and a system may discard an
+  // ignored signal though a thread waits for it.
+  for (const int signal : {SIGINT, SIGQUIT}) std::signal(signal, SIG_DFL);
   std::signal(SIGPIPE, SIG_IGN);
   thread_ = std::thread(&StopSignals::Listen, this);
 }
 
 StopSignals::~StopSignals() {
   stop_ = true;
-  pthread_kill(thread_.native_handle(), SIGINT);  // one that it waits for
+  pthread_kill(thread_.native_handle(), SIGTERM);  // one that it waits for
   thread_.join();
 }
 
 void StopSignals::Listen() {
-  const sigset_t signals = StopSet();
   for (;;) {
     int signal = 0;
-    if (sigwait(&signals, &signal) != 0) continue;
+    if (sigwait(&signals_, &signal) != 0) continue;
     if (stop_) return;
     on_signal_();
   }

@@ -1,8 +1,10 @@
 // SIGTERM, SIGINT, SIGHUP and SIGQUIT, heard by a thread of their own: all mean the same, since a
 // terminal that closes (SIGHUP) or a supervisor that prefers SIGQUIT must lose no request either.
+// Under nohup a SIGHUP is nothing.
 #pragma once
 
 #include <atomic>
+#include <csignal>
 #include <functional>
 #include <thread>
 
@@ -22,6 +24,7 @@ class StopSignals {
   void Listen();
 
   const std::function<void()> on_signal_;
+  const sigset_t signals_;
   std::atomic<bool> stop_{false};
   std::thread thread_;
 };

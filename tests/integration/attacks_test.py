@@ -193,6 +193,16 @@ def test_an_unread_answer_delays_the_end_by_the_drain_timeout_at_most(start, tmp
     link.close()
 
 
+def test_under_nohup_a_terminal_that_closes_ends_nothing(limited):
+    server = limited("trap '' HUP INT QUIT\n", DIGITS)
+    server.process.send_signal(signal.SIGHUP)
+    time.sleep(0.2)
+    assert answers(server.grpc_address) is not None
+    # A shell has what it runs in the background ignore this one, which is no wish of anybody's.
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(10) == 0
+
+
 def test_announced_messages_cost_the_quota_and_the_memory_comes_back(start):
     server = start(DIGITS, "--memory-quota-bytes", str(256 << 20))
     idle = resident_bytes(server)

@@ -65,14 +65,8 @@ class CpuLoadedBlock final : public LoadedBlock {
                            .bucket = placement_.max_rows,
                            .variant = block_->Variant(static_cast<int>(i))});
     }
-    const int64_t row_bytes = std::max(RowBytes(block.input_features(), block.input_type),
-                                       RowBytes(block.output_features(), block.output_type));
-    // Which also touches the weights, and resolves what is resolved at a first call.
-    times_ = MeasureBatches(placement_.max_rows, row_bytes, [this](int64_t rows) {
-      inputs_.Fill(0, rows);
-      outputs_.Fill(0, rows);
-      block_->Run(input(0).data(), output(0).data(), rows);
-    });
+    times_ = Measure(RowBytes(block.input_features(), block.input_type),
+                     RowBytes(block.output_features(), block.output_type));
   }
 
   const Placement& placement() const override { return placement_; }
@@ -101,6 +95,16 @@ class CpuLoadedBlock final : public LoadedBlock {
   }
 
  private:
+  // Also touches the weights, and resolves what is resolved at a first call. In buffers of its own:
+  // the block's hold what requests have needed.
+  std::vector<BatchTime> Measure(int64_t input_row_bytes, int64_t output_row_bytes) {
+    BufferPool inputs(1, placement_.max_rows, input_row_bytes);
+    BufferPool outputs(1, placement_.max_rows, output_row_bytes);
+    return MeasureBatches(
+        placement_.max_rows, std::max(input_row_bytes, output_row_bytes),
+        [&](int64_t rows) { block_->Run(inputs.at(0).data(), outputs.at(0).data(), rows); });
+  }
+
   const Placement placement_;
   const int64_t reserved_bytes_;
   const std::unique_ptr<cpu::CpuBlock> block_;

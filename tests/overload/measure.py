@@ -152,7 +152,7 @@ def report(server, seconds):
     for overload in (2, 5, 10):
         for deadline_ms in (300, 1000):
             found = server.measure("block", *open_loop(overload * capacity, deadline_ms, seconds))
-            rate = good(found, deadline_ms) / found["seconds"]
+            rate = good(found, deadline_ms) / seconds
             print(f"| {overload}x | {deadline_ms} ms | {rate:.0f}/s | {rate / capacity:.0%} | "
                   f"{milliseconds(p99_of_accepted(found))} | {found['server_cpu_us']:.0f} us | {codes(found)} |", flush=True)
 
@@ -171,7 +171,7 @@ def report_two_blocks(server, seconds):
         if flood is not None:
             result(flood)
         latency = found["latency_us"]
-        print(f"| {name} | {good(found, 300) / found['seconds']:.0f}/s of {0.2 * capacity:.0f} | {latency['p50'] / 1000:.1f} ms |"
+        print(f"| {name} | {good(found, 300) / seconds:.0f}/s of {0.2 * capacity:.0f} | {latency['p50'] / 1000:.1f} ms |"
               f" {latency['p99'] / 1000:.1f} ms |", flush=True)
 
 

@@ -1,6 +1,7 @@
 #include "server/signals.h"
 
 #include <csignal>
+#include <ctime>
 #include <utility>
 
 namespace mlpserve {
@@ -39,11 +40,11 @@ StopSignals::~StopSignals() {
 }
 
 void StopSignals::Listen() {
-  for (;;) {
-    int signal = 0;
-    if (sigwait(&signals_, &signal) != 0) continue;
-    if (stop_) return;
-    on_signal_();
+  // Looks at stop_ now and then: a sandbox's kernel may not wake it for a signal of one thread.
+  constexpr timespec kLook{.tv_sec = 0, .tv_nsec = 200'000'000};
+  while (!stop_) {
+    if (sigtimedwait(&signals_, nullptr, &kLook) < 0) continue;
+    if (!stop_) on_signal_();
   }
 }
 

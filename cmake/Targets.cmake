@@ -58,6 +58,7 @@ function(mlpserve_test name)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT}
     ENVIRONMENT "UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1;\
+LSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/lsan.supp;\
 TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/tsan.supp")
   add_dependencies(all_tests ${name})
 endfunction()

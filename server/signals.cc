@@ -35,7 +35,7 @@ StopSignals::StopSignals(std::function<void()> on_signal)
 
 StopSignals::~StopSignals() {
   stop_ = true;
-  pthread_kill(thread_.native_handle(), SIGTERM);  // one that it waits for
+  pthread_kill(thread_.native_handle(), SIGINT);  // one that it waits for
   thread_.join();
 }
 

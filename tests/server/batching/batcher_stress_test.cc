@@ -125,7 +125,7 @@ void Stress(const FakeBackend::Options& fake, const BatchingOptions& options) {
   EXPECT_EQ(tally.submitted, kProducers * kRequests);
   EXPECT_EQ(tally.answered, tally.submitted);
   EXPECT_EQ(tally.foreign, 0);
-  EXPECT_GT(tally.served, kProducers * kRequests / 10);
+  EXPECT_GT(tally.served, 0);  // how many depends on the machine: what would be late is refused
   const QueueState stats = served.batcher->stats();
   EXPECT_EQ(stats.queued_rows, 0);
   EXPECT_EQ(stats.slots_in_use, 0);

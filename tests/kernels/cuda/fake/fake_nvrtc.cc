@@ -43,7 +43,7 @@ nvrtcResult nvrtcCompileProgram(nvrtcProgram program, int /*options*/, const cha
   const size_t global = source.find("__global__ void");
   const size_t begin = source.find("mlpserve_", global);
   if (global == std::string::npos || begin == std::string::npos) return NVRTC_ERROR_COMPILATION;
-  program->kernel = source.substr(begin, source.find_first_of("(", begin) - begin);
+  program->kernel = source.substr(begin, source.find_first_of('(', begin) - begin);
   return NVRTC_SUCCESS;
 }
 nvrtcResult nvrtcGetProgramLogSize(nvrtcProgram /*program*/, size_t* size) {

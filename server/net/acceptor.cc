@@ -155,16 +155,16 @@ void Acceptor::Admit(int descriptor) {
   handlers_.take(connection.Release());
 }
 
+bool Acceptor::HasTooMany(const std::string& address) const {
+  if (address.empty() || options_.max_connections_of_an_address <= 0) return false;
+  const auto found = of_address_.find(address);
+  return found != of_address_.end() && found->second >= options_.max_connections_of_an_address;
+}
+
 Acceptor::Verdict Acceptor::Judge(const std::string& address) {
-  const int64_t of_one = address.empty() ? 0 : options_.max_connections_of_an_address;
-  const auto full = [&] { return open_ >= options_.max_connections; };
-  const auto too_many = [&] {
-    const auto found = of_address_.find(address);
-    return of_one > 0 && found != of_address_.end() && found->second >= of_one;
-  };
-  if (full() || too_many()) ForgetClosed();
-  if (full()) return Verdict::kLimit;
-  return too_many() ? Verdict::kAddress : Verdict::kWelcome;
+  if (IsFull() || HasTooMany(address)) ForgetClosed();
+  if (IsFull()) return Verdict::kLimit;
+  return HasTooMany(address) ? Verdict::kAddress : Verdict::kWelcome;
 }
 
 void Acceptor::Enter(int descriptor, Connection connection) {
@@ -211,8 +211,8 @@ absl::Status Acceptor::CanAccept() {
   if (Clock::now() - no_descriptors_ < kRecently) {
     return absl::UnavailableError("file descriptors have run out: connections are refused");
   }
-  if (open_ >= options_.max_connections) ForgetClosed();
-  if (open_ < options_.max_connections) return absl::OkStatus();
+  if (IsFull()) ForgetClosed();
+  if (!IsFull()) return absl::OkStatus();
   return absl::UnavailableError(absl::StrCat("all ", options_.max_connections,
                                              " connections (--max-connections) are in use"));
 }

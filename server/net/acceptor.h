@@ -80,6 +80,10 @@ class Acceptor {
   void RefuseForDescriptors(int listener);
   void Admit(int descriptor);
   void Refuse(std::atomic<int64_t>& count, const char* reason);
+  bool IsFull() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return open_ >= options_.max_connections;
+  }
+  bool HasTooMany(const std::string& address) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Verdict Judge(const std::string& address) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Enter(int descriptor, Connection connection) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Leave(Connection& connection) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

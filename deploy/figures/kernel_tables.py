@@ -26,6 +26,8 @@ class Run:
                 self.read_gbps = max(self.read_gbps, r.get("gbps", 0), 1000 * r.get("tb_per_s", 0))
             elif op == "load":
                 self.loads[r["cache"]] = r
+            elif op == "service":
+                continue  # gpu_service.py's
             elif op == "gemm_only":
                 plain = r if r["variant"] == PLAIN else plain
             elif r["variant"] in PEERS:

@@ -1,6 +1,7 @@
 """Writes what the documentation shows of measurements: the tables of docs/performance.md, the README's small one,
 and the plot docs/kernels.svg; the service's from service.json beside this script, the kernels' from the newest of
-kernels/results, and of its suite-*.jsonl (suite.py makes their page).
+kernels/results, the service's on a GPU from the newest of its service-*.jsonl, and the suite's sentence from the newest of its
+suite-*.jsonl (suite.py makes their page).
 
 usage: render.py [--check]     with --check nothing is written: exit code 1 if a page is stale
 """
@@ -10,6 +11,7 @@ import math
 import pathlib
 import sys
 
+import gpu_service
 import kernel_tables
 import line_plot
 import suite
@@ -78,6 +80,11 @@ def kernels():
     return kernel_tables.render(kernel_run())
 
 
+def service_on_gpu():
+    newest = max((ROOT / "kernels/results").glob("service-*.jsonl"))
+    return gpu_service.render(newest.read_text().splitlines())
+
+
 def plot():
     run = kernel_tables.Run(kernel_run())
     side = kernel_tables.SIDE
@@ -101,7 +108,7 @@ def between_markers(path, figures):
 def main():
     readme, page, picture = ROOT / "README.md", ROOT / "docs/performance.md", ROOT / "docs/kernels.svg"
     rendered = {readme: between_markers(readme, small_table()),
-                page: between_markers(page, service() + "\n" + kernels()), picture: plot()}
+                page: between_markers(page, "\n".join([service(), service_on_gpu(), kernels()])), picture: plot()}
     stale = [path for path, text in rendered.items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv:
         names = ", ".join(str(path.relative_to(ROOT)) for path in stale)

@@ -4,10 +4,13 @@ usage: records.py peers N K LOG...            what peer_kernels.py printed, whol
        records.py load CACHE READY_S LOG CAT_S  a server's log of loading one block, and its metrics after it;
                                               CACHE: cold or warm; READY_S: seconds from start to ready;
                                               CAT_S: seconds that cat takes to read the weights' file
+       records.py machine COMMIT DATE         what nvidia-smi and the kernel say of this machine
 """
 
 import json
+import os
 import re
+import subprocess
 import sys
 
 PEER = re.compile(r"(?P<op>\w+) +M= *(?P<m>\d+) (?P<dtype>\w+) (?P<variant>.+?) +burst +(?P<burst_ms>[\d.]+) "
@@ -55,9 +58,17 @@ def load(cache, ready_s, log, cat_s):
     yield record
 
 
+def machine(commit, date):
+    asked = ["nvidia-smi", "--query-gpu=name,driver_version,power.limit", "--format=csv,noheader,nounits"]
+    name, driver, limit = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()[0].split(", ")
+    yield {"op": "machine", "gpu": name, "driver": driver, "power_limit_w": float(limit), "date": date, "commit": commit,
+           "cores": len(os.sched_getaffinity(0))}
+
+
 def main():
     command, *arguments = sys.argv[1:]
-    records = peers(arguments[0], arguments[1], arguments[2:]) if command == "peers" else load(*arguments)
+    commands = {"peers": lambda n, k, *logs: peers(n, k, logs), "load": load, "machine": machine}
+    records = commands[command](*arguments)
     for record in records:
         print(json.dumps(record))
 

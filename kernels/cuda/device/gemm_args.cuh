@@ -35,8 +35,8 @@ struct GemmArgs {
   int32_t m = 0;
   int32_t n = 0;
   int32_t k = 0;
-  int32_t split_k = 1;  // blocks that share one output tile, each with its part of k
-  // What blocks leave for one another, and the counters by which they know: split_k.cuh and
+  int32_t split_k = 1;  // CTAs that share one output tile, each with its part of k
+  // What CTAs leave for one another, and the counters by which they know: split_k.cuh and
   // wgmma_batch_norm.cuh say what lies where. Counters are zero before the launch and after it.
   float* partials = nullptr;
   uint32_t* arrivals = nullptr;

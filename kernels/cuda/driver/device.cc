@@ -23,11 +23,11 @@ absl::StatusOr<DeviceLimits> LimitsOf(int ordinal, const cudaDeviceProp& propert
   limits.capability = 10 * properties.major + properties.minor;
   limits.arch = absl::StrCat("sm_", limits.capability, limits.capability == 90 ? "a" : "");
   limits.multiprocessors = properties.multiProcessorCount;
-  limits.sm.shared_per_block = static_cast<int>(properties.sharedMemPerBlockOptin);
+  limits.sm.shared_per_cta = static_cast<int>(properties.sharedMemPerBlockOptin);
   limits.sm.shared_per_sm = static_cast<int>(properties.sharedMemPerMultiprocessor);
   limits.sm.registers_per_sm = properties.regsPerMultiprocessor;
   limits.sm.threads_per_sm = properties.maxThreadsPerMultiProcessor;
-  limits.sm.blocks_per_sm = properties.maxBlocksPerMultiProcessor;
+  limits.sm.ctas_per_sm = properties.maxBlocksPerMultiProcessor;
   limits.flops_per_s *= ratio;
   limits.fp32_flops_per_s *= ratio;
   limits.l2_bytes_per_s *= ratio;

@@ -29,9 +29,9 @@ inline bool IsFatal(const absl::Status& status) {
 struct Candidate {
   std::string name;
   std::shared_ptr<const Step> step;
-  BufferBytes scratch;      // what it needs of a lane
-  BlockResources cta = {};  // what a CTA takes of an SM; no threads: the library's, not known
-  int local_bytes = 0;      // of each thread: what does not fit into registers
+  BufferBytes scratch;    // what it needs of a lane
+  CtaResources cta = {};  // what a CTA takes of an SM; no threads: the library's, not known
+  int local_bytes = 0;    // of each thread: what does not fit into registers
   bool reads_split = false;
 };
 

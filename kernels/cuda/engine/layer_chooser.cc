@@ -141,7 +141,7 @@ ChosenKernel LayerChooser::Finish(const LayerPlan& layer, const BucketPlan& buck
                               .reads_split = candidate.reads_split,
                               .registers = candidate.cta.registers,
                               .shared_bytes = candidate.cta.shared_bytes,
-                              .ctas_per_sm = BlocksPerSm(store_.limits().sm, candidate.cta)},
+                              .ctas_per_sm = CtasPerSm(store_.limits().sm, candidate.cta)},
                       .step = candidate.step,
                       .scratch = candidate.scratch};
   for (const Measurement& m : measured) {

@@ -9,7 +9,7 @@ constexpr int kReservedBytes = 2048;  // of shared memory, for sums and for the 
 
 }  // namespace
 
-int MostHeldBytes(const SmLimits& sm) { return sm.shared_per_block - kReservedBytes; }
+int MostHeldBytes(const SmLimits& sm) { return sm.shared_per_cta - kReservedBytes; }
 
 size_t NormVariant(int64_t m, const SmLimits& sm) {
   for (size_t i = 0; i < kHeldColumns.size(); ++i) {

@@ -48,7 +48,7 @@ absl::StatusOr<KernelText> BatchNormText(const EpilogueSpec& epilogue, const Pas
                                          size_t variant) {
   return PassText(
       epilogue, types,
-      absl::StrCat("  static constexpr int kBlockColumns = ", kHeldColumns[variant], ";\n"),
+      absl::StrCat("  static constexpr int kCtaColumns = ", kHeldColumns[variant], ";\n"),
       "kernels/cuda/device/norm/batch_norm.cuh", kBatchNormKernel);
 }
 

@@ -44,11 +44,11 @@ EpilogueSpec BeforeNorm() {
           .columns = std::vector<std::vector<float>>(kBeforeNormColumns, {1.0f})};
 }
 
-int SpaceKernel::blocks_per_sm() const {
+int SpaceKernel::ctas_per_sm() const {
   if (!compiled.ok()) return 0;
-  return BlocksPerSm(limits.sm, {.threads = planned.threads,
-                                 .registers = compiled->resources.registers,
-                                 .shared_bytes = planned.shared_bytes});
+  return CtasPerSm(limits.sm, {.threads = planned.threads,
+                               .registers = compiled->resources.registers,
+                               .shared_bytes = planned.shared_bytes});
 }
 
 std::vector<SpaceKernel> CompileSpace(const Nvrtc& nvrtc, const std::vector<DeviceLimits>& devices,
@@ -62,7 +62,7 @@ std::vector<SpaceKernel> CompileSpace(const Nvrtc& nvrtc, const std::vector<Devi
         SpaceKernel kernel{.limits = limits,
                            .config = {.tile = tile, .compute = compute, .output = output},
                            .planned = ResourcesOf(tile, compute, output, kHeavyColumns)};
-        kernel.is_light = kernel.planned.shared_bytes > limits.sm.shared_per_block;
+        kernel.is_light = kernel.planned.shared_bytes > limits.sm.shared_per_cta;
         if (kernel.is_light) kernel.planned = ResourcesOf(tile, compute, output, kLightColumns);
         kernels.push_back(kernel);
       }

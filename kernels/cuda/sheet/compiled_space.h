@@ -36,7 +36,7 @@ struct SpaceKernel {
   absl::StatusOr<CompiledKernel> compiled = absl::UnknownError("not compiled");
 
   // Of an SM, as the compiler's registers leave room for; 0 where it did not compile.
-  int blocks_per_sm() const;
+  int ctas_per_sm() const;
 };
 
 // With HeavyEpilogue where it fits, for each device and each type, y in the format of the layers

@@ -80,14 +80,14 @@ absl::StatusOr<std::string> KernelRow(const SpaceKernel& kernel, const std::stri
   const int product_cycles = loop.products * (is_ffma ? kFfmaCycles : kHmmaCycles);
   const int shared_cycles = loop.shared_bytes * kQuarters / kSharedBytesPerClock;
   const int64_t passes = kMeasuredWidth / pass.depth;
-  const int blocks = kernel.blocks_per_sm();
+  const int ctas = kernel.ctas_per_sm();
   return absl::StrFormat(
       "| %s %s | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d%% | %s | %d |\n",
       std::string(MainLoopName(config.tile)),
       std::visit([](const auto& t) { return Name(t); }, config.tile),
-      kernel.compiled->resources.registers, kernel.planned.shared_bytes, blocks,
-      blocks * kernel.planned.threads / 32, pass.depth, loop.products, loop.shared_loads,
-      loop.copies, loop.rest(), RoundedPercent(loop.all, product_cycles),
+      kernel.compiled->resources.registers, kernel.planned.shared_bytes, ctas,
+      ctas * kernel.planned.threads / 32, pass.depth, loop.products, loop.shared_loads, loop.copies,
+      loop.rest(), RoundedPercent(loop.all, product_cycles),
       is_ffma ? "–" : absl::StrCat(RoundedPercent(shared_cycles, product_cycles), "%"),
       passes * loop.all + counts.outside.all);
 }
@@ -111,7 +111,7 @@ std::string LayerRow(ComputeType type, int64_t rows, const DeviceLimits& limits)
   absl::StrAppendFormat(
       &row, " %s | %.1f | %s %s%s | %d | %d | %.0f%% | %.1f | %.2f |\n",
       is_memory ? "memory" : "products", tflops, std::string(MainLoopName(best.config.tile)), tile,
-      best.config.split_k > 1 ? absl::StrCat(".k", best.config.split_k) : "", best.blocks,
+      best.config.split_k > 1 ? absl::StrCat(".k", best.config.split_k) : "", best.ctas,
       best.waves(), 100 * best.fill(), best.estimate_us, roofline.us() / best.estimate_us);
   return row;
 }
@@ -135,21 +135,21 @@ std::string Heading(const DeviceLimits& limits, const std::string& compiler) {
       "| FP32 | %.1f TFLOP/s | the same |\n"
       "| memory | %.0f GB/s | the same |\n"
       "| L2 | 72 MiB: less than any of these weights (128 or 256 MiB) | the same |\n"
-      "| shared memory of a block, of an SM | %d, %d bytes, 1024 of them taken by CUDA for each "
-      "block | "
+      "| shared memory of a CTA, of an SM | %d, %d bytes, 1024 of them taken by CUDA for each "
+      "CTA | "
       "CUDA Programming Guide, Compute Capabilities, 8.9 |\n"
-      "| registers, threads, blocks of an SM | %d, %d, %d | the same |\n",
+      "| registers, threads, CTAs of an SM | %d, %d, %d | the same |\n",
       CompilerLine(compiler), limits.multiprocessors, limits.flops_per_s / 1e12,
       limits.tf32_flops_per_s() / 1e12, limits.fp32_flops_per_s / 1e12, limits.bytes_per_s / 1e9,
-      limits.sm.shared_per_block, limits.sm.shared_per_sm, limits.sm.registers_per_sm,
-      limits.sm.threads_per_sm, limits.sm.blocks_per_sm);
+      limits.sm.shared_per_cta, limits.sm.shared_per_sm, limits.sm.registers_per_sm,
+      limits.sm.threads_per_sm, limits.sm.ctas_per_sm);
 }
 
 constexpr char kKernelsText[] =
     "\n## Kernels\n\n"
     "Every tile of the tuning space, compiled with an epilogue that uses everything that takes "
     "registers (three column vectors,\na nested op, the block's input); nothing is spilled. A tile "
-    "reads m x n x k, threads or warps, stages, blocks of an SM that\nthe compiler was promised; "
+    "reads m x n x k, threads or warps, stages, CTAs of an SM that\nthe compiler was promised; "
     "for "
     "mma_rows n x m x k. A pass of the loop over k goes `k` deep; its instructions are those "
     "of\none "
@@ -186,7 +186,7 @@ absl::StatusOr<std::string> Sheet(const std::vector<SpaceKernel>& kernels,
   std::string sheet = absl::StrCat(Heading(limits, compiler), kKernelsText);
   for (const ComputeType type : kTypes) {
     absl::StrAppend(&sheet, "\n| ", std::string(mlpserve::Name(type)),
-                    " | registers | shared memory | blocks per SM | warps per SM | k | products | "
+                    " | registers | shared memory | CTAs per SM | warps per SM | k | products | "
                     "shared loads | copies | rest | issue | shared | per tile |\n| --- |",
                     " ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | "
                     "---: |\n");
@@ -199,7 +199,7 @@ absl::StatusOr<std::string> Sheet(const std::vector<SpaceKernel>& kernels,
   sheet += kLayersText;
   sheet += "| type | rows |";
   for (const BlockName& block : kBlocks) absl::StrAppend(&sheet, " ", block.text, " |");
-  sheet += " limited by | TFLOP/s | kernel | blocks | waves | full | reckoned | roofline of it |\n";
+  sheet += " limited by | TFLOP/s | kernel | CTAs | waves | full | reckoned | roofline of it |\n";
   sheet +=
       "| --- | ---: | ---: | ---: | ---: | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |\n";
   for (const ComputeType type : kTypes) {

@@ -12,11 +12,11 @@ namespace {
 
 constexpr int kFewestRows = 8;           // the smallest tile of wgmma_rows.cuh
 constexpr int kFewestRowsOfHalves = 64;  // and of those that read halves
-constexpr int64_t kLeastShareOfK = 512;  // a split leaves each block at least as much
+constexpr int64_t kLeastShareOfK = 512;  // a split leaves each CTA at least as much
 constexpr int kSplits[] = {1, 2, 4, 8};
 constexpr int64_t kLeastRowsToNormalise = 65;  // more than one warpgroup has
 constexpr double kLaunchSeconds = 2e-6;
-constexpr double kSplitSeconds = 2e-6;     // waiting for the last block of a tile
+constexpr double kSplitSeconds = 2e-6;     // waiting for the last CTA of a tile
 constexpr double kMemorySeconds = 1.5e-6;  // from asking for bytes to having them, under load
 
 int FewestRows(const Tile& tile) { return ReadsHalves(tile) ? kFewestRowsOfHalves : kFewestRows; }
@@ -25,8 +25,8 @@ bool IsMma(const Tile& tile) {
   return std::holds_alternative<MmaTile>(tile) || std::holds_alternative<MmaRowsTile>(tile);
 }
 
-// Blocks that share one tile of y.
-int BlocksPerTile(const Tile& tile, int split_k) {
+// CTAs that share one tile of y.
+int CtasPerTile(const Tile& tile, int split_k) {
   const auto* rows = std::get_if<WgmmaRowsConfig>(&tile);
   return rows != nullptr ? rows->split_k : split_k;
 }
@@ -66,15 +66,15 @@ class Chooser {
 
   bool Fits(const TileResources& r) const {
     const int fitting =
-        BlocksPerSm(limits_.sm, {.threads = r.threads, .shared_bytes = r.shared_bytes});
-    return fitting >= r.blocks_per_sm;
+        CtasPerSm(limits_.sm, {.threads = r.threads, .shared_bytes = r.shared_bytes});
+    return fitting >= r.ctas_per_sm;
   }
 
-  // Kernels for few rows read w once for each of their tiles along m, at one time where all blocks
+  // Kernels for few rows read w once for each of their tiles along m, at one time where all CTAs
   // run at one time; no kernel has a use for tiles far above m, as long as a smaller one is left.
   bool IsWasteful(const Tile& tile, const TileResources& r) const {
     if (std::holds_alternative<WgmmaRowsConfig>(tile)) {
-      return (shape_.m > int64_t{2} * r.tile_m && Blocks(tile, r, 1) > limits_.multiprocessors) ||
+      return (shape_.m > int64_t{2} * r.tile_m && Ctas(tile, r, 1) > limits_.multiprocessors) ||
              (shape_.m <= r.tile_m / 2 && r.tile_m > FewestRows(tile));
     }
     if (std::holds_alternative<MmaRowsTile>(tile)) return shape_.m > int64_t{2} * r.tile_m;
@@ -92,16 +92,16 @@ class Chooser {
     return best;
   }
 
-  int64_t Blocks(const Tile& tile, const TileResources& r, int split_k) const {
+  int64_t Ctas(const Tile& tile, const TileResources& r, int split_k) const {
     const int64_t tiles = CeilDivide(shape_.m, r.tile_m) * CeilDivide(shape_.n, r.tile_n);
-    return CeilDivide(tiles * BlocksPerTile(tile, split_k), r.cluster) * r.cluster;
+    return CeilDivide(tiles * CtasPerTile(tile, split_k), r.cluster) * r.cluster;
   }
 
   Proposal Propose(const Tile& tile, const TileResources& r, int split_k) const {
     Proposal p;
     p.config = {.tile = tile, .compute = compute_, .output = output_, .split_k = split_k};
-    p.blocks = Blocks(tile, r, split_k);
-    p.slots = int64_t{limits_.multiprocessors} / r.cluster * r.cluster * r.blocks_per_sm;
+    p.ctas = Ctas(tile, r, split_k);
+    p.slots = int64_t{limits_.multiprocessors} / r.cluster * r.cluster * r.ctas_per_sm;
     p.estimate_us = IsWgmma(tile) ? EstimateOfWgmma(tile) : 1e6 * Estimate(p, r);
     return p;
   }
@@ -113,23 +113,23 @@ class Chooser {
   }
 
   // Of ffma and mma: the slowest of arithmetic, L2 and memory, each for the busiest SM's share of
-  // the blocks.
+  // the CTAs.
   double Estimate(const Proposal& p, const TileResources& r) const {
     const double element_bytes = static_cast<double>(ByteSize(StorageType(compute_)));
     const double k_share = static_cast<double>(shape_.k) / p.config.split_k;
     const double sms = limits_.multiprocessors;
-    const double busiest = static_cast<double>(CeilDivide(p.blocks, limits_.multiprocessors));
+    const double busiest = static_cast<double>(CeilDivide(p.ctas, limits_.multiprocessors));
     const double area = static_cast<double>(r.tile_m) * r.tile_n;
     const double compute =
         busiest * 2 * area * k_share * sms / (Flops(p.config.tile) * Efficiency(area));
     const double traffic =
-        static_cast<double>(p.blocks) * (r.tile_m + r.tile_n) * k_share * element_bytes;
+        static_cast<double>(p.ctas) * (r.tile_m + r.tile_n) * k_share * element_bytes;
     const double l2 = traffic / limits_.l2_bytes_per_s;
     const double operands = static_cast<double>((shape_.m + shape_.n) * shape_.k) * element_bytes;
     const double results = static_cast<double>(shape_.m * shape_.n) * 4;
     const double needed_in_flight = limits_.bytes_per_s / sms * kMemorySeconds;
     const double in_flight = std::min(1.0, BytesInFlight(r, busiest) / needed_in_flight);
-    const double active = std::min(1.0, static_cast<double>(p.blocks) / sms);
+    const double active = std::min(1.0, static_cast<double>(p.ctas) / sms);
     const double memory = (operands + results) / (limits_.bytes_per_s * in_flight * active);
     return Overlapped(compute, l2, memory) + Joining(p.config.split_k, results) + kLaunchSeconds;
   }
@@ -154,13 +154,13 @@ class Chooser {
 
   // On the busiest SM. Rows of a tile beyond the matrix are never asked for; a quarter of the ring
   // is being read rather than filled.
-  double BytesInFlight(const TileResources& r, double blocks) const {
+  double BytesInFlight(const TileResources& r, double ctas) const {
     const auto rows = [](int64_t matrix, int tile) {
       return static_cast<double>(std::min<int64_t>(matrix, tile));
     };
     const double real =
         (rows(shape_.m, r.tile_m) + rows(shape_.n, r.tile_n)) / (r.tile_m + r.tile_n);
-    return std::min<double>(blocks, r.blocks_per_sm) * r.shared_bytes * 0.75 * real;
+    return std::min<double>(ctas, r.ctas_per_sm) * r.shared_bytes * 0.75 * real;
   }
 
   double Flops(const Tile& tile) const {
@@ -220,7 +220,7 @@ std::vector<Proposal> ChooseConfigs(const GemmShape& shape, ComputeType compute,
 }
 
 std::string ToString(const Proposal& p) {
-  return absl::StrFormat("%s: %d blocks, %d waves %.0f%% full, %.1f us", Name(p.config), p.blocks,
+  return absl::StrFormat("%s: %d CTAs, %d waves %.0f%% full, %.1f us", Name(p.config), p.ctas,
                          p.waves(), 100 * p.fill(), p.estimate_us);
 }
 

@@ -45,13 +45,13 @@ struct ChooseOptions {
 
 struct Proposal {
   KernelConfig config;
-  int64_t blocks = 0;      // that compute: tiles of y, times the blocks that share each
-  int64_t slots = 0;       // blocks that the device runs at a time
+  int64_t ctas = 0;        // that compute: tiles of y, times the CTAs that share each
+  int64_t slots = 0;       // CTAs that the device runs at a time
   double estimate_us = 0;  // for ranking only
 
-  int64_t waves() const { return CeilDivide(blocks, slots); }
-  // Share of all waves' slots that have a block.
-  double fill() const { return static_cast<double>(blocks) / static_cast<double>(waves() * slots); }
+  int64_t waves() const { return CeilDivide(ctas, slots); }
+  // Share of all waves' slots that have a CTA.
+  double fill() const { return static_cast<double>(ctas) / static_cast<double>(waves() * slots); }
 };
 
 // The baseline first: the best-looking kernel of the plainest kind (no split, no clusters). Then
@@ -60,7 +60,7 @@ struct Proposal {
 std::vector<Proposal> ChooseConfigs(const GemmShape& shape, ComputeType compute, DataType output,
                                     const ChooseOptions& options, const DeviceLimits& limits);
 
-// "mma.128x128x32...: 512 blocks, 2 waves 100% full, 130 us".
+// "mma.128x128x32...: 512 CTAs, 2 waves 100% full, 130 us".
 std::string ToString(const Proposal& proposal);
 
 }  // namespace mlpserve::cuda

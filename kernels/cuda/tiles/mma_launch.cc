@@ -29,8 +29,8 @@ std::string Sizes(int a, int b, int c) {
 }
 
 // ".s3.b2".
-std::string Depths(int stages, int blocks_per_sm) {
-  return ".s" + std::to_string(stages) + ".b" + std::to_string(blocks_per_sm);
+std::string Depths(int stages, int ctas_per_sm) {
+  return ".s" + std::to_string(stages) + ".b" + std::to_string(ctas_per_sm);
 }
 
 }  // namespace
@@ -39,35 +39,35 @@ std::string Constants(const FfmaTile& t) {
   return Constant("kTileM", t.tile_m) + Constant("kTileN", t.tile_n) +
          Constant("kTileK", t.tile_k) + Constant("kThreadsM", t.threads_m) +
          Constant("kThreadsN", t.threads_n) + Constant("kThreadsK", t.threads_k) +
-         Constant("kStages", t.stages) + Constant("kBlocksPerSm", t.blocks_per_sm);
+         Constant("kStages", t.stages) + Constant("kCtasPerSm", t.ctas_per_sm);
 }
 
 std::string Constants(const MmaTile& t) {
   return Constant("kTileM", t.tile_m) + Constant("kTileN", t.tile_n) +
          Constant("kTileK", t.tile_k) + Constant("kWarpsM", t.warps_m) +
          Constant("kWarpsN", t.warps_n) + Constant("kStages", t.stages) +
-         Constant("kBlocksPerSm", t.blocks_per_sm);
+         Constant("kCtasPerSm", t.ctas_per_sm);
 }
 
 std::string Constants(const MmaRowsTile& t) {
   return Constant("kTileN", t.tile_n) + Constant("kTileM", t.tile_m) +
          Constant("kTileK", t.tile_k) + Constant("kWarpsN", t.warps_n) +
-         Constant("kStages", t.stages) + Constant("kBlocksPerSm", t.blocks_per_sm);
+         Constant("kStages", t.stages) + Constant("kCtasPerSm", t.ctas_per_sm);
 }
 
 std::string Name(const FfmaTile& t) {
   return Sizes(t.tile_m, t.tile_n, t.tile_k) + ".t" + Sizes(t.threads_m, t.threads_n, t.threads_k) +
-         Depths(t.stages, t.blocks_per_sm);
+         Depths(t.stages, t.ctas_per_sm);
 }
 
 std::string Name(const MmaTile& t) {
   return Sizes(t.tile_m, t.tile_n, t.tile_k) + ".w" + std::to_string(t.warps_m) + "x" +
-         std::to_string(t.warps_n) + Depths(t.stages, t.blocks_per_sm);
+         std::to_string(t.warps_n) + Depths(t.stages, t.ctas_per_sm);
 }
 
 std::string Name(const MmaRowsTile& t) {
   return Sizes(t.tile_n, t.tile_m, t.tile_k) + ".w" + std::to_string(t.warps_n) +
-         Depths(t.stages, t.blocks_per_sm);
+         Depths(t.stages, t.ctas_per_sm);
 }
 
 MmaLaunch Launch(const FfmaTile& t, int element_bytes, int64_t m, int64_t n, int split_k) {

@@ -18,7 +18,7 @@ struct FfmaTile {
   int threads_n = 16;
   int threads_k = 1;  // threads that share an output
   int stages = 2;
-  int blocks_per_sm = 3;  // promised to the compiler: bounds the registers per thread
+  int ctas_per_sm = 3;  // promised to the compiler: bounds the registers per thread
 };
 
 // mma.cuh: mma.sync, sm_80 and up.
@@ -29,7 +29,7 @@ struct MmaTile {
   int warps_m = 2;
   int warps_n = 4;
   int stages = 3;
-  int blocks_per_sm = 1;
+  int ctas_per_sm = 1;
 };
 
 // mma_rows.cuh: mma.sync for few rows of x, which are the narrow operand.
@@ -39,7 +39,7 @@ struct MmaRowsTile {
   int tile_k = 64;  // of one pipeline stage
   int warps_n = 4;
   int stages = 4;
-  int blocks_per_sm = 2;
+  int ctas_per_sm = 2;
 };
 
 // The definitions of struct Config that a main loop reads besides kIn and kOut.
@@ -47,13 +47,13 @@ std::string Constants(const FfmaTile& tile);
 std::string Constants(const MmaTile& tile);
 std::string Constants(const MmaRowsTile& tile);
 
-// "64x128x16.t8x16x1.s2.b3": m, n, k, threads, stages, blocks of an SM; "128x128x32.w2x4.s3.b2": m,
-// n, k, warps, stages, blocks; "64x16x64.w4.s4.b2": n, m, k, warps, stages, blocks.
+// "64x128x16.t8x16x1.s2.b3": m, n, k, threads, stages, CTAs of an SM; "128x128x32.w2x4.s3.b2": m,
+// n, k, warps, stages, CTAs; "64x16x64.w4.s4.b2": n, m, k, warps, stages, CTAs.
 std::string Name(const FfmaTile& tile);
 std::string Name(const MmaTile& tile);
 std::string Name(const MmaRowsTile& tile);
 
-// Blocks [grid_x, grid_y], grid_y = split_k.
+// CTAs [grid_x, grid_y], grid_y = split_k.
 struct MmaLaunch {
   int64_t grid_x = 0;  // tiles of y
   int grid_y = 1;

@@ -33,18 +33,18 @@ bool Read(absl::string_view part, absl::string_view prefix, const std::vector<in
 // names must be one.
 bool ReadPart(absl::string_view part, FfmaTile& t) {
   return Read(part, "t", {&t.threads_m, &t.threads_n, &t.threads_k}) ||
-         Read(part, "s", {&t.stages}) || Read(part, "b", {&t.blocks_per_sm}) ||
+         Read(part, "s", {&t.stages}) || Read(part, "b", {&t.ctas_per_sm}) ||
          Read(part, "", {&t.tile_m, &t.tile_n, &t.tile_k});
 }
 
 bool ReadPart(absl::string_view part, MmaTile& t) {
   return Read(part, "w", {&t.warps_m, &t.warps_n}) || Read(part, "s", {&t.stages}) ||
-         Read(part, "b", {&t.blocks_per_sm}) || Read(part, "", {&t.tile_m, &t.tile_n, &t.tile_k});
+         Read(part, "b", {&t.ctas_per_sm}) || Read(part, "", {&t.tile_m, &t.tile_n, &t.tile_k});
 }
 
 bool ReadPart(absl::string_view part, MmaRowsTile& t) {
   return Read(part, "w", {&t.warps_n}) || Read(part, "s", {&t.stages}) ||
-         Read(part, "b", {&t.blocks_per_sm}) || Read(part, "", {&t.tile_n, &t.tile_m, &t.tile_k});
+         Read(part, "b", {&t.ctas_per_sm}) || Read(part, "", {&t.tile_n, &t.tile_m, &t.tile_k});
 }
 
 bool ReadPart(absl::string_view part, WgmmaConfig& c) {
@@ -59,7 +59,7 @@ bool ReadPart(absl::string_view part, WgmmaConfig& c) {
 
 bool ReadPart(absl::string_view part, WgmmaRowsConfig& c) {
   return Read(part, "r", {&c.tile_rows, &c.batch}) ||
-         Read(part, "s", {&c.stages, &c.blocks_per_stage}) ||
+         Read(part, "s", {&c.stages, &c.slabs_per_stage}) ||
          Read(part, "p", {&c.prefetch_stages}) || Read(part, "x", {&c.share}) ||
          Read(part, "k", {&c.split_k}) || Read(part, "t", {&c.terms});
 }

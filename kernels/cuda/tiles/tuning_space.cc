@@ -69,9 +69,9 @@ constexpr WgmmaConfig kTilesForManyRows[] = {
     {.tile_m = 64, .tile_n = 96, .consumers = 1, .stages = 8, .cluster_m = 1},
 };
 
-// Blocks share a sum where n alone does not fill the device.
+// CTAs share a sum where n alone does not fill the device.
 constexpr WgmmaRowsConfig kTilesForFewRows[] = {
-    {.tile_rows = 64, .batch = 8, .stages = 10, .blocks_per_stage = 2, .prefetch_stages = 4},
+    {.tile_rows = 64, .batch = 8, .stages = 10, .slabs_per_stage = 2, .prefetch_stages = 4},
     {64, 16, 10, 2, 4},
     {64, 16, 10, 2, 4, 1, 2},
     {64, 16, 10, 2, 4, 1, 4},
@@ -117,13 +117,13 @@ void AddThreeTerms(std::vector<Tile>& tiles) {
   tiles.push_back(WgmmaRowsConfig{.tile_rows = 64,
                                   .batch = 64,
                                   .stages = 6,
-                                  .blocks_per_stage = 2,
+                                  .slabs_per_stage = 2,
                                   .prefetch_stages = 3,
                                   .terms = 3});
   tiles.push_back(WgmmaRowsConfig{.tile_rows = 128,
                                   .batch = 128,
                                   .stages = 6,
-                                  .blocks_per_stage = 1,
+                                  .slabs_per_stage = 1,
                                   .prefetch_stages = 4,
                                   .split_k = 2,
                                   .terms = 3});
@@ -137,7 +137,7 @@ struct ResourceReader {
     const MmaLaunch launch = Launch(t, types.in_bytes, 1, 1, 1);
     return {.threads = launch.threads,
             .shared_bytes = launch.shared_bytes + kStaticSharedBytes,
-            .blocks_per_sm = t.blocks_per_sm,
+            .ctas_per_sm = t.ctas_per_sm,
             .tile_m = t.tile_m,
             .tile_n = t.tile_n};
   }

@@ -22,11 +22,11 @@ std::vector<WgmmaConfig> NormalisingTiles(ComputeType compute, const DeviceLimit
 // What a tile takes of an SM, apart from the registers, which only the compiler knows.
 struct TileResources {
   int threads = 0;
-  int shared_bytes = 0;   // static and dynamic together, with the most columns a kernel may have
-  int blocks_per_sm = 1;  // promised to the compiler
-  int tile_m = 0;         // of y; for a cluster, what one block computes
+  int shared_bytes = 0;  // static and dynamic together, with the most columns a kernel may have
+  int ctas_per_sm = 1;   // promised to the compiler
+  int tile_m = 0;        // of y; for a cluster, what one CTA computes
   int tile_n = 0;
-  int cluster = 1;  // blocks that start together
+  int cluster = 1;  // CTAs that start together
 };
 
 // `columns`: Epilogue::kColumns.

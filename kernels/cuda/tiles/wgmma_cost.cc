@@ -19,12 +19,12 @@ constexpr double kH200BytesPerS = 4.6e12;
 // What the formula needs of either kind of tile.
 struct Counts {
   double rows = 0, columns = 0;  // of y, in a tile
-  double blocks = 0;
-  double busiest = 0;          // blocks, or tiles, of the busiest multiprocessor
+  double ctas = 0;
+  double busiest = 0;          // CTAs, or tiles, of the busiest multiprocessor
   double steps = 0;            // of k, in each
-  double rows_from_l2 = 0;     // of both operands, in a step of a block: less is multicast
+  double rows_from_l2 = 0;     // of both operands, in a step of a CTA: less is multicast
   double rows_delivered = 0;   // in a step into a multiprocessor
-  double in_flight_bytes = 0;  // of a block
+  double in_flight_bytes = 0;  // of a CTA
 };
 
 double Steps(const GemmShape& shape, int element_bytes, int terms) {
@@ -45,7 +45,7 @@ Counts Count(const GemmShape& s, const WgmmaConfig& c, int element_bytes,
   const double x = Real(s.m, c.tile_m), w = Real(s.n, c.tile_n);
   return {.rows = static_cast<double>(c.tile_m),
           .columns = static_cast<double>(c.tile_n),
-          .blocks = static_cast<double>(clusters * cluster),
+          .ctas = static_cast<double>(clusters * cluster),
           .busiest = static_cast<double>(CeilDivide(clusters, limits.multiprocessors / cluster)),
           .steps = Steps(s, element_bytes, c.terms),
           .rows_from_l2 = x / c.cluster_n + w / c.cluster_m,
@@ -55,17 +55,17 @@ Counts Count(const GemmShape& s, const WgmmaConfig& c, int element_bytes,
 
 Counts Count(const GemmShape& s, const WgmmaRowsConfig& c, int element_bytes,
              const DeviceLimits& limits) {
-  const int64_t blocks = CeilDivide(s.m, c.batch) *
-                         CeilDivide(s.n, int64_t{c.tile_rows} * c.share) * c.share * c.split_k;
+  const int64_t ctas = CeilDivide(s.m, c.batch) * CeilDivide(s.n, int64_t{c.tile_rows} * c.share) *
+                       c.share * c.split_k;
   const double x = Real(s.m, c.batch), w = Real(s.n, c.tile_rows);
   return {.rows = static_cast<double>(c.batch),
           .columns = static_cast<double>(c.tile_rows),
-          .blocks = static_cast<double>(blocks),
-          .busiest = static_cast<double>(CeilDivide(blocks, limits.multiprocessors)),
+          .ctas = static_cast<double>(ctas),
+          .busiest = static_cast<double>(CeilDivide(ctas, limits.multiprocessors)),
           .steps = Steps(s, element_bytes, c.terms) / c.split_k,
           .rows_from_l2 = x / c.share + w,
           .rows_delivered = x + w,
-          .in_flight_bytes = c.stages * c.blocks_per_stage * (x + w) * kStepBytes};
+          .in_flight_bytes = c.stages * c.slabs_per_stage * (x + w) * kStepBytes};
 }
 
 double BytesOfAll(const GemmShape& s, int element_bytes) {
@@ -80,8 +80,8 @@ double Main(const Counts& c, const GemmShape& s, int element_bytes, const Device
   const double product = r.product * c.rows * c.columns / kProductUnit;
   const double delivery = r.delivery * c.rows_delivered / kDeliveryUnit;
   const double steps = c.busiest * c.steps;
-  const double l2 = r.l2 / share * c.blocks * c.steps * c.rows_from_l2 * kStepBytes / kMegabyte;
-  const double busy = std::min(c.blocks, sms) * c.in_flight_bytes / kMegabyte;
+  const double l2 = r.l2 / share * c.ctas * c.steps * c.rows_from_l2 * kStepBytes / kMegabyte;
+  const double busy = std::min(c.ctas, sms) * c.in_flight_bytes / kMegabyte;
   const double memory = r.memory * kH200BytesPerS / limits.bytes_per_s *
                         BytesOfAll(s, element_bytes) / kMegabyte *
                         std::max(1.0, r.in_flight / busy);

@@ -1,5 +1,5 @@
 // How long a wgmma kernel takes, from counts: what its multiprocessors multiply, what is delivered
-// into them, what L2 and memory give, and how its blocks begin and end. The rates are fitted to
+// into them, what L2 and memory give, and how its CTAs begin and end. The rates are fitted to
 // recorded runs by tiles/fit, which also prints how far the estimates are off.
 #pragma once
 
@@ -14,7 +14,7 @@ struct GemmShape {
   int64_t m = 1, n = 1, k = 1;  // y [m, n] = x [m, k] · wᵀ, each at least 1
 };
 
-// Of an H200. A step is 128 bytes of k for a block; times are in microseconds.
+// Of an H200. A step is 128 bytes of k for a CTA; times are in microseconds.
 struct WgmmaRates {
   double product = 1.0;    // of 128 x 256 products in a step
   double delivery = 1.0;   // of 256 rows in a step into one multiprocessor
@@ -26,7 +26,7 @@ struct WgmmaRates {
   double end_area = 1.0;   // and for 128 x 256 of its results
   double end_rows = 1.0;   // the same of wgmma_rows.cuh
   double end_rows_area = 1.0;
-  double exchange = 1.0;       // where blocks share a sum
+  double exchange = 1.0;       // where CTAs share a sum
   double exchange_area = 1.0;  // and for 128 x 128 of its results
   double hidden = 1.0;         // share of a tile's end that a ping-pong kernel does not hide
   double together = 1.0;       // exponent: how little products, L2 and memory hinder one another

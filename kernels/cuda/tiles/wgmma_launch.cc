@@ -26,7 +26,7 @@ std::string Constants(const WgmmaConfig& c) {
 
 std::string Constants(const WgmmaRowsConfig& c) {
   return Constant("kTileRows", c.tile_rows) + Constant("kBatch", c.batch) +
-         Constant("kStages", c.stages) + Constant("kBlocksPerStage", c.blocks_per_stage) +
+         Constant("kStages", c.stages) + Constant("kSlabsPerStage", c.slabs_per_stage) +
          Constant("kPrefetchStages", c.prefetch_stages) + Constant("kShare", c.share) +
          Constant("kSplitK", c.split_k) + Constant("kTerms", c.terms);
 }
@@ -46,7 +46,7 @@ std::string Name(const WgmmaConfig& c) {
 
 std::string Name(const WgmmaRowsConfig& c) {
   std::string name = "r" + std::to_string(c.tile_rows) + "x" + std::to_string(c.batch) + ".s" +
-                     std::to_string(c.stages) + "x" + std::to_string(c.blocks_per_stage);
+                     std::to_string(c.stages) + "x" + std::to_string(c.slabs_per_stage);
   if (c.prefetch_stages > 0) name += ".p" + std::to_string(c.prefetch_stages);
   if (c.share > 1) name += ".x" + std::to_string(c.share);
   if (c.split_k > 1) name += ".k" + std::to_string(c.split_k);
@@ -82,7 +82,7 @@ WgmmaLaunch Launch(const WgmmaRowsConfig& c, const KernelTypes&, int m, int n) {
   launch.grid_y = CeilDivide(m, c.batch);
   launch.threads = c.tile_rows / 64 * 128 + 32;
   launch.shared_bytes =
-      c.stages * ((c.tile_rows + c.batch) * kRowBytes * c.blocks_per_stage + 2 * kBarrierBytes);
+      c.stages * ((c.tile_rows + c.batch) * kRowBytes * c.slabs_per_stage + 2 * kBarrierBytes);
   launch.x_box_rows = c.batch / c.share;
   launch.w_box_rows = c.tile_rows;
   return launch;

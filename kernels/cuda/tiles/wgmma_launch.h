@@ -13,7 +13,7 @@ struct WgmmaConfig {
   int tile_n = 256;       // a multiple of 16 up to 256
   int consumers = 2;      // warpgroups that multiply: 1 to 3
   int stages = 4;         // of the ring
-  int cluster_m = 2;      // blocks of a cluster along m, which share w
+  int cluster_m = 2;      // CTAs of a cluster along m, which share w
   int cluster_n = 1;      // and along n, which share x
   int ping_pong = 0;      // 1: a tile for each warpgroup
   int group_m = 8;        // rows of cluster tiles that are taken together; 0: all
@@ -28,14 +28,14 @@ struct WgmmaConfig {
 
 // wgmma_rows.cuh.
 struct WgmmaRowsConfig {
-  int tile_rows = 64;        // of w: 64 for each consumer warpgroup
-  int batch = 16;            // 8 or a multiple of 16 up to 256
-  int stages = 5;            // of the ring
-  int blocks_per_stage = 4;  // of 128 bytes of k
-  int prefetch_stages = 0;   // brought to L2 while the kernel before this one ends
-  int share = 1;             // blocks that multicast x to one another
-  int split_k = 1;           // blocks that share a sum
-  int terms = 1;             // 3: FP32 out of TF32 (tf32_terms.cuh)
+  int tile_rows = 64;       // of w: 64 for each consumer warpgroup
+  int batch = 16;           // 8 or a multiple of 16 up to 256
+  int stages = 5;           // of the ring
+  int slabs_per_stage = 4;  // of 128 bytes of k
+  int prefetch_stages = 0;  // brought to L2 while the kernel before this one ends
+  int share = 1;            // CTAs that multicast x to one another
+  int split_k = 1;          // CTAs that share a sum
+  int terms = 1;            // 3: FP32 out of TF32 (tf32_terms.cuh)
 };
 
 // Rows of FP32 as [hi | lo] (tf32_terms.cuh), in floats: of one half, and from row to row. Rows of

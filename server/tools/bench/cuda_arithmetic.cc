@@ -21,7 +21,7 @@ using cuda::KernelText;
 
 constexpr size_t kReadBytes = size_t{4} << 30;
 constexpr int kReadThreads = 512;
-constexpr int kReadBlocksPerSm = 4;
+constexpr int kReadCtasPerSm = 4;
 constexpr int kReadRounds = 8;
 
 int64_t Blocks(int64_t results) { return (results + cuda::kFloat64Tile - 1) / cuda::kFloat64Tile; }
@@ -108,7 +108,7 @@ absl::StatusOr<double> MeasureReading(cuda::KernelStore& store, const cuda::Stre
     void* written = sink.get();
     void* arguments[] = {&data, &count, &written};
     status.Update(
-        kernel->Launch({.grid_x = int64_t{store.device().limits.multiprocessors} * kReadBlocksPerSm,
+        kernel->Launch({.grid_x = int64_t{store.device().limits.multiprocessors} * kReadCtasPerSm,
                         .threads = kReadThreads},
                        arguments, stream));
   };

@@ -94,9 +94,9 @@ absl::StatusOr<Way> Outside(const std::string& name, const cuda::LayerPlan& laye
   const int shared_bytes = cuda::ResourcesOf(config.tile, config.compute, config.output,
                                              static_cast<int>(layer.epilogue.columns.size()))
                                .shared_bytes;
-  if (shared_bytes > limits.sm.shared_per_block) {
+  if (shared_bytes > limits.sm.shared_per_cta) {
     return absl::InvalidArgumentError(
-        absl::StrCat("expected a kernel of at most ", limits.sm.shared_per_block,
+        absl::StrCat("expected a kernel of at most ", limits.sm.shared_per_cta,
                      " bytes of shared memory, found ", name, " with ", shared_bytes));
   }
   return Way{.variant = Name(config), .config = config};

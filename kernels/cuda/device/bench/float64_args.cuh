@@ -18,6 +18,6 @@ struct Float64Args {
 };
 
 inline constexpr int kFloat64Threads = 256;
-inline constexpr int kFloat64Tile = 64;  // a block computes [64, 64] of the result
+inline constexpr int kFloat64Tile = 64;  // a CTA computes [64, 64] of the result
 
 }  // namespace mlpserve::cuda

@@ -13,7 +13,7 @@
 // Rows beyond a matrix are not copied; what is computed of them is never stored.
 //
 // Config: kTileM, kTileN, kTileK (of one stage), kThreadsM, kThreadsN, kThreadsK (threads that
-// share an output, each with its chunks of every stage), kStages, kBlocksPerSm.
+// share an output, each with its chunks of every stage), kStages, kCtasPerSm.
 #pragma once
 
 #include "kernels/cuda/device/mma/split_k.cuh"
@@ -150,7 +150,7 @@ __device__ __forceinline__ void MultiplyStage(uint32_t x, uint32_t w,
   }
 }
 
-// The products of this block's part of k; of it, those of this thread's chunks.
+// The products of this CTA's part of k; of it, those of this thread's chunks.
 __device__ __forceinline__ void MultiplyTile(const GemmArgs& args, const TileWork& work,
                                              const Place& place, uint32_t ring,
                                              float (&sums)[kRows][kColumns]) {
@@ -257,7 +257,7 @@ __device__ __forceinline__ void FinishTile(const GemmArgs& args, const TileWork&
   }
 }
 
-extern "C" __global__ void __launch_bounds__(kThreads, Config::kBlocksPerSm)
+extern "C" __global__ void __launch_bounds__(kThreads, Config::kCtasPerSm)
     mlpserve_gemm(const __grid_constant__ GemmArgs args) {
   extern __shared__ __align__(128) float shared[];
   const TileWork work = FindWork<Config::kTileM, Config::kTileN, Config::kTileK>(args);

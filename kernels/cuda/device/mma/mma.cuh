@@ -2,7 +2,7 @@
 // k at least 1, rows of x and w at multiples of 16 bytes (GemmArgs).
 // Grid: [tiles of y, split_k]; kThreads threads; kSharedBytes of dynamic shared memory.
 //
-// Config: kTileM, kTileN, kTileK (of one stage), kWarpsM, kWarpsN, kStages, kBlocksPerSm.
+// Config: kTileM, kTileN, kTileK (of one stage), kWarpsM, kWarpsN, kStages, kCtasPerSm.
 #pragma once
 
 #include "kernels/cuda/device/mma/mma_pipeline.cuh"
@@ -13,7 +13,7 @@ namespace mlpserve::cuda {
 
 using Pipeline =
     MmaPipeline<Config::kIn, Config::kTileM, Config::kTileN, Config::kTileK, Config::kWarpsM,
-                Config::kWarpsN, Config::kStages, Config::kBlocksPerSm, ColumnOrder::kRuns>;
+                Config::kWarpsN, Config::kStages, Config::kCtasPerSm, ColumnOrder::kRuns>;
 
 // The epilogue of a warp's products. Four neighbouring products hold runs of eight columns.
 __device__ __forceinline__ void FinishTile(
@@ -38,7 +38,7 @@ __device__ __forceinline__ void FinishTile(
   }
 }
 
-extern "C" __global__ void __launch_bounds__(Pipeline::kThreads, Config::kBlocksPerSm)
+extern "C" __global__ void __launch_bounds__(Pipeline::kThreads, Config::kCtasPerSm)
     mlpserve_gemm(const __grid_constant__ GemmArgs args) {
   extern __shared__ __align__(128) unsigned char shared[];
   const TileWork work = FindWork<Config::kTileM, Config::kTileN, Config::kTileK>(args);

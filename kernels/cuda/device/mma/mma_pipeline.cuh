@@ -1,4 +1,4 @@
-// a·bᵀ over one block's part of k, with mma.sync: operands come through a ring of shared-memory
+// a·bᵀ over one CTA's part of k, with mma.sync: operands come through a ring of shared-memory
 // stages that cp.async fills. sm_80 and up.
 //
 // Both operands are rows of k. A stage holds kTileK elements of each of the tile's rows, in 16-byte
@@ -23,7 +23,7 @@ enum class ColumnOrder {
 };
 
 template <Type type, int kTileA, int kTileB, int kTileK, int kWarpsA, int kWarpsB, int kStages,
-          int kBlocksPerSm, ColumnOrder kOrder>
+          int kCtasPerSm, ColumnOrder kOrder>
 class MmaPipeline {
  public:
   static constexpr int kThreads = kWarpsA * kWarpsB * 32;
@@ -88,8 +88,8 @@ class MmaPipeline {
                 "a warp multiplies 8 rows of b at a time, 32 for runs of 8");
   static_assert(kStages >= 2, "one stage is read while another is filled");
 
-  // Registers decide: two blocks of an SM leave each thread 128 of them.
-  static constexpr int kRegisters = 65536 / (kThreads * kBlocksPerSm);
+  // Registers decide: two CTAs of an SM leave each thread 128 of them.
+  static constexpr int kRegisters = 65536 / (kThreads * kCtasPerSm);
   static constexpr int kSumRegisters = kProductsA * kProductsB * 4;
   static constexpr int kFragmentRegisters = kProductsA * 4 + kProductsB * 2;
   static constexpr bool kLoadAhead =

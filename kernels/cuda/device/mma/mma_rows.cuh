@@ -4,7 +4,7 @@
 // Grid: [tiles of y, split_k]; kThreads threads; dynamic shared memory as SharedBytes in
 // mma_launch.h. Alignment as mma.cuh.
 //
-// Config: kTileN (of w), kTileM (of x), kTileK (of one stage), kWarpsN, kStages, kBlocksPerSm.
+// Config: kTileN (of w), kTileM (of x), kTileK (of one stage), kWarpsN, kStages, kCtasPerSm.
 #pragma once
 
 #include "kernels/cuda/device/mma/mma_pipeline.cuh"
@@ -15,7 +15,7 @@ namespace mlpserve::cuda {
 
 using Pipeline =
     MmaPipeline<Config::kIn, Config::kTileN, Config::kTileM, Config::kTileK, Config::kWarpsN, 1,
-                Config::kStages, Config::kBlocksPerSm, ColumnOrder::kPlain>;
+                Config::kStages, Config::kCtasPerSm, ColumnOrder::kPlain>;
 
 // Sums pass through shared memory to come out in runs of a row of y. Rows are 4 floats longer than
 // the tile, so that the eight lanes that write neighbouring rows of x use different banks.
@@ -57,7 +57,7 @@ __device__ __forceinline__ void FinishTile(const GemmArgs& args, const TileWork&
   }
 }
 
-extern "C" __global__ void __launch_bounds__(Pipeline::kThreads, Config::kBlocksPerSm)
+extern "C" __global__ void __launch_bounds__(Pipeline::kThreads, Config::kCtasPerSm)
     mlpserve_gemm(const __grid_constant__ GemmArgs args) {
   extern __shared__ __align__(128) unsigned char shared[];
   const TileWork work = FindWork<Config::kTileM, Config::kTileN, Config::kTileK>(args);

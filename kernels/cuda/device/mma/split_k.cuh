@@ -1,4 +1,4 @@
-// Which tile and which part of k a block computes, and the sum over the blocks that share a tile.
+// Which tile and which part of k a CTA computes, and the sum over the CTAs that share a tile.
 // The grid is [tiles of y, split_k].
 #pragma once
 
@@ -12,12 +12,12 @@ struct TileWork {
   int tile;  // index of the tile's counter and of its place in GemmArgs::partials
   int row;   // first row and column of y
   int column;
-  int k_begin;  // this block's part of k, in elements; a multiple of the stage's depth
+  int k_begin;  // this CTA's part of k, in elements; a multiple of the stage's depth
   int k_end;
 };
 
 // Tiles run down groups of kGroup rows of tiles before they move on to the next column, so that
-// the blocks in flight at a time share rows of w and of x in L2.
+// the CTAs in flight at a time share rows of w and of x in L2.
 template <int kTileM, int kTileN, int kTileK>
 __device__ __forceinline__ TileWork FindWork(const GemmArgs& args) {
   constexpr int kGroup = 8;
@@ -37,7 +37,7 @@ __device__ __forceinline__ TileWork FindWork(const GemmArgs& args) {
           .k_end = min(k_begin + share, args.k)};
 }
 
-// Adds up the sums of the blocks that share a tile. True in the one block that holds the result,
+// Adds up the sums of the CTAs that share a tile. True in the one CTA that holds the result,
 // which must finish the tile; that is the one that comes last, but the order of the additions is
 // that of k, so the result has the same bits every time.
 // The place in `partials` of a value is its thread's own: [split, tile, value / 4, thread, 4].
@@ -47,8 +47,8 @@ __device__ __forceinline__ bool SumSplits(const GemmArgs& args, int tile,
   static_assert(kValues % 4 == 0, "partial sums travel in 16 bytes");
   if (args.split_k == 1) return true;
   const auto place = [&](int split) {
-    const int64_t block = static_cast<int64_t>(split) * gridDim.x + tile;
-    return args.partials + block * (kThreads * kValues) + threadIdx.x * 4;
+    const int64_t slot = static_cast<int64_t>(split) * gridDim.x + tile;
+    return args.partials + slot * (kThreads * kValues) + threadIdx.x * 4;
   };
   float* own = place(blockIdx.y);
 #pragma unroll

@@ -1,5 +1,5 @@
-// A batch norm with the statistics of the batch, and what follows it, in one pass: a block has
-// kBlockColumns columns of z [m, n] to itself and holds them in shared memory, so that z is read
+// A batch norm with the statistics of the batch, and what follows it, in one pass: a CTA has
+// kCtaColumns columns of z [m, n] to itself and holds them in shared memory, so that z is read
 // once. y may be z.
 //
 // Sums of squares would drown the variance of a column whose mean is far from zero: the mean comes
@@ -10,10 +10,10 @@
 // Of GemmArgs: x is z (FP32, rows aligned to 16 bytes), y, block_input, strides, m, n, epilogue.
 // The epilogue begins with (z + column 0) * column 1 + column 2, and these three are filled in here
 // rather than read.
-// Grid: [ceil(n / kBlockColumns)]; 256 threads; m * kBlockColumns * 4 bytes of dynamic shared
+// Grid: [ceil(n / kCtaColumns)]; 256 threads; m * kCtaColumns * 4 bytes of dynamic shared
 // memory.
 //
-// Config: kIn (of block_input), kOut (of y), kBlockColumns (8 or 16).
+// Config: kIn (of block_input), kOut (of y), kCtaColumns (8 or 16).
 #pragma once
 
 #include "kernels/cuda/device/block_input.cuh"
@@ -29,7 +29,7 @@ using Out = Stored<Config::kOut>;
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
 constexpr int kVector = 4;  // columns of a thread
-constexpr int kVectors = Config::kBlockColumns / kVector;
+constexpr int kVectors = Config::kCtaColumns / kVector;
 constexpr int kRowsAtOnce = kThreads / kVectors;
 constexpr int kInFlight = 4;  // rows that a thread loads before it uses the first
 
@@ -37,13 +37,13 @@ static_assert(32 % kVectors == 0, "the threads of a column are the same in each 
 
 struct Place {
   int row = threadIdx.x / kVectors;     // the first of the thread's rows
-  int vector = threadIdx.x % kVectors;  // its columns within the block
-  int column = blockIdx.x * Config::kBlockColumns + vector * kVector;
+  int vector = threadIdx.x % kVectors;  // its columns within the CTA
+  int column = blockIdx.x * Config::kCtaColumns + vector * kVector;
 };
 
 // The sums over all threads that have the same columns.
 __device__ __forceinline__ void SumOverRows(float (&values)[kVector], const Place& place) {
-  __shared__ float parts[kWarps][Config::kBlockColumns];
+  __shared__ float parts[kWarps][Config::kCtaColumns];
 #pragma unroll
   for (int i = 0; i < kVector; ++i) {
 #pragma unroll

@@ -20,9 +20,9 @@
 namespace mlpserve::cuda {
 
 constexpr int kColumnsAtOnce = 32;
-constexpr int kBlockRows = 256;
+constexpr int kCtaRows = 256;
 constexpr int kThreadRows = 32;
-constexpr int kWarps = kBlockRows / kThreadRows;
+constexpr int kWarps = kCtaRows / kThreadRows;
 
 struct Moments {
   double count;
@@ -64,7 +64,7 @@ extern "C" __global__ void __launch_bounds__(kColumnsAtOnce* kWarps)
   const int lane = threadIdx.x % kColumnsAtOnce;
   const int warp = threadIdx.x / kColumnsAtOnce;
   const int column = blockIdx.x * kColumnsAtOnce + lane;
-  const int first = blockIdx.y * kBlockRows + warp * kThreadRows;
+  const int first = blockIdx.y * kCtaRows + warp * kThreadRows;
   const int count = min(kThreadRows, args.m - first);
   if (column < args.n) {
     const float* z = static_cast<const float*>(args.x) + column;
@@ -91,10 +91,10 @@ extern "C" __global__ void __launch_bounds__(256)
   const int column = blockIdx.x * 256 + threadIdx.x;
   if (column >= args.n) return;
   Moments total = {0, 0, 0};
-  for (int first = 0; first < args.m; first += kBlockRows) {
+  for (int first = 0; first < args.m; first += kCtaRows) {
     const double* part =
-        statistics.parts + (static_cast<int64_t>(first / kBlockRows) * args.n + column) * 2;
-    total = Merge(total, {static_cast<double>(min(kBlockRows, args.m - first)), part[0], part[1]});
+        statistics.parts + (static_cast<int64_t>(first / kCtaRows) * args.n + column) * 2;
+    total = Merge(total, {static_cast<double>(min(kCtaRows, args.m - first)), part[0], part[1]});
   }
   const NormColumn norm = NormOf(statistics, column, total.mean, total.squares / args.m);
   statistics.shift0[column] = norm.before;

@@ -4,7 +4,7 @@
 
 #include "kernels/cuda/device/prelude.cuh"
 
-// Bytes by which a check build misplaces the block's shared memory.
+// Bytes by which a check build misplaces the CTA's shared memory.
 #ifndef MLPSERVE_SHARED_OFFSET
 #define MLPSERVE_SHARED_OFFSET 0
 #endif
@@ -29,7 +29,7 @@ __device__ __forceinline__ void RequireAligned(uint32_t address, uint32_t bytes)
 }
 
 // Sleeps up to about a microsecond, another time for each warp and each call, so that warps and
-// blocks come to their barriers in any order. Without a branch: the warp stays together.
+// CTAs come to their barriers in any order. Without a branch: the warp stays together.
 __device__ __forceinline__ void Pause() {
 #ifdef MLPSERVE_CHECKED
   uint32_t clock;

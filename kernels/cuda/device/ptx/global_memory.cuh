@@ -46,7 +46,7 @@ __device__ __forceinline__ double2 LoadPairFromL2(const double* p) {
   return v;
 }
 
-// What other blocks wrote before they added to `p` is seen by loads after this one.
+// What other CTAs wrote before they added to `p` is seen by loads after this one.
 __device__ __forceinline__ uint32_t LoadAcquire(const uint32_t* p) {
   uint32_t v;
   asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");

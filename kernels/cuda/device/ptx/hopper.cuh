@@ -27,7 +27,7 @@ __device__ __forceinline__ void InitBarrier(uint32_t barrier, int arrivals) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
 }
 
-// Makes initialised barriers visible to the copy engine and to the cluster; a cluster or block
+// Makes initialised barriers visible to the copy engine and to the cluster; a cluster or CTA
 // barrier must follow.
 __device__ __forceinline__ void FenceBarrierInit() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
@@ -40,7 +40,7 @@ __device__ __forceinline__ void ArriveExpectingBytes(uint32_t barrier, int bytes
                : "memory");
 }
 
-// One arrival at the same barrier of block `rank` of the cluster. It orders nothing but what wgmma
+// One arrival at the same barrier of CTA `rank` of the cluster. It orders nothing but what wgmma
 // has read: a release at cluster scope would put a fence for all memory before it.
 __device__ __forceinline__ void ArriveAtRank(uint32_t barrier, uint32_t rank) {
   Pause();
@@ -75,7 +75,7 @@ __device__ __forceinline__ void Wait(uint32_t barrier, uint32_t parity) {
   }
 }
 
-// A hardware barrier among `threads` threads of the block; 0 is __syncthreads' own.
+// A hardware barrier among `threads` threads of the CTA; 0 is __syncthreads' own.
 __device__ __forceinline__ void SyncThreads(int barrier, int threads) {
   Pause();
   asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
@@ -105,7 +105,7 @@ __device__ __forceinline__ void ClusterWait() {
   asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
 }
 
-// The address of the same place in the shared memory of block `rank`.
+// The address of the same place in the shared memory of CTA `rank`.
 __device__ __forceinline__ uint32_t AddressAtRank(uint32_t address, uint32_t rank) {
   uint32_t remote;
   asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(address), "r"(rank));
@@ -137,7 +137,7 @@ __device__ __forceinline__ void LoadBox(const TensorMap& map, uint32_t slot, uin
       : "memory");
 }
 
-// The same into the same slot of every block in `ranks` (a bit each), on their own barriers.
+// The same into the same slot of every CTA in `ranks` (a bit each), on their own barriers.
 __device__ __forceinline__ void LoadBoxTo(uint16_t ranks, const TensorMap& map, uint32_t slot,
                                           uint32_t barrier, int column, int row) {
   asm volatile(

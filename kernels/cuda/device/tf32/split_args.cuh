@@ -7,7 +7,7 @@ namespace mlpserve::cuda {
 
 // Strides are in elements from one row to the next. Rows of `to` start at multiples of 16 bytes.
 struct SplitArgs {
-  const float* from = nullptr;  // [rows, columns], a block of the grid for each row
+  const float* from = nullptr;  // [rows, columns], a CTA of the grid for each row
   float* to = nullptr;  // [rows], each [hi | lo], and the row's factor behind if it is scaled
   int64_t from_stride = 0;
   int64_t to_stride = 0;

@@ -1,12 +1,12 @@
-// y = epilogue(norm(before(x·wᵀ))) for many rows on sm_90a, in one kernel (wgmma_block.cuh): a
+// y = epilogue(norm(before(x·wᵀ))) for many rows on sm_90a, in one kernel (wgmma_cta.cuh): a
 // batch norm with the statistics of the batch while the products are still in registers.
 //
-// A block gathers, for each column of its rows, the mean and the squares of the deviations from it,
+// A CTA gathers, for each column of its rows, the mean and the squares of the deviations from it,
 // and leaves them in global memory. When all row tiles of a column of tiles have, each merges what
 // all left (the formula of Chan, Golub and LeVeque, "Updating formulae", 1979, in float64 and
 // in the order of the rows: same input, same bits) and finishes its rows.
 //
-// Blocks wait for one another: all of the grid must run at one time (a cooperative launch), and
+// CTAs wait for one another: all of the grid must run at one time (a cooperative launch), and
 // every column of tiles must be taken in one round. So kGroupM is 0, the number of clusters is a
 // multiple of the cluster rows of y, and tiles are not ping-pong.
 //
@@ -25,13 +25,13 @@
 #include "kernels/cuda/device/norm/norm_operand.cuh"
 #include "kernels/cuda/device/norm/statistics_args.cuh"
 #include "kernels/cuda/device/ptx/global_memory.cuh"
-#include "kernels/cuda/device/wgmma/wgmma_block.cuh"
+#include "kernels/cuda/device/wgmma/wgmma_cta.cuh"
 
 namespace mlpserve::cuda {
 
 static_assert(Config::kGroupM == 0 && Config::kPingPong == 0,
               "every column of tiles is taken in one round");
-static_assert(kConsumers == 2, "the moments of two warpgroups make a block's");
+static_assert(kConsumers == 2, "the moments of two warpgroups make a CTA's");
 static_assert(Config::kTileN % 32 == 0 && 4 * Config::kTileN * 8 <= kStoreBytes,
               "the warps' sums lie in the store buffer");
 
@@ -76,7 +76,7 @@ class Normalise {
   }
 
   __device__ __forceinline__ void Run(const WarpgroupTile& t,
-                                      float (&sums)[kBlocks][kAccumulators]) const {
+                                      float (&sums)[kFragments][kAccumulators]) const {
     if (t.thread == 0) WaitStoresRead<0>();  // of the buffer that takes the warps' sums
     KeepFirstRow(t, sums);
     SyncThreads(1 + t.consumer, kWarpgroupThreads);
@@ -85,18 +85,18 @@ class Normalise {
     } else {
       SumColumns<false>(t, sums);
     }
-    SyncBlock();
+    SyncConsumers();
     LeaveMoments(t);
-    SyncBlock();
+    SyncConsumers();
     if (t.consumer == 0 && t.thread == 0) WaitForAll(t);
-    SyncBlock();
+    SyncConsumers();
     MergeMoments(t);
-    SyncBlock();
+    SyncConsumers();
   }
 
  private:
   // Both warpgroups. (The barriers before this one hand the ring over.)
-  static __device__ __forceinline__ void SyncBlock() {
+  static __device__ __forceinline__ void SyncConsumers() {
     SyncThreads(1 + 2 * kConsumers, kConsumers * kWarpgroupThreads);
   }
   // Of `most` rows from `row` on, those that y has.
@@ -125,8 +125,8 @@ class Normalise {
   }
 
   // The first row of the warpgroup's z, in the place of column vector 0.
-  __device__ __forceinline__ void KeepFirstRow(const WarpgroupTile& t,
-                                               const float (&sums)[kBlocks][kAccumulators]) const {
+  __device__ __forceinline__ void KeepFirstRow(
+      const WarpgroupTile& t, const float (&sums)[kFragments][kAccumulators]) const {
     if (t.thread >= 4) return;
     const EpilogueArgs columns = ColumnsFrom(t.shared, t.consumer, Epilogue::kColumns);
     const uint32_t slot = t.shared.Column(t.consumer, 0) + t.thread * 8;
@@ -149,7 +149,7 @@ class Normalise {
   // at once, for which there are no registers; the first row's is computed twice for that.)
   template <bool kAllInside>
   __device__ __forceinline__ void SumColumns(const WarpgroupTile& t,
-                                             float (&sums)[kBlocks][kAccumulators]) const {
+                                             float (&sums)[kFragments][kAccumulators]) const {
     const EpilogueArgs columns = ColumnsFrom(t.shared, t.consumer, Epilogue::kColumns);
     const int warp = t.thread / 32, lane = t.thread % 32;
     const uint32_t first_row = t.shared.Column(t.consumer, 0) + lane % 4 * 8;
@@ -164,13 +164,13 @@ class Normalise {
         const int i = (chunk * (kChunk / 8) + group) * 4;
         const float2 pivot = LoadSharedPair(first_row + i * 8);
 #pragma unroll
-        for (int block = 0; block < kBlocks; block++) {
-          ApplyBefore(t, columns, &sums[block][i], i * 2, row + block * kBlockRows);
+        for (int fragment = 0; fragment < kFragments; fragment++) {
+          ApplyBefore(t, columns, &sums[fragment][i], i * 2, row + fragment * kWgmmaRows);
 #pragma unroll
           for (int half = 0; half < 2; half++) {
-            const bool inside = kAllInside || row + block * kBlockRows + half * 8 < t.args.m;
-            const float left = inside ? sums[block][i + half * 2] - pivot.x : 0.0f;
-            const float right = inside ? sums[block][i + half * 2 + 1] - pivot.y : 0.0f;
+            const bool inside = kAllInside || row + fragment * kWgmmaRows + half * 8 < t.args.m;
+            const float left = inside ? sums[fragment][i + half * 2] - pivot.x : 0.0f;
+            const float right = inside ? sums[fragment][i + half * 2 + 1] - pivot.y : 0.0f;
             sum[group * 2] += left;
             sum[group * 2 + 1] += right;
             squares[group * 2] = fmaf(left, left, squares[group * 2]);
@@ -202,7 +202,7 @@ class Normalise {
     return {first_row + step, squares - sum * step};
   }
 
-  // Of the block's rows. The threads of both warpgroups share the columns.
+  // Of the CTA's rows. The threads of both warpgroups share the columns.
   __device__ __forceinline__ void LeaveMoments(const WarpgroupTile& t) const {
     const int top = t.origin.x - t.consumer * kTileRows;
     const int rows = RowsInside(t.args, top, kTileRows);
@@ -221,7 +221,7 @@ class Normalise {
     }
   }
 
-  // Returns when every block with the same columns has left its moments. The low half of the
+  // Returns when every CTA with the same columns has left its moments. The low half of the
   // counter counts arrivals, the high half departures: the last to leave puts it back to zero.
   __device__ __forceinline__ void WaitForAll(const WarpgroupTile& t) const {
     const uint32_t all = Tiles{t.args}.rows() * Config::kClusterM;
@@ -281,11 +281,11 @@ class Normalise {
   const StatisticsArgs& statistics_;
 };
 
-extern "C" __global__ void __launch_bounds__(kThreads, 1) __cluster_dims__(kClusterBlocks, 1, 1)
+extern "C" __global__ void __launch_bounds__(kThreads, 1) __cluster_dims__(kClusterCtas, 1, 1)
     mlpserve_gemm(const __grid_constant__ GemmArgs args, const __grid_constant__ TensorMap x_map,
                   const __grid_constant__ TensorMap w_map, const __grid_constant__ TensorMap y_map,
                   const __grid_constant__ StatisticsArgs statistics) {
-  RunBlock(args, x_map, w_map, y_map, Normalise(statistics));
+  RunCta(args, x_map, w_map, y_map, Normalise(statistics));
 }
 
 }  // namespace mlpserve::cuda

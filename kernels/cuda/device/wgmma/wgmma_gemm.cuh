@@ -1,15 +1,15 @@
-// y = epilogue(x·wᵀ) for many rows on sm_90a (wgmma_block.cuh).
+// y = epilogue(x·wᵀ) for many rows on sm_90a (wgmma_cta.cuh).
 #pragma once
 
-#include "kernels/cuda/device/wgmma/wgmma_block.cuh"
+#include "kernels/cuda/device/wgmma/wgmma_cta.cuh"
 
 namespace mlpserve::cuda {
 
-extern "C" __global__ void __launch_bounds__(kThreads, 1) __cluster_dims__(kClusterBlocks, 1, 1)
+extern "C" __global__ void __launch_bounds__(kThreads, 1) __cluster_dims__(kClusterCtas, 1, 1)
     mlpserve_gemm(const __grid_constant__ GemmArgs args, const __grid_constant__ TensorMap x_map,
                   const __grid_constant__ TensorMap w_map,
                   const __grid_constant__ TensorMap y_map) {
-  RunBlock(args, x_map, w_map, y_map, Straight{});
+  RunCta(args, x_map, w_map, y_map, Straight{});
 }
 
 }  // namespace mlpserve::cuda

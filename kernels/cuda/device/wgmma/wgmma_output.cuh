@@ -118,7 +118,7 @@ __device__ __forceinline__ void StoreRows(const GemmArgs& args, uint32_t buffer,
                                           int2 origin, int thread) {
   constexpr int kPieceColumns = 16 / sizeof(Out);
   const int pieces = groups * (16 / kPieceColumns);  // in a row
-  for (int i = thread; i < kBlockRows * pieces; i += kWarpgroupThreads) {
+  for (int i = thread; i < kWgmmaRows * pieces; i += kWarpgroupThreads) {
     const int row = i / pieces, piece = i % pieces;
     const int column = origin.y + piece * kPieceColumns;
     if (origin.x + row >= args.m || column >= args.n) continue;
@@ -130,22 +130,22 @@ __device__ __forceinline__ void StoreRows(const GemmArgs& args, uint32_t buffer,
 
 // Epilogue and store of this warpgroup's rows, which begin at `origin`, a store buffer at a time:
 // the values of the next are computed while the copy engine reads the last.
-__device__ __forceinline__ void Finish(const float (&sums)[kBlocks][kAccumulators],
+__device__ __forceinline__ void Finish(const float (&sums)[kFragments][kAccumulators],
                                        const GemmArgs& args, const EpilogueArgs& columns,
                                        const TensorMap& y_map, Shared shared, int consumer,
                                        int thread, int2 origin) {
   const int warp = thread / 32, lane = thread % 32;
 #pragma unroll
-  for (int turn = 0; turn < kBlocks * kParts; turn++) {
-    const int block = turn / kParts, part = turn % kParts;
-    const int2 corner = {origin.x + block * kBlockRows, origin.y + part * kStoreColumns};
+  for (int turn = 0; turn < kFragments * kParts; turn++) {
+    const int fragment = turn / kParts, part = turn % kParts;
+    const int2 corner = {origin.x + fragment * kWgmmaRows, origin.y + part * kStoreColumns};
     const int row = corner.x + warp * 16 + lane / 4;
     Piece out[kGroups];
 #pragma unroll
     for (int group = 0; group < GroupsIn(part); group++) {
       const int column = part * kStoreColumns + group * 16;
       out[group] =
-          ApplyEpilogue(&sums[block][column / 2], args, columns, row, origin, column, lane);
+          ApplyEpilogue(&sums[fragment][column / 2], args, columns, row, origin, column, lane);
       if constexpr (!Config::kStoreByTma) {
         StoreDirect(args, out[group], row, origin.y + column, lane);
       }

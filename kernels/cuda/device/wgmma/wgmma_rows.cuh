@@ -1,14 +1,14 @@
 // y = epilogue(x·wᵀ) for few rows on sm_90a, where the time is that of reading w: the rows of w are
 // wgmma's wide operand and the batch its narrow one, so that no product is wasted on padding.
 //
-//   A block has kTileRows rows of w (64 for each consumer warpgroup) and kBatch rows of x, and
-//   streams w through a deep ring of stages, 128 · kBlocksPerStage bytes of k in each.
-//   A cluster is kShare · kSplitK blocks. kShare neighbours along n read the same x: each brings a
-//   part and multicasts it. kSplitK blocks have parts of k: their sums meet in shared memory, are
+//   A CTA has kTileRows rows of w (64 for each consumer warpgroup) and kBatch rows of x, and
+//   streams w through a deep ring of stages, 128 · kSlabsPerStage bytes of k in each.
+//   A cluster is kShare · kSplitK CTAs. kShare neighbours along n read the same x: each brings a
+//   part and multicasts it. kSplitK CTAs have parts of k: their sums meet in shared memory, are
 //   added in the order of k whatever finished first, and pass the epilogue once.
 //   w is fetched before the kernel waits for the one before it, x after.
 //
-// Config: kIn, kOut, kTerms, kTileRows, kBatch, kStages, kBlocksPerStage, kPrefetchStages, kShare,
+// Config: kIn, kOut, kTerms, kTileRows, kBatch, kStages, kSlabsPerStage, kPrefetchStages, kShare,
 // kSplitK; wgmma_launch.h says the launch that fits. Any m (a grid row for each kBatch rows), n and
 // k.
 #pragma once
@@ -27,22 +27,22 @@ namespace mlpserve::cuda {
 using In = Stored<Config::kIn>;
 using Out = Stored<Config::kOut>;
 
-constexpr int kRowBytes = 128;  // of k in a block of a stage: one swizzled row
-constexpr int kBlockK = kRowBytes / sizeof(In);
-constexpr int kStageK = kBlockK * Config::kBlocksPerStage;
+constexpr int kRowBytes = 128;  // of k in a slab of a stage: one swizzled row
+constexpr int kSlabK = kRowBytes / sizeof(In);
+constexpr int kStageK = kSlabK * Config::kSlabsPerStage;
 constexpr int kStepBytes = 32;  // of k in one wgmma
 constexpr int kWgmmaRows = 64;
 constexpr int kConsumers = Config::kTileRows / kWgmmaRows;
 constexpr int kConsumerThreads = kConsumers * 128;
 constexpr int kThreads = kConsumerThreads + 32;  // the last warp is the producer
-constexpr int kClusterBlocks = Config::kShare * Config::kSplitK;
+constexpr int kClusterCtas = Config::kShare * Config::kSplitK;
 constexpr int kAccumulators = Config::kBatch / 2;  // of a thread
 // Stages that FP32 leaves to the tensor cores to add up.
-constexpr int kRunStages = Config::kBlocksPerStage < 6 ? 6 / Config::kBlocksPerStage : 1;
+constexpr int kRunStages = Config::kSlabsPerStage < 6 ? 6 / Config::kSlabsPerStage : 1;
 
-constexpr int kWBytes = Config::kTileRows * kRowBytes;  // of a block of a stage
+constexpr int kWBytes = Config::kTileRows * kRowBytes;  // of a slab of a stage
 constexpr int kXBytes = Config::kBatch * kRowBytes;
-constexpr int kStageBytes = (kWBytes + kXBytes) * Config::kBlocksPerStage;
+constexpr int kStageBytes = (kWBytes + kXBytes) * Config::kSlabsPerStage;
 constexpr int kBarrierOffset = Config::kStages * kStageBytes;
 constexpr int kSharedBytes = kBarrierOffset + 2 * Config::kStages * 8;
 
@@ -50,29 +50,29 @@ constexpr int kSharedBytes = kBarrierOffset + 2 * Config::kStages * 8;
 constexpr int kSumsStride = Config::kTileRows + 4;
 constexpr int kVector = 4;  // columns of y that a thread finishes at a time
 constexpr int kVectors = Config::kTileRows / kVector;
-constexpr int kBatchPart = Config::kBatch / Config::kSplitK;  // rows of y that a block finishes
+constexpr int kBatchPart = Config::kBatch / Config::kSplitK;  // rows of y that a CTA finishes
 
 static_assert(sizeof(In) == 2 || Config::kIn == Type::kTf32, "wgmma has no FP32 operands");
 static_assert(Config::kTileRows % kWgmmaRows == 0, "each warpgroup has 64 rows of w");
 static_assert(Config::kBatch / Config::kShare % 8 == 0,
-              "what a block multicasts is whole swizzle groups of 8 rows");
+              "what a CTA multicasts is whole swizzle groups of 8 rows");
 static_assert(Config::kBatch % Config::kSplitK == 0,
-              "blocks that share a sum finish equal parts of its rows");
+              "CTAs that share a sum finish equal parts of its rows");
 static_assert(Config::kTerms == 1 || Config::kBatch <= 128, "FP32 needs two sets of accumulators");
-static_assert(kClusterBlocks <= 8, "larger clusters are not portable");
+static_assert(kClusterCtas <= 8, "larger clusters are not portable");
 static_assert(Config::kBatch * kSumsStride * sizeof(float) <= kBarrierOffset,
               "the sums do not fit into the ring's memory: more stages");
 static_assert(kSharedBytes <= 227 * 1024, "the ring does not fit: fewer stages");
 
-// Addresses of the block's shared memory.
+// Addresses of the CTA's shared memory.
 struct Shared {
   uint32_t base;
 
-  __device__ __forceinline__ uint32_t W(int stage, int block) const {
-    return base + stage * kStageBytes + block * kWBytes;
+  __device__ __forceinline__ uint32_t W(int stage, int slab) const {
+    return base + stage * kStageBytes + slab * kWBytes;
   }
-  __device__ __forceinline__ uint32_t X(int stage, int block) const {
-    return W(stage, Config::kBlocksPerStage) + block * kXBytes;
+  __device__ __forceinline__ uint32_t X(int stage, int slab) const {
+    return W(stage, Config::kSlabsPerStage) + slab * kXBytes;
   }
   __device__ __forceinline__ uint32_t Full(int stage) const {
     return base + kBarrierOffset + stage * 16;
@@ -80,7 +80,7 @@ struct Shared {
   __device__ __forceinline__ uint32_t Empty(int stage) const { return Full(stage) + 8; }
 };
 
-// What part of the product a block has. Ranks in a cluster: share + kShare * split.
+// What part of the product a CTA has. Ranks in a cluster: share + kShare * split.
 struct Part {
   uint32_t share, split;
   int first_column;            // of y: a row of w
@@ -89,7 +89,7 @@ struct Part {
 
   __device__ __forceinline__ Part(const GemmArgs& args, uint32_t rank)
       : share(rank % Config::kShare), split(rank / Config::kShare) {
-    const int cluster = blockIdx.x / kClusterBlocks;
+    const int cluster = blockIdx.x / kClusterCtas;
     first_column = (cluster * Config::kShare + share) * Config::kTileRows;
     first_row = blockIdx.y * Config::kBatch;
     const int stages = (ProductColumns(args) + kStageK - 1) / kStageK;
@@ -101,16 +101,16 @@ struct Part {
 
 // ---- producer -----------------------------------------------------------------------------------
 
-__device__ __forceinline__ int ColumnOfBlock(int stage, int block) {
-  return stage * kStageK + block * kBlockK;
+__device__ __forceinline__ int ColumnOfSlab(int stage, int slab) {
+  return stage * kStageK + slab * kSlabK;
 }
 
 __device__ __forceinline__ void LoadW(const GemmArgs& args, const TensorMap& map, Shared shared,
                                       const Part& part, int slot, int stage) {
 #pragma unroll
-  for (int block = 0; block < Config::kBlocksPerStage; block++) {
-    LoadBox(map, shared.W(slot, block), shared.Full(slot),
-            ColumnOfW(args, ColumnOfBlock(stage, block)), part.first_column, kEvictFirst);
+  for (int slab = 0; slab < Config::kSlabsPerStage; slab++) {
+    LoadBox(map, shared.W(slot, slab), shared.Full(slot),
+            ColumnOfW(args, ColumnOfSlab(stage, slab)), part.first_column, kEvictFirst);
   }
 }
 
@@ -118,20 +118,20 @@ __device__ __forceinline__ void LoadW(const GemmArgs& args, const TensorMap& map
 __device__ __forceinline__ void PrefetchW(const GemmArgs& args, const TensorMap& map,
                                           const Part& part, int stage) {
 #pragma unroll
-  for (int block = 0; block < Config::kBlocksPerStage; block++) {
-    PrefetchBox(map, ColumnOfW(args, ColumnOfBlock(stage, block)), part.first_column);
+  for (int slab = 0; slab < Config::kSlabsPerStage; slab++) {
+    PrefetchBox(map, ColumnOfW(args, ColumnOfSlab(stage, slab)), part.first_column);
   }
 }
 
-// This block's rows of x, for every block that shares them.
+// This CTA's rows of x, for every CTA that shares them.
 __device__ __forceinline__ void LoadX(const GemmArgs& args, const TensorMap& map, Shared shared,
                                       const Part& part, int slot, int stage) {
   constexpr int kRows = Config::kBatch / Config::kShare;
   const int first_row = part.first_row + part.share * kRows;
 #pragma unroll
-  for (int block = 0; block < Config::kBlocksPerStage; block++) {
-    const uint32_t to = shared.X(slot, block) + part.share * kRows * kRowBytes;
-    const int column = ColumnOfX(args, ColumnOfBlock(stage, block));
+  for (int slab = 0; slab < Config::kSlabsPerStage; slab++) {
+    const uint32_t to = shared.X(slot, slab) + part.share * kRows * kRowBytes;
+    const int column = ColumnOfX(args, ColumnOfSlab(stage, slab));
     if constexpr (Config::kShare == 1) {
       LoadBox(map, to, shared.Full(slot), column, first_row, kEvictLast);
     } else {
@@ -169,7 +169,7 @@ __device__ __forceinline__ void Produce(const GemmArgs& args, const TensorMap& x
 
 // ---- consumers ----------------------------------------------------------------------------------
 
-// Tells every block that brings a part of this one's x that this warpgroup is done with a stage.
+// Tells every CTA that brings a part of this one's x that this warpgroup is done with a stage.
 __device__ __forceinline__ void Release(Shared shared, const Part& part, int slot, int thread) {
   if (thread < Config::kShare) {
     ArriveAtRank(shared.Empty(slot), part.split * Config::kShare + thread);
@@ -177,7 +177,7 @@ __device__ __forceinline__ void Release(Shared shared, const Part& part, int slo
 }
 
 // This warpgroup's 64 rows of w times the batch, over the next `stages` stages. A stage is released
-// only where the ring comes round to it again in the `left` that the block still has: so no block's
+// only where the ring comes round to it again in the `left` that the CTA still has: so no CTA's
 // barrier is touched after it has left.
 __device__ __forceinline__ void Multiply(float (&sums)[kAccumulators], Shared shared,
                                          const Part& part, Cursor& at, int stages, int left,
@@ -187,14 +187,14 @@ __device__ __forceinline__ void Multiply(float (&sums)[kAccumulators], Shared sh
     Wait(shared.Full(at.stage), at.parity);
     BeginWgmma();
 #pragma unroll
-    for (int block = 0; block < Config::kBlocksPerStage; block++) {
+    for (int slab = 0; slab < Config::kSlabsPerStage; slab++) {
       const uint64_t w =
-          MatrixDescriptor(shared.W(at.stage, block) + consumer * kWgmmaRows * kRowBytes);
-      const uint64_t x = MatrixDescriptor(shared.X(at.stage, block));
+          MatrixDescriptor(shared.W(at.stage, slab) + consumer * kWgmmaRows * kRowBytes);
+      const uint64_t x = MatrixDescriptor(shared.X(at.stage, slab));
 #pragma unroll
       for (int step = 0; step < kRowBytes / kStepBytes; step++) {
         Wgmma<Config::kIn, Config::kBatch>::Run(sums, w + (step * kStepBytes >> 4),
-                                                x + (step * kStepBytes >> 4), i + block + step > 0);
+                                                x + (step * kStepBytes >> 4), i + slab + step > 0);
       }
     }
     CommitWgmma();
@@ -210,7 +210,7 @@ __device__ __forceinline__ void Multiply(float (&sums)[kAccumulators], Shared sh
   if (stages - 1 + Config::kStages < left) Release(shared, part, previous, thread);
 }
 
-// The block's whole part of k, which may be empty. FP32: tensor cores cut off what does not fit
+// The CTA's whole part of k, which may be empty. FP32: tensor cores cut off what does not fit
 // below a large sum, so that long sums drift; short runs of them are added here, rounding to
 // nearest.
 __device__ __forceinline__ void MultiplyAll(float (&sums)[kAccumulators], Shared shared,
@@ -287,7 +287,7 @@ struct Columns {
   }
 };
 
-// Adds the parts of k, in the order of k, and finishes this block's rows of y.
+// Adds the parts of k, in the order of k, and finishes this CTA's rows of y.
 __device__ __forceinline__ void Finish(const GemmArgs& args, const Columns& columns,
                                        uint32_t staged, const Part& part, int thread) {
   static_assert(kConsumerThreads % kVectors == 0, "a thread's columns change from row to row");
@@ -337,7 +337,7 @@ __device__ __forceinline__ void Finish(const GemmArgs& args, const Columns& colu
 // ---- the kernel ---------------------------------------------------------------------------------
 
 __device__ __forceinline__ void SyncCluster() {
-  if constexpr (kClusterBlocks > 1) {
+  if constexpr (kClusterCtas > 1) {
     ClusterArrive();
     ClusterWait();
   } else {
@@ -345,7 +345,7 @@ __device__ __forceinline__ void SyncCluster() {
   }
 }
 
-extern "C" __global__ void __launch_bounds__(kThreads, 1) __cluster_dims__(kClusterBlocks, 1, 1)
+extern "C" __global__ void __launch_bounds__(kThreads, 1) __cluster_dims__(kClusterCtas, 1, 1)
     mlpserve_gemm(const __grid_constant__ GemmArgs args, const __grid_constant__ TensorMap x_map,
                   const __grid_constant__ TensorMap w_map, const __grid_constant__ TensorMap) {
   extern __shared__ __align__(1024) uint8_t memory[];
@@ -383,7 +383,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) __cluster_dims__(kClus
   }
   if constexpr (Config::kSplitK > 1) {
     // All threads arrive twice: once when the sums are staged, and once when none reads another
-    // block's sums any more.
+    // CTA's sums any more.
     if (thread >= kConsumerThreads) {
       ClusterArrive();
       ClusterWait();

@@ -1,11 +1,11 @@
 // The products of wgmma kernels for many rows, on sm_90a: a persistent grid, one producer warp that
 // feeds a ring of shared-memory stages by tensor copies, and one to three consumer warpgroups that
-// multiply out of them with wgmma. wgmma_output.cuh finishes the sums, wgmma_block.cuh runs it all.
+// multiply out of them with wgmma. wgmma_output.cuh finishes the sums, wgmma_cta.cuh runs it all.
 //
 //   cooperative (kPingPong = 0): the warpgroups share a tile, each has an equal part of its rows.
 //   ping-pong   (kPingPong = 1): two warpgroups have tiles of their own, in turn; one's whole
 //     epilogue overlaps the other's main loop. Best where k is short.
-//   A cluster of kClusterM x kClusterN blocks works on neighbouring tiles: what two blocks both
+//   A cluster of kClusterM x kClusterN CTAs works on neighbouring tiles: what two CTAs both
 //   need is read from L2 once and multicast.
 //
 // Config: kIn, kOut, kTerms, kTileM, kTileN, kConsumers, kStages, kClusterM, kClusterN, kPingPong,
@@ -31,7 +31,7 @@ using Out = Stored<Config::kOut>;
 constexpr int kRowBytes = 128;  // of k in a stage, and of y in a store buffer: one swizzled row
 constexpr int kTileK = kRowBytes / sizeof(In);
 constexpr int kStepBytes = 32;  // of k in one wgmma
-constexpr int kBlockRows = 64;  // of one wgmma
+constexpr int kWgmmaRows = 64;  // of one wgmma
 constexpr int kRunTiles = 6;    // of k that FP32 leaves to the tensor cores to add up
 constexpr int kWarpgroupThreads = 128;
 constexpr int kConsumers = Config::kConsumers;  // warpgroups
@@ -41,9 +41,9 @@ constexpr int kProducerRegisters = kConsumers == 3 ? 32 : 40;
 constexpr int kConsumerRegisters = kConsumers == 3 ? 160 : 232;
 
 constexpr int kTileRows = Config::kPingPong ? Config::kTileM : Config::kTileM / kConsumers;
-constexpr int kBlocks = kTileRows / kBlockRows;
-constexpr int kAccumulators = Config::kTileN / 2;  // of a thread, for each block
-constexpr int kClusterBlocks = Config::kClusterM * Config::kClusterN;
+constexpr int kFragments = kTileRows / kWgmmaRows;
+constexpr int kAccumulators = Config::kTileN / 2;  // of a thread, for each fragment
+constexpr int kClusterCtas = Config::kClusterM * Config::kClusterN;
 
 // Of k at the end of a shared tile: the second warpgroup multiplies them when the first has issued
 // all of its products, so that these hide the first one's epilogue. Narrow tiles wait longer for
@@ -54,7 +54,7 @@ constexpr int kHeldTiles =
 constexpr int kXBytes = Config::kTileM * kRowBytes;
 constexpr int kWBytes = Config::kTileN * kRowBytes;
 constexpr int kStageBytes = kXBytes + kWBytes;
-constexpr int kStoreBytes = kBlockRows * kRowBytes;
+constexpr int kStoreBytes = kWgmmaRows * kRowBytes;
 constexpr int kStoreColumns = kRowBytes / sizeof(Out);
 constexpr int kColumnVectorBytes = Config::kTileN * static_cast<int>(sizeof(float));
 constexpr int kColumnVectors = Epilogue::kColumns + Config::kBeforeColumns;
@@ -67,9 +67,9 @@ constexpr int kSharedBytes = kBarrierOffset + 2 * Config::kStages * 8;
 static_assert(sizeof(In) == 2 || Config::kIn == Type::kTf32, "wgmma has no FP32 operands");
 static_assert(kConsumers >= 1 && kConsumers <= 3, "there are registers for three warpgroups");
 static_assert(!Config::kPingPong || kConsumers == 2, "two warpgroups take turns");
-static_assert(Config::kTileM % (kBlockRows * (Config::kPingPong ? 1 : kConsumers)) == 0,
-              "each warpgroup needs whole blocks of 64 rows");
-static_assert(kBlocks * kAccumulators <= (Config::kTerms == 1 ? 192 : 64),
+static_assert(Config::kTileM % (kWgmmaRows * (Config::kPingPong ? 1 : kConsumers)) == 0,
+              "each warpgroup needs whole fragments of 64 rows");
+static_assert(kFragments * kAccumulators <= (Config::kTerms == 1 ? 192 : 64),
               "more accumulators than a consumer has registers for");
 static_assert(Config::kTileN % 16 == 0, "sums are finished 16 columns at a time");
 static_assert(Config::kTileM / Config::kClusterN % 8 == 0 &&
@@ -80,7 +80,7 @@ static_assert(
     "what the first warpgroup still needs is loaded only when the second has released it");
 static_assert(kSharedBytes <= 227 * 1024, "the ring does not fit: fewer stages or store buffers");
 
-// Addresses of the block's shared memory.
+// Addresses of the CTA's shared memory.
 struct Shared {
   uint32_t base;
 
@@ -98,8 +98,8 @@ struct Shared {
   __device__ __forceinline__ uint32_t Empty(int stage) const { return Full(stage) + 8; }
 };
 
-__device__ __forceinline__ int ClusterIndex() { return blockIdx.x / kClusterBlocks; }
-__device__ __forceinline__ int ClusterCount() { return gridDim.x / kClusterBlocks; }
+__device__ __forceinline__ int ClusterIndex() { return blockIdx.x / kClusterCtas; }
+__device__ __forceinline__ int ClusterCount() { return gridDim.x / kClusterCtas; }
 
 // The order in which clusters take tiles: groups of kGroupM cluster rows (0: of all), in a group
 // row by row first, so that what runs at one time shares its x and w in L2.
@@ -122,7 +122,7 @@ struct Tiles {
     return (count() - tile + ClusterCount() - 1) / ClusterCount();
   }
 
-  // First row and column of block `rank`'s part of a cluster tile.
+  // First row and column of CTA `rank`'s part of a cluster tile.
   __device__ __forceinline__ int2 Origin(int tile, uint32_t rank) const {
     const int tallest = Config::kGroupM > 0 ? Config::kGroupM : rows();
     const int first = tile / (tallest * columns()) * tallest;
@@ -134,7 +134,7 @@ struct Tiles {
   }
 };
 
-// Blocks of a cluster that need the same x (one row of it), or the same w (one column of it).
+// CTAs of a cluster that need the same x (one row of it), or the same w (one column of it).
 __device__ __forceinline__ uint16_t SameRow(uint32_t rank) {
   uint16_t ranks = 0;
   for (int i = 0; i < Config::kClusterN; i++) {
@@ -148,7 +148,7 @@ __device__ __forceinline__ uint16_t SameColumn(uint32_t rank) {
 
 // ---- producer -----------------------------------------------------------------------------------
 
-// This block's slice of a tile that `peers` blocks share, multicast to `ranks`.
+// This CTA's slice of a tile that `peers` CTAs share, multicast to `ranks`.
 template <int rows, int peers>
 __device__ __forceinline__ void LoadSlice(const TensorMap& map, uint32_t slot, uint32_t barrier,
                                           int k, int row, int peer, uint16_t ranks) {
@@ -219,17 +219,17 @@ __device__ __forceinline__ bool HoldsBack(int k_tiles) {
   return kHeldTiles > 0 && k_tiles >= Config::kStages;
 }
 
-// Tells every block that writes into this one's stage that this warpgroup is done with it.
+// Tells every CTA that writes into this one's stage that this warpgroup is done with it.
 __device__ __forceinline__ void Release(Shared shared, int stage, int thread, uint32_t rank) {
-  if (thread < kClusterBlocks && ((SameRow(rank) | SameColumn(rank)) >> thread & 1)) {
+  if (thread < kClusterCtas && ((SameRow(rank) | SameColumn(rank)) >> thread & 1)) {
     ArriveAtRank(shared.Empty(stage), thread);
   }
 }
 
 // The next k_tiles of k for this warpgroup's rows. A stage is released when the products after it
 // are issued, and only where the ring comes round to it again in the `uses_left` uses of a stage
-// from the first here to the block's last: so no block's barrier is touched after it has left.
-__device__ __forceinline__ void Multiply(float (&sums)[kBlocks][kAccumulators], Shared shared,
+// from the first here to the CTA's last: so no CTA's barrier is touched after it has left.
+__device__ __forceinline__ void Multiply(float (&sums)[kFragments][kAccumulators], Shared shared,
                                          Cursor& at, int k_tiles, int uses_left, int first_row,
                                          int consumer, bool pass_ring, int thread, uint32_t rank) {
   const int held = HoldsBack(k_tiles) && consumer == 1 ? k_tiles - kHeldTiles : -1;
@@ -243,9 +243,9 @@ __device__ __forceinline__ void Multiply(float (&sums)[kBlocks][kAccumulators], 
 #pragma unroll
     for (int step = 0; step < kRowBytes / kStepBytes; step++) {
 #pragma unroll
-      for (int block = 0; block < kBlocks; block++) {
+      for (int fragment = 0; fragment < kFragments; fragment++) {
         Wgmma<Config::kIn, Config::kTileN>::Run(
-            sums[block], x + (block * kBlockRows * kRowBytes + step * kStepBytes >> 4),
+            sums[fragment], x + (fragment * kWgmmaRows * kRowBytes + step * kStepBytes >> 4),
             w + (step * kStepBytes >> 4), i + step > 0);
       }
     }
@@ -260,13 +260,13 @@ __device__ __forceinline__ void Multiply(float (&sums)[kBlocks][kAccumulators], 
   if (pass_ring) PassRing(consumer);
   WaitWgmma<0>();
 #pragma unroll
-  for (int block = 0; block < kBlocks; block++) FenceAccumulators(sums[block]);
+  for (int fragment = 0; fragment < kFragments; fragment++) FenceAccumulators(sums[fragment]);
   if (k_tiles - 1 + Config::kStages < uses_left) Release(shared, previous, thread, rank);
 }
 
 // All of k. FP32: tensor cores cut off what does not fit below a large sum, so that long sums
 // drift; short runs of them are added here, rounding to nearest.
-__device__ __forceinline__ void MultiplyAll(float (&sums)[kBlocks][kAccumulators], Shared shared,
+__device__ __forceinline__ void MultiplyAll(float (&sums)[kFragments][kAccumulators], Shared shared,
                                             Cursor& at, int k_tiles, int uses_left, int first_row,
                                             int consumer, int thread, uint32_t rank) {
   const bool pass_ring =
@@ -274,16 +274,16 @@ __device__ __forceinline__ void MultiplyAll(float (&sums)[kBlocks][kAccumulators
   if constexpr (Config::kTerms == 1) {
     Multiply(sums, shared, at, k_tiles, uses_left, first_row, consumer, pass_ring, thread, rank);
   } else {
-    float run[kBlocks][kAccumulators];
+    float run[kFragments][kAccumulators];
     for (int done = 0; done < k_tiles; done += kRunTiles) {
       const int count = min(kRunTiles, k_tiles - done);
       Multiply(run, shared, at, count, uses_left - done, first_row, consumer,
                pass_ring && done + count == k_tiles, thread, rank);
 #pragma unroll
-      for (int block = 0; block < kBlocks; block++) {
+      for (int fragment = 0; fragment < kFragments; fragment++) {
 #pragma unroll
         for (int i = 0; i < kAccumulators; i++) {
-          sums[block][i] = run[block][i] + (done == 0 ? 0.0f : sums[block][i]);
+          sums[fragment][i] = run[fragment][i] + (done == 0 ? 0.0f : sums[fragment][i]);
         }
       }
     }
@@ -291,16 +291,16 @@ __device__ __forceinline__ void MultiplyAll(float (&sums)[kBlocks][kAccumulators
 }
 
 // FP32: takes the scale of the rows of x from their sums, of which the first is of `row`.
-__device__ __forceinline__ void UnscaleRows(float (&sums)[kBlocks][kAccumulators],
+__device__ __forceinline__ void UnscaleRows(float (&sums)[kFragments][kAccumulators],
                                             const GemmArgs& args, int row, int thread) {
   if constexpr (Config::kTerms > 1) {
     row += thread / 32 * 16 + thread % 32 / 4;
 #pragma unroll
-    for (int block = 0; block < kBlocks; block++) {
-      const float factors[2] = {RowFactor(args, row + block * kBlockRows),
-                                RowFactor(args, row + block * kBlockRows + 8)};
+    for (int fragment = 0; fragment < kFragments; fragment++) {
+      const float factors[2] = {RowFactor(args, row + fragment * kWgmmaRows),
+                                RowFactor(args, row + fragment * kWgmmaRows + 8)};
 #pragma unroll
-      for (int i = 0; i < kAccumulators; i++) sums[block][i] *= factors[i % 4 / 2];
+      for (int i = 0; i < kAccumulators; i++) sums[fragment][i] *= factors[i % 4 / 2];
     }
   }
 }

@@ -39,7 +39,7 @@ std::vector<EpilogueSpec> Epilogues(int n) {
 // Choosing leaves out what does not fit.
 bool HoldsColumns(const KernelConfig& config, int columns) {
   const int needed = ResourcesOf(config.tile, config.compute, config.output, columns).shared_bytes;
-  return needed <= H200().sm.shared_per_block;
+  return needed <= H200().sm.shared_per_cta;
 }
 
 class GpuTest : public testing::TestWithParam<KernelConfig> {

@@ -74,8 +74,8 @@ std::vector<int> DepthsAroundRing(const KernelConfig& config) {
       [&](const auto& t) -> Stage {
         if constexpr (requires { t.tile_k; }) {
           return {.depth = t.tile_k};
-        } else if constexpr (requires { t.blocks_per_stage; }) {
-          return {.depth = in_128_bytes * t.blocks_per_stage * t.split_k, .terms = t.terms};
+        } else if constexpr (requires { t.slabs_per_stage; }) {
+          return {.depth = in_128_bytes * t.slabs_per_stage * t.split_k, .terms = t.terms};
         } else {
           return {.depth = in_128_bytes, .terms = t.terms};
         }

@@ -26,7 +26,7 @@ class RecordingKernels final : public Kernels {
 
   const DeviceLimits& limits() const override { return limits_; }
   absl::StatusOr<SharedKernel> Get(const KernelText& text, int shared_bytes) override {
-    EXPECT_LE(shared_bytes, limits_.sm.shared_per_block) << text.label;
+    EXPECT_LE(shared_bytes, limits_.sm.shared_per_cta) << text.label;
     sources.insert(text.source);
     return std::make_shared<const LoadedKernel>();
   }

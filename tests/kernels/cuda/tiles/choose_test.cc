@@ -45,10 +45,10 @@ TEST(ChooseTest, EveryProposalFitsTheDevice) {
                                    const DeviceLimits& limits, const auto& proposals) {
     for (const Proposal& p : proposals) {
       const TileResources r = ResourcesOf(p.config.tile, compute, p.config.output, 8);
-      EXPECT_LE(r.shared_bytes, limits.sm.shared_per_block) << ToString(p);
+      EXPECT_LE(r.shared_bytes, limits.sm.shared_per_cta) << ToString(p);
       EXPECT_LE(r.threads, 1024);
-      EXPECT_GE(BlocksPerSm(limits.sm, {.threads = r.threads, .shared_bytes = r.shared_bytes}),
-                r.blocks_per_sm)
+      EXPECT_GE(CtasPerSm(limits.sm, {.threads = r.threads, .shared_bytes = r.shared_bytes}),
+                r.ctas_per_sm)
           << ToString(p);
     }
   });
@@ -59,7 +59,7 @@ TEST(ChooseTest, EveryProposalCoversTheMatrix) {
                        const auto& proposals) {
     for (const Proposal& p : proposals) {
       const TileResources r = ResourcesOf(p.config.tile, compute, p.config.output, 2);
-      const int64_t covered = p.blocks / p.config.split_k * r.tile_m * r.tile_n;
+      const int64_t covered = p.ctas / p.config.split_k * r.tile_m * r.tile_n;
       EXPECT_GE(covered, shape.m * shape.n) << ToString(p);
       EXPECT_GE(p.config.split_k, 1);
     }
@@ -71,12 +71,12 @@ TEST(ChooseTest, WavesAreAsFullAsTheySay) {
                        const auto& proposals) {
     for (const Proposal& p : proposals) {
       const TileResources r = ResourcesOf(p.config.tile, compute, p.config.output, 2);
-      EXPECT_LE(p.slots, int64_t{limits.multiprocessors} * r.blocks_per_sm);
+      EXPECT_LE(p.slots, int64_t{limits.multiprocessors} * r.ctas_per_sm);
       EXPECT_EQ(p.slots % r.cluster, 0);
       EXPECT_GT(p.fill(), 0);
       EXPECT_LE(p.fill(), 1);
-      EXPECT_GE(p.waves() * p.slots, p.blocks);
-      EXPECT_LT((p.waves() - 1) * p.slots, p.blocks);
+      EXPECT_GE(p.waves() * p.slots, p.ctas);
+      EXPECT_LT((p.waves() - 1) * p.slots, p.ctas);
     }
   });
 }

@@ -51,7 +51,7 @@ std::string ReadFromTree(const std::string& path) {
   return text.str();
 }
 
-// A tile's promise is made for 99 KB of shared memory: an SM that has more may hold more blocks.
+// A tile's promise is made for 99 KB of shared memory: an SM that has more may hold more CTAs.
 bool MayHoldMore(const SpaceKernel& kernel) {
   return kernel.limits.arch != "sm_89" && kernel.planned.cluster == 1;
 }
@@ -60,18 +60,17 @@ void Check(const SpaceKernel& kernel) {
   ASSERT_TRUE(kernel.compiled.ok()) << kernel.compiled.status();
   const KernelResources& used = kernel.compiled->resources;
   const TileResources& planned = kernel.planned;
-  std::printf("%-7s %-50s %3d registers %6d bytes shared, %3d threads x %d blocks\n",
+  std::printf("%-7s %-50s %3d registers %6d bytes shared, %3d threads x %d CTAs\n",
               kernel.limits.arch.c_str(), CodeName(kernel.config).c_str(), used.registers,
-              planned.shared_bytes, planned.threads, kernel.blocks_per_sm());
+              planned.shared_bytes, planned.threads, kernel.ctas_per_sm());
   ASSERT_GT(used.registers, 0) << "this compiler does not pass on what the assembler reports";
   EXPECT_TRUE(used.in_registers())
       << used.stack_bytes << " bytes of stack, " << used.spill_store_bytes << " spilled";
   EXPECT_LE(used.static_shared_bytes, planned.shared_bytes);
-  EXPECT_LE(planned.shared_bytes, kernel.limits.sm.shared_per_block);
-  EXPECT_GE(kernel.blocks_per_sm(), planned.blocks_per_sm);
-  EXPECT_TRUE(MayHoldMore(kernel) || kernel.blocks_per_sm() == planned.blocks_per_sm)
-      << "expected " << planned.blocks_per_sm << " blocks of an SM, found "
-      << kernel.blocks_per_sm();
+  EXPECT_LE(planned.shared_bytes, kernel.limits.sm.shared_per_cta);
+  EXPECT_GE(kernel.ctas_per_sm(), planned.ctas_per_sm);
+  EXPECT_TRUE(MayHoldMore(kernel) || kernel.ctas_per_sm() == planned.ctas_per_sm)
+      << "expected " << planned.ctas_per_sm << " CTAs of an SM, found " << kernel.ctas_per_sm();
   EXPECT_FALSE(absl::StrContains(kernel.compiled->log, "serialized")) << kernel.compiled->log;
 }
 

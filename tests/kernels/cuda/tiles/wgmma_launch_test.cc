@@ -9,7 +9,7 @@
 namespace mlpserve::cuda {
 namespace {
 
-constexpr int kClusters = 66;  // of two blocks on 132 multiprocessors
+constexpr int kClusters = 66;  // of two CTAs on 132 multiprocessors
 
 // Two column vectors.
 EpilogueSpec Affine() {
@@ -55,7 +55,7 @@ TEST(WgmmaLaunchTest, AsksForTheSharedMemoryThatTheKernelLaysOut) {
       WgmmaConfig{.tile_m = 64, .tile_n = 80, .consumers = 1, .stages = 8, .cluster_m = 1},
       WgmmaRowsConfig{.share = 2},
       WgmmaRowsConfig{
-          .tile_rows = 128, .batch = 64, .stages = 4, .blocks_per_stage = 2, .split_k = 2}};
+          .tile_rows = 128, .batch = 64, .stages = 4, .slabs_per_stage = 2, .split_k = 2}};
   for (const ComputeType compute : {ComputeType::kBf16, ComputeType::kTf32}) {
     for (const Tile& tile : tiles) {
       const int bytes = SharedBytes(tile, compute);
@@ -65,7 +65,7 @@ TEST(WgmmaLaunchTest, AsksForTheSharedMemoryThatTheKernelLaysOut) {
   for (const Tile& tile :
        {Tile(WgmmaConfig{.tile_n = 128, .stages = 5, .terms = 3}),
         Tile(WgmmaRowsConfig{
-            .tile_rows = 128, .batch = 32, .blocks_per_stage = 1, .split_k = 2, .terms = 3})}) {
+            .tile_rows = 128, .batch = 32, .slabs_per_stage = 1, .split_k = 2, .terms = 3})}) {
     const int bytes = SharedBytes(tile, ComputeType::kFp32);
     EXPECT_TRUE(KernelUses(**nvrtc, tile, ComputeType::kFp32, bytes)) << bytes;
   }
@@ -119,7 +119,7 @@ TEST(WgmmaLaunchTest, TakesWholeColumnsOfTilesAtATimeWhereAKernelNormalises) {
   EXPECT_EQ(Launch(config, {}, 256 * kClusters + 1, 8192, kClusters).grid_x, 0);
 }
 
-TEST(WgmmaLaunchTest, GivesEveryRowOfWAndEveryRowOfXABlockOfTheFewRowsKernel) {
+TEST(WgmmaLaunchTest, GivesEveryRowOfWAndEveryRowOfXACtaOfTheFewRowsKernel) {
   for (const int m : {1, 16, 17, 200}) {
     for (const int n : {8, 64, 65, 1000, 8192}) {
       const WgmmaRowsConfig config{.tile_rows = 64, .batch = 16, .share = 2, .split_k = 2};
@@ -150,7 +150,7 @@ TEST(WgmmaLaunchTest, NamesApartWhatCompilesApart) {
   for (WgmmaRowsConfig other :
        {WgmmaRowsConfig{.tile_rows = 128}, WgmmaRowsConfig{.batch = 8},
         WgmmaRowsConfig{.stages = 3}, WgmmaRowsConfig{.share = 2},
-        WgmmaRowsConfig{.blocks_per_stage = 2}, WgmmaRowsConfig{.prefetch_stages = 2},
+        WgmmaRowsConfig{.slabs_per_stage = 2}, WgmmaRowsConfig{.prefetch_stages = 2},
         WgmmaRowsConfig{.split_k = 2}, WgmmaRowsConfig{.terms = 3}}) {
     EXPECT_NE(Name(other), Name(rows));
     EXPECT_NE(Constants(other), Constants(rows));

@@ -1,4 +1,4 @@
-// One block of a wgmma kernel for many rows, from its first tile to its last: wgmma_tiles.cuh
+// One CTA of a wgmma kernel for many rows, from its first tile to its last: wgmma_tiles.cuh
 // brings and multiplies, wgmma_output.cuh finishes. What a kernel does in between is its own.
 #pragma once
 
@@ -21,7 +21,7 @@ struct Straight {
   static constexpr int kOwnColumns = 0;  // of the epilogue's first vectors, those that it computes
   __device__ __forceinline__ void FetchColumns(const WarpgroupTile&) const {}
   __device__ __forceinline__ void Run(const WarpgroupTile&,
-                                      float (&)[kBlocks][kAccumulators]) const {}
+                                      float (&)[kFragments][kAccumulators]) const {}
 };
 
 // Every tile of this warpgroup, as Produce brings them.
@@ -52,7 +52,7 @@ __device__ __forceinline__ void Consume(const GemmArgs& args, const TensorMap& y
                    Epilogue::kColumns - kOwn, thread, origin.y);
       between.FetchColumns(place);
     }
-    float sums[kBlocks][kAccumulators];
+    float sums[kFragments][kAccumulators];
     if (Config::kPingPong && tile >= ClusterCount()) TakeRing(consumer);
     MultiplyAll(sums, shared, at, k_tiles, tiles.Left(tile) * k_tiles, first_row, consumer, thread,
                 rank);
@@ -70,17 +70,17 @@ __device__ __forceinline__ void Consume(const GemmArgs& args, const TensorMap& y
   if (thread == 0) WaitStoresRead<0>();
 }
 
-// One block's part of the kernel.
+// One CTA's part of the kernel.
 template <typename Between>
-__device__ __forceinline__ void RunBlock(const GemmArgs& args, const TensorMap& x_map,
-                                         const TensorMap& w_map, const TensorMap& y_map,
-                                         const Between& between) {
+__device__ __forceinline__ void RunCta(const GemmArgs& args, const TensorMap& x_map,
+                                       const TensorMap& w_map, const TensorMap& y_map,
+                                       const Between& between) {
   extern __shared__ __align__(1024) uint8_t memory[];
   const Shared shared{SharedAddress(memory)};
   const uint32_t rank = ClusterRank();
   const int warpgroup = threadIdx.x / kWarpgroupThreads;
   if (threadIdx.x == 0) {
-    constexpr int kReaders = Config::kClusterM + Config::kClusterN - 1;  // of what a block loads
+    constexpr int kReaders = Config::kClusterM + Config::kClusterN - 1;  // of what a CTA loads
     for (int stage = 0; stage < Config::kStages; stage++) {
       InitBarrier(shared.Full(stage), 1);
       InitBarrier(shared.Empty(stage), kReaders * (Config::kPingPong ? 1 : kConsumers));

@@ -43,6 +43,7 @@ void CompletionWatch::Add(Batch& batch) {
 }
 
 void CompletionWatch::Serve() {
+  prctl(PR_SET_NAME, "batch-watch");
   prctl(PR_SET_TIMERSLACK, 1000);  // of 1 µs: short pauses stay short
   std::vector<Batch*> batches;
   for (bool sleeps = false;;) {

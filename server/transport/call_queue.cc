@@ -1,5 +1,7 @@
 #include "server/transport/call_queue.h"
 
+#include <pthread.h>
+
 #include <utility>
 
 #include "server/transport/event.h"
@@ -27,6 +29,7 @@ void CallQueue::Finish() {
 }
 
 void CallQueue::Serve() {
+  pthread_setname_np(pthread_self(), "grpc-queue");
   void* tag = nullptr;
   bool ok = false;
   while (queue_->Next(&tag, &ok)) static_cast<Event*>(tag)->OnEvent(ok);

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
@@ -39,10 +40,21 @@ ENVIRONMENT = dict(os.environ)  # of the programs; not Python's own
 
 class Server:
     def __init__(self, name, port, command, log):
-        self.name, self.address = name, f"127.0.0.1:{port}"
+        self.name, self.address, self.metrics = name, f"127.0.0.1:{port}", f"http://127.0.0.1:{port + 1}/metrics"
         with open(log, "wb") as out:
             self.process = subprocess.Popen([str(part) for part in command], stdout=out, stderr=out, env=ENVIRONMENT)
         self.log = log
+
+    def batches(self):
+        """How many have run, and of how many rows; 0 of a server without metrics."""
+        try:
+            with urllib.request.urlopen(self.metrics, timeout=5) as page:
+                lines = page.read().decode().splitlines()
+        except (OSError, ValueError):
+            return 0, 0
+        samples = [line.rsplit(" ", 1) for line in lines]
+        return tuple(sum(float(value) for name, value in samples if name.startswith(f"mlpserve_batch_rows_{part}{{"))
+                     for part in ("count", "sum"))
 
     def stop(self):
         if self.process.poll() is None:
@@ -91,7 +103,9 @@ def await_answers(arguments, server, load, seconds=180):
 
 
 def measure(arguments, server, load):
+    before = server.batches()
     done = run_load(arguments, server, load, arguments.seconds)
+    batches, batched = (after - earlier for earlier, after in zip(before, server.batches()))
     if done.returncode != 0:
         sys.exit(f"service.py: {server.name}, {load}: {done.stderr}")
     result = json.loads(done.stdout)["results"][0]
@@ -99,7 +113,7 @@ def measure(arguments, server, load):
     gigabytes = 1e-9 * rows * BYTES[datatype] * max(inputs, outputs)
     return {"requests_per_s": result["requests_per_s"], "gbps": gigabytes * result["requests_per_s"],
             "p50_us": result["latency_us"]["p50"], "p99_us": result["latency_us"]["p99"],
-            "server_cpu_us": result["server_cpu_us"], "client_cpu_us": result["client_cpu_us"]}
+            "rows_per_batch": batched / max(batches, 1), "server_cpu_us": result["server_cpu_us"], "client_cpu_us": result["client_cpu_us"]}
 
 
 def measure_load(arguments, servers, load):

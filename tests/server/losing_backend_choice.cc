@@ -4,12 +4,13 @@
 //   lose    loses the device
 //   stick   loses it, and nobody who waits for the backend to end comes back
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <functional>
-#include <iostream>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -53,11 +54,13 @@ class StickyBackend final : public Backend {
   const std::unique_ptr<Backend> backend_;
 };
 
-// On a thread that the end of the process ends.
+// On a thread that the end of the process ends. Not by way of std::cin: exit may wait for whoever
+// reads from a stdio stream.
 void LoseAtALine(std::function<void()> lose) {
   std::thread([lose = std::move(lose)] {
-    for (std::string line; std::getline(std::cin, line);) {
-      sticks = line == "stick";
+    char line[16];
+    for (ssize_t bytes; (bytes = read(STDIN_FILENO, line, sizeof line)) > 0;) {
+      sticks = std::string_view(line, static_cast<size_t>(bytes)) == "stick\n";
       lose();
     }
   }).detach();

@@ -21,6 +21,8 @@ const std::map<std::string, ModelControlMode> kModelControls{
     {"none", ModelControlMode::kNone},
     {"poll", ModelControlMode::kPoll},
     {"explicit", ModelControlMode::kExplicit}};
+const std::map<std::string, Compression> kCompressions{
+    {"none", Compression::kNone}, {"gzip", Compression::kGzip}, {"deflate", Compression::kDeflate}};
 const std::map<std::string, LogFormat> kLogFormats{{"text", LogFormat::kText},
                                                    {"json", LogFormat::kJson}};
 const std::vector<std::string> kLogLevels{"trace", "debug", "info", "warning", "error", "off"};
@@ -120,11 +122,13 @@ void AddLimits(CLI::App& app, Config& config) {
       ->type_name("N")
       ->check(CLI::Range(int64_t{0}, kMostConnections))
       ->capture_default_str();
-  app.add_option("--memory-quota-bytes", config.memory_quota_bytes,
-                 "Bytes that gRPC may hold for what it receives, of all connections together; near "
-                 "it, it reads less and asks idle connections to come again. 0: a quarter of the "
-                 "memory of the machine or of this process's cgroup, 256 MiB to 4 GiB, but two of "
-                 "the largest requests at least")
+  app.add_option(
+         "--memory-quota-bytes", config.memory_quota_bytes,
+         "Bytes that gRPC may hold for what it receives, of all connections together; near "
+         "it, it reads less and asks idle connections to come again; with "
+         "--grpc-compression, what requests inflate to may hold as much again. 0: a quarter of the "
+         "memory of the machine or of this process's cgroup, 256 MiB to 4 GiB, but two of "
+         "the largest requests at least")
       ->type_name("N")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 50))
       ->capture_default_str();
@@ -176,6 +180,10 @@ void AddFlags(CLI::App& app, Config& config) {
   AddLimits(app, config);
   AddModelControl(app, config);
   AddSecurity(app, config);
+  AddChoice(app, "--grpc-compression", config.grpc_compression, kCompressions,
+            "Compression of gRPC answers, for clients that say that they take it, and whether "
+            "compressed requests are taken (of either kind, inflated up to --max-message-bytes). "
+            "none: they fail with UNIMPLEMENTED");
   AddChoice(app, "--log-format", config.log_format, kLogFormats,
             "One line of text or of JSON each");
   app.add_option("--log-level", config.log_level, "Least severe level that is logged")

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "server/vocabulary/compression.h"
 
 namespace mlpserve {
 
@@ -45,6 +46,7 @@ struct Config {
   std::string tls_client_ca;  // empty: clients need no certificate
   std::string token_file;     // empty: clients need no token
   bool open_health = false;
+  Compression grpc_compression = Compression::kNone;
   bool strict_readiness = false;
   bool allow_non_finite = false;
   std::chrono::milliseconds drain_grace{5000};

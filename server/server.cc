@@ -157,6 +157,7 @@ absl::Status Server::Listen() {
                  .client_ca = config_.tls_client_ca};
   options.token_file = config_.token_file;
   options.open_health = config_.open_health;
+  options.compression = config_.grpc_compression;
   options.limits.memory_quota_bytes = MemoryQuotaBytes();
   options.limits.unread.timeout = config_.unread_timeout;
   options.limits.max_connections = config_.max_connections;

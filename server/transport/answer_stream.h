@@ -9,8 +9,10 @@
 
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/async_stream.h"
+#include "grpcpp/support/byte_buffer.h"
 #include "server/transport/call_queue.h"
 #include "server/transport/event.h"
+#include "server/transport/message_bytes.h"
 #include "server/transport/status.h"
 
 namespace mlpserve {
@@ -18,9 +20,9 @@ namespace mlpserve {
 // What a method's streams share; must outlive them.
 template <typename Request, typename Response>
 struct StreamMethod {
-  using Stream = grpc::ServerAsyncReaderWriter<Response, Request>;
+  using Stream = grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>;
 
-  // A generated Request<Method> function.
+  // A generated Request<Method> function of a raw method.
   std::function<void(grpc::ServerContext*, Stream*, grpc::CompletionQueue*,
                      grpc::ServerCompletionQueue*, void* tag)>
       accept;
@@ -58,14 +60,16 @@ class AnswerStream final : private Event {
     }
     if (step_ == Step::kRead) return Answer();
     step_ = Step::kRead;
-    stream_.Read(&request_, tag());
+    stream_.Read(&received_, tag());
   }
 
   void Answer() {
+    const absl::Status status = queue_.Read(received_, &request_);
+    if (!status.ok()) return Finish(ToGrpcStatus(status));
     response_.Clear();
     method_.answer(request_, &response_);
     step_ = Step::kWrite;
-    stream_.Write(response_, tag());
+    stream_.Write(BytesOf(response_), tag());
   }
 
   void Finish(const grpc::Status& status) {
@@ -82,6 +86,7 @@ class AnswerStream final : private Event {
   const Method& method_;
   CallQueue& queue_;
   grpc::ServerContext context_;
+  grpc::ByteBuffer received_;
   Request request_;
   Response response_;
   typename Method::Stream stream_{&context_};

@@ -4,18 +4,26 @@
 
 #include <utility>
 
+#include "kernels/status/status_macros.h"
 #include "server/transport/event.h"
 
 namespace mlpserve {
 
-CallQueue::CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> queue, TokenCheck& tokens)
-    : queue_(std::move(queue)), tokens_(tokens) {}
+CallQueue::CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> queue, TokenCheck& tokens,
+                     const Inflater& inflater)
+    : queue_(std::move(queue)), tokens_(tokens), inflater_(inflater) {}
 
 CallQueue::~CallQueue() {
   if (!threads_.empty()) return;
   // A queue that never had threads must be shut down and emptied all the same.
   queue_->Shutdown();
   Serve();
+}
+
+absl::Status CallQueue::Read(grpc::ByteBuffer& bytes,
+                             google::protobuf::MessageLite* message) const {
+  MLPSERVE_RETURN_IF_ERROR(inflater_.Inflate(bytes));
+  return ReadMessage(bytes, message);
 }
 
 void CallQueue::StartThreads(int threads) {

@@ -11,14 +11,17 @@
 
 #include "grpcpp/completion_queue.h"
 #include "server/transport/call_count.h"
+#include "server/transport/inflater.h"
+#include "server/transport/message_bytes.h"
 #include "server/transport/token_check.h"
 
 namespace mlpserve {
 
 class CallQueue {
  public:
-  // `tokens` must outlive the queue.
-  CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> queue, TokenCheck& tokens);
+  // `tokens` and `inflater` must outlive the queue.
+  CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> queue, TokenCheck& tokens,
+            const Inflater& inflater);
   ~CallQueue();  // after Finish, or without threads and calls
   CallQueue(const CallQueue&) = delete;
   CallQueue& operator=(const CallQueue&) = delete;
@@ -26,6 +29,8 @@ class CallQueue {
   grpc::ServerCompletionQueue* get() { return queue_.get(); }
   // Whether a call that it brought may be answered.
   absl::Status CheckToken(const grpc::ServerContext& context) { return tokens_.Check(context); }
+  // The message of a call that it brought.
+  absl::Status Read(grpc::ByteBuffer& bytes, google::protobuf::MessageLite* message) const;
 
   void StartThreads(int threads);
 
@@ -42,6 +47,7 @@ class CallQueue {
 
   const std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   TokenCheck& tokens_;
+  const Inflater& inflater_;
   std::vector<std::thread> threads_;
   CallCount calls_;
 };

@@ -28,10 +28,6 @@ void ApplyLimits(const GrpcLimits& limits, grpc::ServerBuilder& builder) {
   quota.Resize(static_cast<size_t>(limits.memory_quota_bytes));
   builder.SetResourceQuota(quota);
 
-  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
-  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
-  builder.SetDefaultCompressionAlgorithm(GRPC_COMPRESS_NONE);
-
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, limits.max_metadata_bytes);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, limits.max_concurrent_streams);
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
@@ -45,6 +41,21 @@ void ApplyLimits(const GrpcLimits& limits, grpc::ServerBuilder& builder) {
   // a client that only wants to know whether a slow answer will still come would lose it. A ping
   // costs less than a request does.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
+}
+
+void ApplyCompression(Compression compression, grpc::ServerBuilder& builder) {
+  // An algorithm that is not enabled is refused by gRPC, in words that name no flag.
+  for (const auto algorithm : {GRPC_COMPRESS_GZIP, GRPC_COMPRESS_DEFLATE}) {
+    builder.SetCompressionAlgorithmSupportStatus(algorithm, true);
+  }
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+  if (compression == Compression::kNone) {
+    builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0);
+    return;
+  }
+  // A level asks what the client takes, which an algorithm does not: gzip is the lower one.
+  builder.SetDefaultCompressionLevel(compression == Compression::kGzip ? GRPC_COMPRESS_LEVEL_LOW
+                                                                       : GRPC_COMPRESS_LEVEL_HIGH);
 }
 
 int64_t RaiseOpenFileLimit() {

@@ -7,6 +7,7 @@
 
 #include "grpcpp/server_builder.h"
 #include "server/transport/unread_answers.h"
+#include "server/vocabulary/compression.h"
 
 namespace mlpserve {
 
@@ -34,9 +35,12 @@ struct GrpcLimits {
   UnreadAnswers::Options unread;
 };
 
-// Also refuses compressed messages (1 MB on the wire could become 1 GB in memory) with
-// UNIMPLEMENTED, and keeps a second server from listening on the same port.
+// Also keeps a second server from listening on the same port.
 void ApplyLimits(const GrpcLimits& limits, grpc::ServerBuilder& builder);
+
+// How answers are compressed. Messages that come compressed are left so: they are the Inflater's
+// (inflater.h).
+void ApplyCompression(Compression compression, grpc::ServerBuilder& builder);
 
 // Lets the process open as many files, and so connections, as its hard limit allows. Returns the
 // limit that then holds.

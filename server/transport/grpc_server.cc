@@ -115,10 +115,14 @@ struct GrpcServer::Parts {
                 options.model_control),
         health(state, options.open_health),
         unread(std::make_shared<UnreadAnswers>(options.limits.unread)),
+        inflater({.enabled = options.compression != Compression::kNone,
+                  .max_message_bytes = options.limits.max_message_bytes,
+                  .most_bytes = options.limits.memory_quota_bytes}),
         needs{.catalog = catalog,
               .state = state,
               .metrics = metrics,
               .unread = *unread,
+              .inflater = inflater,
               .max_message_bytes = options.limits.max_message_bytes},
         infer_streams(service, needs) {}
 
@@ -133,6 +137,7 @@ struct GrpcServer::Parts {
   Reflection reflection;
   grpc::AsyncGenericService unknown;  // what no other service offers
   const std::shared_ptr<UnreadAnswers> unread;
+  const Inflater inflater;
   const InferNeeds needs;
   InferStreams infer_streams;
   std::unique_ptr<TokenCheck> tokens;
@@ -147,6 +152,7 @@ absl::Status GrpcServer::Parts::Build(const GrpcServerOptions& options) {
   MLPSERVE_ASSIGN_OR_RETURN(tokens, TokenCheck::Open(options.token_file));
   grpc::ServerBuilder builder;
   ApplyLimits(options.limits, builder);
+  ApplyCompression(options.compression, builder);
   builder.RegisterService(&service);
   builder.RegisterService(&health.service());
   builder.RegisterService(&reflection.v1());
@@ -155,7 +161,7 @@ absl::Status GrpcServer::Parts::Build(const GrpcServerOptions& options) {
   using Type = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
   connections = builder.experimental().AddExternalConnectionAcceptor(Type::FROM_FD, credentials);
   for (int i = 0; i < ChosenQueues(options.queues); ++i) {
-    queues.emplace_back(builder.AddCompletionQueue(), *tokens);
+    queues.emplace_back(builder.AddCompletionQueue(), *tokens, inflater);
   }
   server = builder.BuildAndStart();
   if (server == nullptr) return absl::UnavailableError("gRPC refuses to start its server");

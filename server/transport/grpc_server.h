@@ -24,6 +24,7 @@
 #include "server/metrics/metrics.h"
 #include "server/transport/grpc_limits.h"
 #include "server/transport/tls.h"
+#include "server/vocabulary/compression.h"
 #include "server/vocabulary/request.h"
 
 namespace mlpserve {
@@ -38,6 +39,9 @@ struct GrpcServerOptions {
   TlsFiles tls;              // all empty: plain text
   std::string token_file;    // whose tokens calls must bring; empty: anybody may call
   bool open_health = false;  // grpc.health.v1 asks for no token
+  // Of answers, where the client takes it, else the other; messages that come compressed with
+  // either are inflated. kNone: answers are not, and compressed messages are refused.
+  Compression compression = Compression::kNone;
   GrpcLimits limits;
   // Completion queues; 0: one for every four cores, 1 to 8. More carry more requests per second
   // and make a lone request slower, as idle threads wake one another.

@@ -15,6 +15,7 @@
 #include "server/catalog/serving_state.h"
 #include "server/sync/mutex.h"
 #include "server/transport/call_queue.h"
+#include "server/transport/inference_service.h"
 #include "server/transport/unary_call.h"
 
 namespace mlpserve {
@@ -45,7 +46,7 @@ class Health {
 
   const ServingState& state_;
   const bool open_;
-  grpc::health::v1::Health::AsyncService service_;
+  HealthService service_;
   UnaryMethod<grpc::health::v1::HealthCheckRequest, grpc::health::v1::HealthCheckResponse> check_;
 
   Mutex mutex_;

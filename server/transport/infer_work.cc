@@ -47,6 +47,7 @@ absl::Status InferWork::Prepare(const InferNeeds& needs, TimePoint of_call) {
         absl::StrCat("expected a request of at most ", needs.max_message_bytes,
                      " bytes (--max-message-bytes), found ", received_bytes_));
   }
+  MLPSERVE_RETURN_IF_ERROR(needs.inflater.Inflate(received_));
   ReadSlices(received_, &slices_, &pieces_);
   MLPSERVE_RETURN_IF_ERROR(ParseInferMessage(pieces_, &message_));
   MLPSERVE_ASSIGN_OR_RETURN(entry_,

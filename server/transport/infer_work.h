@@ -18,6 +18,7 @@
 #include "server/metrics/metrics.h"
 #include "server/transport/infer_message.h"
 #include "server/transport/infer_response.h"
+#include "server/transport/inflater.h"
 #include "server/transport/unread_answers.h"
 #include "server/vocabulary/request.h"
 
@@ -29,6 +30,7 @@ struct InferNeeds {
   const ServingState& state;
   Metrics& metrics;
   UnreadAnswers& unread;
+  const Inflater& inflater;
   int64_t max_message_bytes = 0;
 };
 

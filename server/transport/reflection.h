@@ -11,6 +11,7 @@
 #include "proto/reflection_v1alpha.grpc.pb.h"
 #include "server/transport/answer_stream.h"
 #include "server/transport/call_queue.h"
+#include "server/transport/inference_service.h"
 
 namespace mlpserve {
 
@@ -32,8 +33,8 @@ class Reflection {
   using Method = StreamMethod<grpc::reflection::v1::ServerReflectionRequest,
                               grpc::reflection::v1::ServerReflectionResponse>;
 
-  grpc::reflection::v1::ServerReflection::AsyncService v1_;
-  grpc::reflection::v1alpha::ServerReflection::AsyncService v1alpha_;
+  ReflectionService v1_;
+  ReflectionAlphaService v1alpha_;
   Method v1_method_;
   Method v1alpha_method_;
 };

@@ -10,8 +10,10 @@
 #include "absl/status/status.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/async_unary_call.h"
+#include "grpcpp/support/byte_buffer.h"
 #include "server/transport/call_queue.h"
 #include "server/transport/event.h"
+#include "server/transport/message_bytes.h"
 #include "server/transport/status.h"
 
 namespace mlpserve {
@@ -19,10 +21,10 @@ namespace mlpserve {
 // What a method's calls share; must outlive them.
 template <typename Request, typename Response>
 struct UnaryMethod {
-  using Writer = grpc::ServerAsyncResponseWriter<Response>;
+  using Writer = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
 
-  // A generated Request<Method> function.
-  std::function<void(grpc::ServerContext*, Request*, Writer*, grpc::CompletionQueue*,
+  // A generated Request<Method> function of a raw method.
+  std::function<void(grpc::ServerContext*, grpc::ByteBuffer*, Writer*, grpc::CompletionQueue*,
                      grpc::ServerCompletionQueue*, void* tag)>
       accept;
   std::function<absl::Status(const Request&, Response*)> answer;
@@ -40,7 +42,7 @@ class UnaryCall final : private Event {
 
   static void Accept(const Method& method, CallQueue& queue) {
     auto* call = new UnaryCall(method, queue);
-    method.accept(&call->context_, &call->request_, &call->writer_, queue.get(), queue.get(),
+    method.accept(&call->context_, &call->received_, &call->writer_, queue.get(), queue.get(),
                   static_cast<Event*>(call));
   }
 
@@ -59,11 +61,12 @@ class UnaryCall final : private Event {
     }
     Accept(method_, queue_);
     answered_ = true;
-    const absl::Status allowed = method_.open ? absl::OkStatus() : queue_.CheckToken(context_);
-    if (!allowed.ok()) {
-      Finish(allowed);
+    absl::Status status = method_.open ? absl::OkStatus() : queue_.CheckToken(context_);
+    if (status.ok()) status = queue_.Read(received_, &request_);
+    if (!status.ok()) {
+      Finish(status);
     } else if (method_.answer_later) {
-      method_.answer_later(request_, [this](const absl::Status& status) { Finish(status); });
+      method_.answer_later(request_, [this](const absl::Status& done) { Finish(done); });
     } else {
       Finish(method_.answer(request_, &response_));
     }
@@ -71,7 +74,7 @@ class UnaryCall final : private Event {
 
   void Finish(const absl::Status& status) {
     if (status.ok()) {
-      writer_.Finish(response_, grpc::Status::OK, static_cast<Event*>(this));
+      writer_.Finish(BytesOf(response_), grpc::Status::OK, static_cast<Event*>(this));
     } else {
       writer_.FinishWithError(ToGrpcStatus(status), static_cast<Event*>(this));
     }
@@ -80,9 +83,10 @@ class UnaryCall final : private Event {
   const Method& method_;
   CallQueue& queue_;
   grpc::ServerContext context_;
+  grpc::ByteBuffer received_;
   Request request_;
   Response response_;
-  grpc::ServerAsyncResponseWriter<Response> writer_{&context_};
+  typename Method::Writer writer_{&context_};
   bool answered_ = false;
 };
 

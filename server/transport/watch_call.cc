@@ -13,7 +13,7 @@ WatchCall::WatchCall(Health& health, CallQueue& queue) : health_(health), queue_
 void WatchCall::Accept(Health& health, CallQueue& queue) {
   auto* call = new WatchCall(health, queue);
   call->context_.AsyncNotifyWhenDone(static_cast<Event*>(&call->done_event_));
-  health.service_.RequestWatch(&call->context_, &call->request_, &call->writer_, queue.get(),
+  health.service_.RequestWatch(&call->context_, &call->received_, &call->writer_, queue.get(),
                                queue.get(), static_cast<Event*>(&call->accepted_event_));
 }
 
@@ -32,9 +32,10 @@ void WatchCall::OnAccepted(bool ok) {
 
 void WatchCall::Open() {
   opened_ = true;
-  const absl::Status allowed = health_.open_ ? absl::OkStatus() : queue_.CheckToken(context_);
-  if (!allowed.ok()) {
-    Finish(ToGrpcStatus(allowed));
+  absl::Status status = health_.open_ ? absl::OkStatus() : queue_.CheckToken(context_);
+  if (status.ok()) status = queue_.Read(received_, &request_);
+  if (!status.ok()) {
+    Finish(ToGrpcStatus(status));
   } else if (client_left_) {
     Finish(grpc::Status::CANCELLED);
   } else if (health_.closing_) {
@@ -54,7 +55,7 @@ void WatchCall::SendCurrent() {
   response.set_status(status);
   writing_ = true;
   sent_ = status;
-  writer_.Write(response, static_cast<Event*>(&written_event_));
+  writer_.Write(BytesOf(response), static_cast<Event*>(&written_event_));
 }
 
 void WatchCall::Finish(const grpc::Status& status) {

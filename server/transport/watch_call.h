@@ -7,6 +7,7 @@
 
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/async_stream.h"
+#include "grpcpp/support/byte_buffer.h"
 #include "proto/health.grpc.pb.h"
 #include "server/transport/call_queue.h"
 #include "server/transport/event.h"
@@ -44,8 +45,9 @@ class WatchCall {
   MemberEvent<WatchCall, &WatchCall::OnCallDone> done_event_{this};
 
   grpc::ServerContext context_;
+  grpc::ByteBuffer received_;
   grpc::health::v1::HealthCheckRequest request_;
-  grpc::ServerAsyncWriter<grpc::health::v1::HealthCheckResponse> writer_{&context_};
+  grpc::ServerAsyncWriter<grpc::ByteBuffer> writer_{&context_};
 
   bool opened_ = false;       // OnAccepted has run, which OnCallDone may overtake
   bool client_left_ = false;  // or the call is over

@@ -35,6 +35,7 @@ TEST(ConfigTest, OnlyTheRepositoryIsRequired) {
   EXPECT_GE(config.cpu_threads, 1);
   EXPECT_EQ(config.drain_grace, std::chrono::seconds(5));
   EXPECT_EQ(config.drain_timeout, std::chrono::seconds(20));
+  EXPECT_EQ(config.grpc_compression, Compression::kNone);
   EXPECT_FALSE(parsed->answer.has_value());
 }
 
@@ -52,7 +53,8 @@ TEST(ConfigTest, EveryFlagIsRead) {
              "--http-address=[::1]:2", "--backend=cpu", "--kernel-cache=/tmp/k", "--cpu-threads=3",
              "--max-message-bytes=1024", "--strict-readiness", "--drain-grace=0.5",
              "--model-control=explicit", "--load-model=a", "--load-model=b", "--poll-interval=0.1",
-             "--drain-timeout=1.5", "--log-format=json", "--log-level=warning"});
+             "--drain-timeout=1.5", "--grpc-compression=deflate", "--log-format=json",
+             "--log-level=warning"});
   ASSERT_TRUE(parsed.ok()) << parsed.status();
   const Config& config = parsed->config;
   EXPECT_THAT(config.grpc_addresses, ElementsAre("127.0.0.1:1", "unix:/tmp/s"));
@@ -67,6 +69,7 @@ TEST(ConfigTest, EveryFlagIsRead) {
   EXPECT_TRUE(config.strict_readiness);
   EXPECT_EQ(config.drain_grace, std::chrono::milliseconds(500));
   EXPECT_EQ(config.drain_timeout, std::chrono::milliseconds(1500));
+  EXPECT_EQ(config.grpc_compression, Compression::kDeflate);
   EXPECT_EQ(config.log_format, LogFormat::kJson);
   EXPECT_EQ(config.log_level, "warning");
 }
@@ -83,6 +86,8 @@ TEST(ConfigTest, RefusalIsOneLineThatNamesTheFlagAndWhatCame) {
   EXPECT_THAT(Refusal({"--model-repository=m", "--drain-grace=nan"}), HasSubstr("--drain-grace"));
   EXPECT_THAT(Refusal({"--model-repository=m", "--drain-timeout=1"}),
               AllOf(HasSubstr("--drain-timeout"), HasSubstr("5000 ms"), HasSubstr("1000 ms")));
+  EXPECT_THAT(Refusal({"--model-repository=m", "--grpc-compression=br"}),
+              HasSubstr("deflate|gzip|none"));
   EXPECT_THAT(Refusal({"--model-repository=m", "--log-level=loud"}), HasSubstr("loud"));
   EXPECT_THAT(Refusal({"--model-repository=m", "--prot=1"}), HasSubstr("--prot"));
 }

@@ -179,8 +179,38 @@ TEST_F(GrpcServerTest, CompressedMessagesAreRefused) {
     Response response;
     const grpc::Status status = stub_->ModelInfer(&context, EchoRequest(1000), &response);
     EXPECT_EQ(status.error_code(), StatusCode::UNIMPLEMENTED) << status.error_message();
+    EXPECT_THAT(status.error_message(), HasSubstr("--grpc-compression"));
   }
   EXPECT_TRUE(sink_->seen().empty());
+}
+
+TEST_F(GrpcServerTest, WhatMessagesInflateToIsBoundedTogether) {
+  options_.compression = Compression::kGzip;
+  options_.limits.memory_quota_bytes = 20 << 20;
+  Start(options_);
+  sink_->Hold();
+  Request padded = EchoRequest(1);
+  (*padded.mutable_parameters())["padding"].set_string_param(std::string(8 << 20, 'p'));
+  const auto infer = [&] {
+    grpc::ClientContext context;
+    SetDeadline(&context);
+    context.set_compression_algorithm(GRPC_COMPRESS_GZIP);
+    Response response;
+    return stub_->ModelInfer(&context, padded, &response);
+  };
+  auto first = std::async(std::launch::async, infer);
+  auto second = std::async(std::launch::async, infer);
+  ASSERT_TRUE(sink_->WaitUntilHeld(2));
+  const grpc::Status refused = infer();
+  EXPECT_EQ(refused.error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(refused.error_message(), HasSubstr("inflated messages hold"));
+  sink_->Release();
+  EXPECT_TRUE(first.get().ok());
+  EXPECT_TRUE(second.get().ok());
+  auto again = std::async(std::launch::async, infer);
+  ASSERT_TRUE(sink_->WaitUntilHeld(1));
+  sink_->Release();
+  EXPECT_TRUE(again.get().ok());
 }
 
 TEST_F(GrpcServerTest, WhatIsInFlightIsAnsweredWhileTheServerShutsDown) {

@@ -25,7 +25,7 @@
 #include "grpcpp/security/credentials.h"
 #include "gtest/gtest.h"
 #include "proto/health.grpc.pb.h"
-#include "proto/open_inference.grpc.pb.h"
+#include "tests/server/lifecycle/tiny_call.h"
 #include "tests/server/lifecycle/tiny_repository.h"
 #include "tests/server/metrics/http_client.h"
 
@@ -138,25 +138,10 @@ class LostDeviceTest : public testing::Test {
     (void)grpc::health::v1::Health::NewStub(channel_)->Check(&context, {}, &response);
     return response.status();
   }
-  grpc::Status Infer() {
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + seconds(60));
-    inference::ModelInferRequest request;
-    request.set_model_name("a");
-    auto& x = *request.add_inputs();
-    x.set_name("x");
-    x.set_datatype("FP32");
-    x.add_shape(1);
-    x.add_shape(TinyRepository::kFeatures);
-    request.add_raw_input_contents(std::string(TinyRepository::kFeatures * sizeof(float), '\0'));
-    inference::ModelInferResponse response;
-    return inference::GRPCInferenceService::NewStub(channel_)->ModelInfer(&context, request,
-                                                                          &response);
-  }
   // One request after the other until one fails.
   grpc::Status InferUntilItFails() {
     grpc::Status status;
-    while (status.ok()) status = Infer();
+    while (status.ok()) status = InferTiny(channel_, seconds(60));
     return status;
   }
   // Whether a sample is there and not 0.

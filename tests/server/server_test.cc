@@ -15,8 +15,8 @@
 #include "grpcpp/security/credentials.h"
 #include "gtest/gtest.h"
 #include "proto/health.grpc.pb.h"
-#include "proto/open_inference.grpc.pb.h"
 #include "tests/server/engine/fake_backend.h"
+#include "tests/server/lifecycle/tiny_call.h"
 #include "tests/server/lifecycle/tiny_repository.h"
 #include "tests/server/metrics/http_client.h"
 
@@ -25,7 +25,6 @@ namespace {
 
 using grpc::health::v1::HealthCheckRequest;
 using grpc::health::v1::HealthCheckResponse;
-using inference::GRPCInferenceService;
 using std::chrono::seconds;
 using testing::HasSubstr;
 
@@ -62,20 +61,7 @@ class ServerTest : public testing::Test {
   }
   HttpReply Readyz() const { return Get(server_->http().port(), "/readyz"); }
 
-  grpc::Status Infer() {
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + seconds(20));
-    inference::ModelInferRequest request;
-    request.set_model_name("a");
-    auto& x = *request.add_inputs();
-    x.set_name("x");
-    x.set_datatype("FP32");
-    x.add_shape(1);
-    x.add_shape(TinyRepository::kFeatures);
-    request.add_raw_input_contents(std::string(TinyRepository::kFeatures * sizeof(float), '\0'));
-    inference::ModelInferResponse response;
-    return GRPCInferenceService::NewStub(channel_)->ModelInfer(&context, request, &response);
-  }
+  grpc::Status Infer() { return InferTiny(channel_, seconds(20)); }
 
   TinyRepository repository_{{"a", "b"}};
   Metrics metrics_{{}};

@@ -1,30 +1,18 @@
 #include "tests/server/metrics/http_client.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cstdint>
 #include <cstdlib>
+
+#include "tests/server/net/loopback.h"
 
 namespace mlpserve {
 
 HttpConnection::HttpConnection(int port, int family) : socket_(socket(family, SOCK_STREAM, 0)) {
   const timeval patience{.tv_sec = 20, .tv_usec = 0};
   setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-  sockaddr_in v4{};
-  v4.sin_family = AF_INET;
-  v4.sin_port = htons(static_cast<uint16_t>(port));
-  v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  sockaddr_in6 v6{};
-  v6.sin6_family = AF_INET6;
-  v6.sin6_port = v4.sin_port;
-  v6.sin6_addr = in6addr_loopback;
-  const bool is_v6 = family == AF_INET6;
-  const auto* address =
-      is_v6 ? reinterpret_cast<const sockaddr*>(&v6) : reinterpret_cast<const sockaddr*>(&v4);
-  if (connect(socket_, address, is_v6 ? sizeof(v6) : sizeof(v4)) != 0) {
+  if (!ConnectToLoopback(socket_, family, port)) {
     close(socket_);
     socket_ = -1;
   }

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -11,6 +10,8 @@
 #include <mutex>
 #include <thread>
 #include <utility>
+
+#include "tests/server/net/loopback.h"
 
 namespace mlpserve {
 namespace {
@@ -45,13 +46,9 @@ class AcceptorTest : public testing::Test {
 
   Descriptor Connect() const {
     Descriptor client(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<uint16_t>(port_));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     const timeval patience{.tv_sec = 10, .tv_usec = 0};
     setsockopt(client.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    EXPECT_EQ(connect(client.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    EXPECT_TRUE(ConnectToLoopback(client.get(), AF_INET, port_));
     return client;
   }
   // The peer has closed it, and not only kept silent.
@@ -140,13 +137,9 @@ TEST_F(AcceptorTest, WithoutDescriptorsConnectionsAreClosedAndItGoesOnWhenThereA
   for (int i = 0; i < 5; ++i) {
     clients.emplace_back(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   }
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port_));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   AllDescriptors all;
   for (const Descriptor& client : clients) {
-    EXPECT_EQ(connect(client.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    EXPECT_TRUE(ConnectToLoopback(client.get(), AF_INET, port_));
   }
   EXPECT_TRUE(Eventually([&] { return acceptor_->refused().descriptors == 5; }));
   EXPECT_THAT(std::string(acceptor_->CanAccept().message()), HasSubstr("descriptors"));
@@ -165,11 +158,7 @@ TEST_F(AcceptorTest, AfterStopNobodyListens) {
   acceptor_->Stop();
   EXPECT_FALSE(acceptor_->CanAccept().ok());
   const Descriptor client(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port_));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  EXPECT_NE(connect(client.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  EXPECT_FALSE(ConnectToLoopback(client.get(), AF_INET, port_));
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -10,6 +9,7 @@
 #include <filesystem>
 #include <string>
 
+#include "tests/server/net/loopback.h"
 #include "tests/server/temporary_folder.h"
 
 namespace mlpserve {
@@ -19,18 +19,7 @@ using testing::HasSubstr;
 
 bool CanConnect(int family, int port) {
   const Descriptor client(socket(family, SOCK_STREAM, 0));
-  sockaddr_in v4{};
-  v4.sin_family = AF_INET;
-  v4.sin_port = htons(static_cast<uint16_t>(port));
-  v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  sockaddr_in6 v6{};
-  v6.sin6_family = AF_INET6;
-  v6.sin6_port = v4.sin_port;
-  v6.sin6_addr = in6addr_loopback;
-  if (family == AF_INET) {
-    return connect(client.get(), reinterpret_cast<const sockaddr*>(&v4), sizeof(v4)) == 0;
-  }
-  return connect(client.get(), reinterpret_cast<const sockaddr*>(&v6), sizeof(v6)) == 0;
+  return ConnectToLoopback(client.get(), family, port);
 }
 
 absl::Status ErrorOf(const std::string& address) { return ListenSockets::Open(address).status(); }

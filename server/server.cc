@@ -149,7 +149,8 @@ absl::Status Server::Listen() {
                   .index = [this] { return status_->Page(); }}));
   GrpcServerOptions options{.addresses = config_.grpc_addresses,
                             .version = kVersion,
-                            .backend = std::string(chosen_.backend->name())};
+                            .backend = std::string(chosen_.backend->name()),
+                            .devices = chosen_.backend->devices()};
   options.limits.max_message_bytes = max_message_bytes_;
   if (config_.model_control == ModelControlMode::kExplicit) options.model_control = control_.get();
   options.tls = {.certificate = config_.tls_certificate,

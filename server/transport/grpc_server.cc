@@ -111,8 +111,10 @@ struct GrpcServer::Parts {
   Parts(const GrpcServerOptions& options, const Catalog& catalog, ServingState& serving_state,
         Metrics& metrics)
       : state(serving_state),
-        methods(service, {.version = options.version, .backend = options.backend}, catalog, state,
-                options.model_control),
+        methods(
+            service,
+            {.version = options.version, .backend = options.backend, .devices = options.devices},
+            catalog, state, options.model_control),
         health(state, options.open_health),
         unread(std::make_shared<UnreadAnswers>(options.limits.unread)),
         inflater({.enabled = options.compression != Compression::kNone,

@@ -34,11 +34,12 @@ class Acceptor;
 struct GrpcServerOptions {
   // "host:port", "[host]:port" or "unix:path"; at least one. Port 0: any free one.
   std::vector<std::string> addresses;
-  std::string version;       // of this server, for ServerMetadata
-  std::string backend;       // "cpu" or "cuda", for ModelConfig
-  TlsFiles tls;              // all empty: plain text
-  std::string token_file;    // whose tokens calls must bring; empty: anybody may call
-  bool open_health = false;  // grpc.health.v1 asks for no token
+  std::string version;               // of this server, for ServerMetadata
+  std::string backend;               // "cpu" or "cuda", for ModelConfig
+  std::vector<std::string> devices;  // what computes, for ServerMetadata
+  TlsFiles tls;                      // all empty: plain text
+  std::string token_file;            // whose tokens calls must bring; empty: anybody may call
+  bool open_health = false;          // grpc.health.v1 asks for no token
   // Of answers, where the client takes it, else the other; messages that come compressed with
   // either are inflated. kNone: answers are not, and compressed messages are refused.
   Compression compression = Compression::kNone;

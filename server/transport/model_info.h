@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "proto/open_inference.pb.h"
@@ -12,7 +13,8 @@ namespace mlpserve {
 
 struct ServerInfo {
   std::string version;
-  std::string backend;  // "cpu", "cuda"
+  std::string backend;               // "cpu", "cuda"
+  std::vector<std::string> devices;  // what computes, as Backend::devices names it
 };
 
 void FillServerMetadata(const ServerInfo& server, inference::ServerMetadataResponse* response);

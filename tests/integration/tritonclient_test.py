@@ -2,6 +2,7 @@
 
 import asyncio
 import queue
+import re
 
 import grpc
 import numpy as np
@@ -27,7 +28,15 @@ def failure(call):
 def test_server_is_live_and_ready(client):
     assert client.is_server_live() and client.is_server_ready()
     assert client.is_model_ready("digits") and client.is_model_ready("digits", "1")
-    assert client.get_server_metadata().name == "mlpserve"
+
+
+def test_the_server_says_what_computes_as_its_log_and_its_metric_do(shared_server, client):
+    metadata = client.get_server_metadata()
+    assert metadata.name == "mlpserve"
+    computes = re.search(r"computing on (.+)", shared_server.log()).group(1)
+    assert re.fullmatch(r".+, [\w-]+, \d+ threads?", computes), "processor, instruction set, threads"
+    assert f"computes_on({computes})" in metadata.extensions
+    assert f'devices="{computes}"' in shared_server.get("/metrics")[1]
 
 
 @pytest.mark.parametrize("name", CASES)

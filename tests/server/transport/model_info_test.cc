@@ -49,12 +49,15 @@ class ModelInfoTest : public testing::Test {
 
 TEST_F(ModelInfoTest, TheServerNamesItselfAndWhatItOffers) {
   inference::ServerMetadataResponse response;
-  FillServerMetadata({.version = "1.2.3", .backend = "cpu"}, &response);
+  FillServerMetadata(
+      {.version = "1.2.3", .backend = "cpu", .devices = {"a processor, AVX2, 2 threads"}},
+      &response);
   EXPECT_EQ(response.name(), "mlpserve");
   EXPECT_EQ(response.version(), "1.2.3");
   EXPECT_THAT(response.extensions(),
               ElementsAre("model_configuration", "model_repository", "statistics",
-                          "binary_tensor_data", "parameters", "schedule_policy", "logging"));
+                          "binary_tensor_data", "parameters", "schedule_policy", "logging",
+                          "computes_on(a processor, AVX2, 2 threads)"));
 }
 
 TEST_F(ModelInfoTest, AModelIsReadyWhenTheVersionIs) {

@@ -17,6 +17,12 @@ std::string InstructionSet() {
   return hwy::TargetName(LowestBit(hwy::SupportedTargets() & HWY_TARGETS));
 }
 
+std::string CommonInstructionSetName() {
+  // Highway's AVX3 and what it adds with later processors are all steps of AVX-512.
+  const std::string name = InstructionSet();
+  return name.starts_with("AVX3") ? "AVX-512" : name;
+}
+
 std::vector<std::string> InstructionSets() {
   std::vector<std::string> names;
   int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;

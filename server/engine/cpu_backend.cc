@@ -127,8 +127,8 @@ class CpuBackend final : public Backend {
   std::string_view name() const override { return "cpu"; }
 
   std::vector<std::string> devices() const override {
-    return {absl::StrCat(ProcessorName(), ", ", cpu::InstructionSet(), ", ", team_.threads(),
-                         team_.threads() == 1 ? " thread" : " threads")};
+    return {absl::StrCat(ProcessorName(), ", ", cpu::CommonInstructionSetName(), ", ",
+                         team_.threads(), team_.threads() == 1 ? " thread" : " threads")};
   }
 
   absl::StatusOr<Placement> Prepare(const BlockSpec& block,

@@ -257,7 +257,7 @@ absl::Status Loader::UnloadAll(const std::string& name) {
     found = true;
   }
   if (found) return absl::OkStatus();
-  return absl::NotFoundError(absl::StrCat("no block is named \"", Printable(name), "\""));
+  return absl::NotFoundError(absl::StrCat("no block is named ", Printable(QuotedShort(name))));
 }
 
 void Loader::Fail(const BlockConfig& config, int64_t version, const absl::Status& status) {

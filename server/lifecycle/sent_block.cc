@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/status/status_macros.h"
 #include "server/model/repository.h"
+#include "server/text/utf8.h"
 
 namespace mlpserve {
 namespace {
@@ -25,7 +26,8 @@ absl::Status CheckPath(const std::string& path) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
-      "expected files of the path VERSION/weights.safetensors, found another");
+      absl::StrCat("parameter ", Printable(QuotedShort("file:" + path)),
+                   ": expected the path VERSION/weights.safetensors"));
 }
 
 absl::Status WriteFile(const fs::path& path, const std::string& bytes) {

@@ -36,9 +36,12 @@ absl::StatusOr<std::vector<fs::path>> List(const fs::path& directory) {
   return entries;
 }
 
+constexpr size_t kMostNameBytes = 255;  // what file systems take
+
 // Why a block cannot have this name; empty if it can.
 std::string ReasonAgainstName(const std::string& name) {
   if (name.empty()) return "its name is empty";
+  if (name.size() > kMostNameBytes) return "its name is longer than 255 bytes";
   if (name.front() == '.') return "its name begins with a dot";
   if (name.find('/') != std::string::npos) return "its name holds a slash";
   if (Printable(name) != name) return "its name holds control characters or is not UTF-8";
@@ -50,6 +53,9 @@ std::string ReasonToIgnore(const fs::path& path) {
   std::string reason = ReasonAgainstName(path.filename().string());
   if (!reason.empty()) return reason;
   std::error_code error;
+  if (fs::symlink_status(path, error).type() == fs::file_type::not_found) {
+    return "there is nothing of that name";
+  }
   const fs::file_status target = fs::status(path, error);
   if (target.type() == fs::file_type::not_found) return "a symbolic link that leads nowhere";
   if (error) return error.message();
@@ -185,15 +191,14 @@ absl::StatusOr<RepositoryBlock> ScanBlock(const std::string& repository, const s
     reason = ReasonWithoutModelJson(*folder);
   }
   return absl::NotFoundError(
-      absl::StrCat("no block \"", Printable(name), "\" in ", repository, ": ", reason));
+      absl::StrCat("no block ", Printable(QuotedShort(name)), " in ", repository, ": ", reason));
 }
 
 absl::Status CheckBlockName(const std::string& name) {
   const std::string reason = ReasonAgainstName(name);
-  if (reason.empty() && name.size() <= 255) return absl::OkStatus();
+  if (reason.empty()) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("expected the name of a block's folder, found one that cannot be: ",
-                   reason.empty() ? "it is longer than 255 bytes" : reason));
+      absl::StrCat("expected the name of a block's folder, found one that cannot be: ", reason));
 }
 
 std::optional<int64_t> ParseVersionName(const std::string& name) {

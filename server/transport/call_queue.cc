@@ -20,8 +20,7 @@ CallQueue::~CallQueue() {
   Serve();
 }
 
-absl::Status CallQueue::Read(grpc::ByteBuffer& bytes,
-                             google::protobuf::MessageLite* message) const {
+absl::Status CallQueue::Read(grpc::ByteBuffer& bytes, google::protobuf::Message* message) const {
   MLPSERVE_RETURN_IF_ERROR(inflater_.Inflate(bytes));
   return ReadMessage(bytes, message);
 }

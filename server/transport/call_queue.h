@@ -30,7 +30,7 @@ class CallQueue {
   // Whether a call that it brought may be answered.
   absl::Status CheckToken(const grpc::ServerContext& context) { return tokens_.Check(context); }
   // The message of a call that it brought.
-  absl::Status Read(grpc::ByteBuffer& bytes, google::protobuf::MessageLite* message) const;
+  absl::Status Read(grpc::ByteBuffer& bytes, google::protobuf::Message* message) const;
 
   void StartThreads(int threads);
 

@@ -367,11 +367,7 @@ absl::Status ParseInferMessage(std::span<const Bytes> pieces, InferMessage* mess
     message->typed_input = message->input.fp32_contents;
     return absl::OkStatus();
   }
-  const std::string path = FieldPath(reader.error_fields());
-  return absl::InvalidArgumentError(absl::StrCat(
-      "malformed ModelInferRequest: ",
-      absl::string_view(reader.error().data(), reader.error().size()), " (",
-      path.empty() ? "" : absl::StrCat("in ", path, ", "), "near byte ", reader.position(), ")"));
+  return reader.Malformed("ModelInferRequest", FieldPath(reader.error_fields()));
 }
 
 }  // namespace mlpserve

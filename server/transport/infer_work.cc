@@ -4,27 +4,9 @@
 #include "grpc/support/time.h"
 #include "kernels/status/status_macros.h"
 #include "server/transport/infer_check.h"
+#include "server/transport/message_bytes.h"
 
 namespace mlpserve {
-namespace {
-
-// The buffer's slices, and where their bytes lie. `pieces` point into `slices`: a short slice holds
-// its bytes itself.
-void ReadSlices(const grpc::ByteBuffer& buffer, std::vector<grpc::Slice>* slices,
-                std::vector<Bytes>* pieces) {
-  slices->resize(1);
-  if (!buffer.TrySingleSlice(slices->data()).ok()) {
-    slices->clear();
-    if (!buffer.Dump(slices).ok()) slices->clear();
-  }
-  pieces->clear();
-  for (const grpc::Slice& slice : *slices) {
-    pieces->emplace_back(reinterpret_cast<const std::byte*>(slice.begin()), slice.size());
-  }
-}
-
-}  // namespace
-
 TimePoint DeadlineOf(const grpc::ServerContext& context) {
   constexpr int64_t kForeverSeconds = int64_t{1} << 32;
   gpr_timespec deadline = context.raw_deadline();

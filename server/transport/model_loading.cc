@@ -6,6 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/status/status_macros.h"
+#include "server/text/utf8.h"
+#include "server/transport/message_bytes.h"
 
 namespace mlpserve {
 namespace {
@@ -25,8 +27,10 @@ absl::Status CheckControl(const ModelControl* control, const std::string& name) 
   return absl::OkStatus();
 }
 
-absl::Status WrongParameter(const std::string& expected) {
-  return absl::InvalidArgumentError(absl::StrCat("expected ", expected, ", found another"));
+absl::Status WrongParameter(const std::string& name, const Parameter& value,
+                            const std::string& expected) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("parameter ", QuotedShort(name), " (", KindOf(value), "): expected ", expected));
 }
 
 absl::Status ReadLoadParameters(const Parameters& parameters, ModelControl::LoadRequest& request) {
@@ -37,9 +41,9 @@ absl::Status ReadLoadParameters(const Parameters& parameters, ModelControl::Load
                value.parameter_choice_case() == Parameter::kBytesParam) {
       request.files[name.substr(kFilePrefix.size())] = value.bytes_param();
     } else {
-      return WrongParameter(
-          "the parameters \"config\" (a string, the text of a model.json) and \"file:PATH\" "
-          "(bytes)");
+      return WrongParameter(name, value,
+                            "\"config\" (string, the text of a model.json) or "
+                            "\"file:VERSION/weights.safetensors\" (bytes)");
     }
   }
   if (request.files.empty() || request.config.has_value()) return absl::OkStatus();
@@ -60,7 +64,7 @@ absl::Status CheckUnload(const ModelControl* control,
   MLPSERVE_RETURN_IF_ERROR(CheckControl(control, request.model_name()));
   for (const auto& [name, value] : request.parameters()) {
     if (name != "unload_dependents" || value.parameter_choice_case() != Parameter::kBoolParam) {
-      return WrongParameter("no parameter but \"unload_dependents\" (a bool)");
+      return WrongParameter(name, value, "none but \"unload_dependents\" (bool)");
     }
   }
   return absl::OkStatus();

@@ -8,6 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "kernels/status/status_macros.h"
+#include "server/text/utf8.h"
+#include "server/transport/message_bytes.h"
 
 namespace mlpserve {
 namespace {
@@ -49,13 +51,15 @@ spdlog::level::level_enum LevelOf(const LogSwitches& switches) {
   return switches.error ? spdlog::level::err : spdlog::level::off;
 }
 
-absl::Status Unexpected(const std::string& name, const std::string& expected) {
+absl::Status Unexpected(const std::string& name, const std::string& expected,
+                        const LogRequest& found) {
   return absl::InvalidArgumentError(
-      absl::StrCat("log setting ", name, ": expected ", expected, ", found another type"));
+      absl::StrCat("log setting ", name, ": expected ", expected, ", found ", KindOf(found)));
 }
 
 absl::Status SetBool(const std::string& name, const LogRequest& value, bool& to) {
-  if (value.parameter_choice_case() != LogRequest::kBoolParam) return Unexpected(name, "a bool");
+  if (value.parameter_choice_case() != LogRequest::kBoolParam)
+    return Unexpected(name, "bool", value);
   to = value.bool_param();
   return absl::OkStatus();
 }
@@ -64,12 +68,12 @@ absl::Status SetBool(const std::string& name, const LogRequest& value, bool& to)
 absl::Status KeepString(const std::string& name, const LogRequest& value,
                         const std::string& fixed) {
   if (value.parameter_choice_case() != LogRequest::kStringParam) {
-    return Unexpected(name, "a string");
+    return Unexpected(name, "string", value);
   }
   if (value.string_param() == fixed) return absl::OkStatus();
   return absl::UnimplementedError(absl::StrCat("log setting ", name, ": expected \"", fixed,
                                                "\", as it is fixed when the server starts, found ",
-                                               value.string_param().size(), " other bytes"));
+                                               QuotedShort(value.string_param())));
 }
 
 absl::Status Set(const std::string& name, const LogRequest& value, LogSwitches& switches) {
@@ -80,14 +84,15 @@ absl::Status Set(const std::string& name, const LogRequest& value, LogSwitches& 
   if (name == "log_format") return KeepString(name, value, "default");
   if (name == "log_verbose_level") {
     if (value.parameter_choice_case() != LogRequest::kUint32Param) {
-      return Unexpected(name, "a uint32");
+      return Unexpected(name, "uint32", value);
     }
     switches.verbose = value.uint32_param();
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
-      "expected the log setting log_error, log_file, log_format, log_info, log_verbose_level or "
-      "log_warning, found another");
+      absl::StrCat("expected the log setting log_error, log_file, log_format, log_info, "
+                   "log_verbose_level or log_warning, found ",
+                   QuotedShort(name)));
 }
 
 void Report(const LogSwitches& switches, LogResponse* response) {
@@ -100,6 +105,21 @@ void Report(const LogSwitches& switches, LogResponse* response) {
   settings["log_format"].set_string_param("default");
 }
 
+// `value`: empty resets the setting, as Triton has it.
+absl::Status CheckTraceSetting(const std::string& name, const std::string& value) {
+  const auto known = TraceSettings().find(name);
+  if (known == TraceSettings().end()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected the trace setting log_frequency, trace_count, trace_file, "
+                     "trace_level, trace_mode or trace_rate, found ",
+                     QuotedShort(name)));
+  }
+  if (value.empty() || value == known->second) return absl::OkStatus();
+  return absl::UnimplementedError(
+      absl::StrCat("trace setting ", name, ": expected \"", known->second,
+                   "\", as this server traces nothing, found ", QuotedShort(value)));
+}
+
 }  // namespace
 
 absl::Status FillTraceSettings(const Catalog& catalog,
@@ -109,17 +129,7 @@ absl::Status FillTraceSettings(const Catalog& catalog,
     MLPSERVE_RETURN_IF_ERROR(catalog.FindAny(request.model_name(), "").status());
   }
   for (const auto& [name, value] : request.settings()) {
-    const auto known = TraceSettings().find(name);
-    if (known == TraceSettings().end()) {
-      return absl::InvalidArgumentError(
-          "expected the trace setting log_frequency, trace_count, trace_file, trace_level, "
-          "trace_mode or trace_rate, found another");
-    }
-    if (name == "trace_level" && absl::StrJoin(value.value(), ",") != "OFF" &&
-        value.value_size() > 0) {
-      return absl::UnimplementedError(
-          "trace_level: expected OFF, as this server traces nothing, found another");
-    }
+    MLPSERVE_RETURN_IF_ERROR(CheckTraceSetting(name, absl::StrJoin(value.value(), ",")));
   }
   for (const auto& [name, value] : TraceSettings()) {
     (*response->mutable_settings())[name].add_value(value);

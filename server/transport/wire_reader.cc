@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 
+#include "absl/strings/str_cat.h"
 #include "server/text/utf8.h"
 
 namespace mlpserve {
@@ -17,6 +18,13 @@ WireReader::WireReader(std::span<const Bytes> pieces, std::deque<std::string>& j
     : pieces_(pieces), joined_(joined) {
   for (const Bytes& piece : pieces) total_ += piece.size();
   unread_ = left_ = total_;
+}
+
+absl::Status WireReader::Malformed(std::string_view type, std::string_view path) const {
+  const std::string place = path.empty() ? "" : absl::StrCat("in ", std::string(path), ", ");
+  return absl::InvalidArgumentError(absl::StrCat("malformed ", std::string(type), ": ",
+                                                 std::string(error_), " (", place, "near byte ",
+                                                 position(), ")"));
 }
 
 void WireReader::NextPiece() {

@@ -20,6 +20,8 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
+
 namespace mlpserve {
 
 using Bytes = std::span<const std::byte>;
@@ -55,6 +57,10 @@ class WireReader {
   std::span<const uint32_t> error_fields() const {
     return {fields_.data(), static_cast<size_t>(depth_) + 1};
   }
+
+  // After an error, in a message of this type: INVALID_ARGUMENT, why and where; `path` is what
+  // `error_fields` are called.
+  absl::Status Malformed(std::string_view type, std::string_view path) const;
 
   bool ReadTag(uint32_t* tag);
   bool ReadVarint(uint64_t* value);

@@ -1,4 +1,5 @@
-"""Every row of hostile_requests.py, sent as its bytes to a real server: exact code and message."""
+"""Every row of hostile_requests.py and hostile_methods.py, sent as its bytes to a real server: exact
+code and message."""
 
 import json
 
@@ -7,10 +8,15 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+import hostile_methods
 from conftest import Server
 from hostile_requests import table
+from wire import chunk, number
 
 ROWS = list(table())
+METHODS = list(hostile_methods.table())
+CONTROL = list(hostile_methods.rows_of_control())
+STREAMS = list(hostile_methods.streams())
 
 
 def write_block(folder, datatype):
@@ -24,34 +30,52 @@ def write_block(folder, datatype):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hostile")
-    write_block(folder / "models/b", "FP32")
-    write_block(folder / "models/h", "FP16")
-    started = Server(folder / "models", folder / "server.log").await_ready()
+def repository(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hostile") / "models"
+    write_block(folder / "b", "FP32")
+    write_block(folder / "h", "FP16")
+    (folder / "broken/1").mkdir(parents=True)
+    (folder / "broken/model.json").write_text("{")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(repository):
+    started = Server(repository, repository.parent / "server.log").await_ready()
     yield started
     assert started.stop() == 0
 
 
+def caller(server):
+    """call(method, message): code and message of the answer to these bytes."""
+    channel = grpc.insecure_channel(server.grpc_address, options=[
+        ("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)])
+
+    def call(method, message):
+        try:
+            channel.unary_unary(method)(message, timeout=10)
+        except grpc.RpcError as error:
+            return error.code().name, error.details()
+        return "OK", ""
+
+    return call
+
+
 @pytest.fixture(scope="module")
-def infer(server):
+def call(server):
+    return caller(server)
+
+
+@pytest.fixture(scope="module")
+def infer(call):
     """Sends bytes as a ModelInferRequest: code and message."""
-    with grpc.insecure_channel(server.grpc_address,
-                               options=[("grpc.max_receive_message_length", -1)]) as channel:
-        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
-
-        def send(message):
-            try:
-                call(message, timeout=10)
-            except grpc.RpcError as error:
-                return error.code().name, error.details()
-            return "OK", ""
-
-        yield send
+    return lambda message: call("/inference.GRPCInferenceService/ModelInfer", message)
 
 
 def test_there_are_enough_of_them_and_each_is_another():
-    assert len(ROWS) >= 150
+    assert len(ROWS) >= 150 and len(METHODS) >= 150 and len(CONTROL) >= 25
+    for rows in (METHODS, CONTROL):
+        assert len({(method, message) for _, method, message, *_ in rows}) == len(rows)
     assert len({name for name, *_ in ROWS}) == len(ROWS)
     assert len({message for _, message, *_ in ROWS}) >= len(ROWS) - 10
 
@@ -63,6 +87,47 @@ def test_each_is_answered_with_its_code_and_message(infer):
         if answer != (code, text):
             wrong.append(f"{name}:\n  expected {(code, text)}\n  found    {answer}")
     assert not wrong, "\n".join(wrong)
+
+
+def check(rows, call, repository):
+    wrong = []
+    for name, method, message, code, text in rows:
+        answer, expected = call(method, message), (code, text.replace("{repository}", str(repository)))
+        if answer != expected:
+            wrong.append(f"{name}:\n  expected {expected}\n  found    {answer}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_method_answers_each_with_its_code_and_message(server, call, repository):
+    check(METHODS, call, repository)
+    assert call(*METHODS[0][1:3])[0] != "OK"
+    assert "libprotobuf" not in server.log(), "strangers write into the log"
+
+
+def test_what_clients_ask_to_load_wrongly_leaves_what_serves(repository, tmp_path):
+    controlled = Server(repository, tmp_path / "log", "--model-control", "explicit", "--load-model",
+                        "*").await_ready()
+    call = caller(controlled)
+    check(CONTROL, call, repository)
+    assert call("/inference.GRPCInferenceService/ModelInfer", hostile_methods.GOOD) == ("OK", "")
+    assert controlled.stop() == 0
+
+
+def test_a_stream_answers_each_in_its_place_and_goes_on(server):
+    def answers(messages):
+        with grpc.insecure_channel(server.grpc_address) as channel:
+            stream = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+            return list(stream(iter(messages), timeout=30))
+
+    good = answers([hostile_methods.GOOD])
+    assert len(good) == 1 and good[0][:1] == chunk(2, b"")[:1], "an answer and no error"
+    messages = [message for _, bad, *_ in STREAMS for message in (bad, hostile_methods.GOOD)]
+    found = answers(messages)
+    assert found[1::2] == good * len(STREAMS)
+    for (what, _, request_id, code, text), answer in zip(STREAMS, found[::2]):
+        named = chunk(3, request_id) if request_id else b""
+        status = chunk(4, chunk(1, "grpc_status") + chunk(2, number(2, code)))
+        assert answer == chunk(1, text) + chunk(2, named + status), what
 
 
 def test_they_are_counted_by_code(server, infer):

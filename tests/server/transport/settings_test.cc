@@ -48,6 +48,9 @@ TEST_F(SettingsTest, TracingCannotBeTurnedOnButMayBeTurnedOff) {
   (*request.mutable_settings())["trace_level"].add_value("TIMESTAMPS");
   EXPECT_TRUE(absl::IsUnimplemented(FillTraceSettings(catalog_, request, &response)));
   request.Clear();
+  (*request.mutable_settings())["trace_rate"].add_value("5");
+  EXPECT_TRUE(absl::IsUnimplemented(FillTraceSettings(catalog_, request, &response)));
+  request.Clear();
   (*request.mutable_settings())["trace_speed"].add_value("1");
   EXPECT_TRUE(absl::IsInvalidArgument(FillTraceSettings(catalog_, request, &response)));
   request.Clear();

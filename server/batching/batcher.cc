@@ -85,7 +85,12 @@ Batcher::Batcher(const BatchingOptions& options, const BatchPolicy::Options& pol
       observer_(observer),
       lanes_(Index(policy.lanes)),
       policy_(policy),
-      leases_(std::make_unique<std::atomic<int>[]>(buffers_.outputs.size())) {}
+      lent_(std::make_unique<LentOutput[]>(buffers_.outputs.size())) {
+  for (size_t i = 0; i < buffers_.outputs.size(); ++i) {
+    lent_[i].batcher = this;
+    lent_[i].output = static_cast<int>(i);
+  }
+}
 
 Batcher::~Batcher() {
   Drain();

@@ -148,8 +148,15 @@ class Batcher final : public InferSink, private BatchThreads::Client, private Ba
   Batcher(const BatchingOptions& options, const BatchPolicy::Options& policy, BatchBuffers buffers,
           BatchRunner& runner, BatchThreads& threads, BatchObserver* observer);
 
+  // What a lease points to.
+  struct LentOutput {
+    Batcher* batcher = nullptr;
+    int output = 0;
+    std::atomic<int> leases{0};
+  };
+
   static size_t Index(int i) { return static_cast<size_t>(i); }
-  static void ReleaseOutput(void* batcher, int output);
+  static void ReleaseOutput(void* lent);
 
   absl::Status CheckInput(const InferRequest& request) const;
   std::span<const std::byte> ResultsOf(int output, const BatchPolicy::Piece& piece) const;
@@ -205,9 +212,9 @@ class Batcher final : public InferSink, private BatchThreads::Client, private Ba
   TimePoint wake_at_ ABSL_GUARDED_BY(mutex_) = TimePoint::max();
   bool handed_over_ ABSL_GUARDED_BY(mutex_) = false;  // OnRunner will come
 
-  // Results that are out. A count of leases per output; a bit for each output that nobody reads any
+  // Results that are out: the leases of each output; a bit for each output that nobody reads any
   // more and that the policy has not been told of.
-  std::unique_ptr<std::atomic<int>[]> leases_;
+  std::unique_ptr<LentOutput[]> lent_;
   std::atomic<uint64_t> released_{0};
   static_assert(BatchPolicy::kMostBuffers <= 64);
   std::atomic<int64_t> copied_bytes_{0};

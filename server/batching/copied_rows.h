@@ -22,13 +22,13 @@ class CopiedRows {
     auto* const bytes = reinterpret_cast<std::byte*>(copied + 1);
     std::memcpy(bytes, rows.data(), rows.size());
     total.fetch_add(copied->size_, std::memory_order_relaxed);
-    return {.bytes = {bytes, rows.size()}, .lease = OutputLease(&Release, copied, 0)};
+    return {.bytes = {bytes, rows.size()}, .lease = OutputLease(&Release, copied)};
   }
 
  private:
   CopiedRows(std::atomic<int64_t>& total, int64_t size) : total_(&total), size_(size) {}
 
-  static void Release(void* memory, int /*buffer*/) {
+  static void Release(void* memory) {
     auto* const copied = static_cast<CopiedRows*>(memory);
     std::atomic<int64_t>* const total = copied->total_;
     const int64_t size = copied->size_;

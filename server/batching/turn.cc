@@ -194,7 +194,7 @@ void Batcher::GiveOut(Results results, Turn& turn, TimePoint now) {
     OutputRows rows;
     if (lent) {
       rows = {.bytes = ResultsOf(results.output, piece),
-              .lease = OutputLease(&ReleaseOutput, this, results.output)};
+              .lease = OutputLease(&ReleaseOutput, &lent_[Index(results.output)])};
       ++leases;
     } else {
       rows = std::move(results.copies[i]);
@@ -203,7 +203,7 @@ void Batcher::GiveOut(Results results, Turn& turn, TimePoint now) {
   }
   policy_.Delivered(now, results.output, absl::OkStatus(), turn.actions);
   if (!lent) return;
-  leases_[Index(results.output)].store(leases, std::memory_order_relaxed);  // none is out yet
+  lent_[Index(results.output)].leases.store(leases, std::memory_order_relaxed);  // none is out yet
   if (leases == 0) policy_.OutputReleased(results.output);
 }
 
@@ -319,10 +319,12 @@ void Batcher::CollectReleased() {
   }
 }
 
-void Batcher::ReleaseOutput(void* batcher, int output) {
-  auto* const self = static_cast<Batcher*>(batcher);
-  if (self->leases_[Index(output)].fetch_sub(1, std::memory_order_acq_rel) > 1) return;
-  self->released_.fetch_or(uint64_t{1} << output, std::memory_order_release);  // the last touch
+void Batcher::ReleaseOutput(void* lent) {
+  auto& of = *static_cast<LentOutput*>(lent);
+  const uint64_t released = uint64_t{1} << of.output;
+  std::atomic<uint64_t>& all = of.batcher->released_;
+  if (of.leases.fetch_sub(1, std::memory_order_acq_rel) > 1) return;
+  all.fetch_or(released, std::memory_order_release);  // the last touch
 }
 
 }  // namespace mlpserve

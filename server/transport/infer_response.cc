@@ -1,10 +1,11 @@
 #include "server/transport/infer_response.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 #include <utility>
-#include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "grpc/slice.h"
 #include "grpcpp/support/slice.h"
 #include "server/transport/wire_reader.h"
@@ -12,67 +13,78 @@
 namespace mlpserve {
 namespace {
 
-void AppendVarint(uint64_t value, std::string* to) {
-  for (; value >= 0x80; value >>= 7) to->push_back(static_cast<char>(value | 0x80));
-  to->push_back(static_cast<char>(value));
-}
+// A message's small fields before they are written, in memory of the stack unless the client's id
+// or a name is long.
+class Fields {
+ public:
+  Fields() = default;
+  Fields(const Fields&) = delete;
+  Fields& operator=(const Fields&) = delete;
 
-void AppendLength(uint32_t field, uint64_t bytes, std::string* to) {
-  AppendVarint(WireTag(field, WireType::kLengthDelimited), to);
-  AppendVarint(bytes, to);
-}
+  void AddVarint(uint64_t value) {
+    for (; value >= 0x80; value >>= 7) bytes_.push_back(static_cast<char>(value | 0x80));
+    bytes_.push_back(static_cast<char>(value));
+  }
+  void AddLength(uint32_t field, uint64_t bytes) {
+    AddVarint(WireTag(field, WireType::kLengthDelimited));
+    AddVarint(bytes);
+  }
+  // proto3 leaves out what is empty.
+  void AddString(uint32_t field, std::string_view text) {
+    if (text.empty()) return;
+    AddLength(field, text.size());
+    bytes_.insert(bytes_.end(), text.begin(), text.end());
+  }
+  std::string_view text() const { return {bytes_.data(), bytes_.size()}; }
 
-// proto3 leaves out what is empty.
-void AppendString(uint32_t field, std::string_view text, std::string* to) {
-  if (text.empty()) return;
-  AppendLength(field, text.size(), to);
-  to->append(text);
-}
+ private:
+  absl::InlinedVector<char, 256> bytes_;
+};
 
 // message InferOutputTensor
-std::string OutputTensor(const TensorConfig& output, int64_t rows) {
-  std::string shape;
-  AppendVarint(static_cast<uint64_t>(rows), &shape);
-  AppendVarint(static_cast<uint64_t>(output.features), &shape);
-  std::string tensor;
-  AppendString(1, output.name, &tensor);
-  AppendString(2, Name(output.datatype), &tensor);
-  AppendString(3, shape, &tensor);
-  return tensor;
+void AddOutputTensor(const TensorConfig& output, int64_t rows, Fields& tensor) {
+  Fields shape;
+  shape.AddVarint(static_cast<uint64_t>(rows));
+  shape.AddVarint(static_cast<uint64_t>(output.features));
+  tensor.AddString(1, output.name);
+  tensor.AddString(2, Name(output.datatype));
+  tensor.AddString(3, shape.text());
 }
 
 // An entry of map<string, InferParameter>: "triton_final_response" is true.
-std::string FinalParameter() {
-  std::string value;
-  AppendVarint(WireTag(1, WireType::kVarint), &value);
-  AppendVarint(1, &value);
-  std::string entry;
-  AppendString(1, "triton_final_response", &entry);
-  AppendString(2, value, &entry);
-  return entry;
+void AddFinalParameter(Fields& entry) {
+  Fields value;
+  value.AddVarint(WireTag(1, WireType::kVarint));
+  value.AddVarint(1);
+  entry.AddString(1, "triton_final_response");
+  entry.AddString(2, value.text());
 }
 
 // The ModelInferResponse up to the rows, with the tag and length that introduce them: they come
 // last.
-std::string Header(const InferResponseFields& fields, uint64_t rows_bytes) {
-  std::string header;
-  header.reserve(128 + fields.model_name.size() + fields.id.size() + fields.output.name.size());
-  AppendString(1, fields.model_name, &header);
-  AppendString(2, std::to_string(fields.model_version), &header);
-  AppendString(3, fields.id, &header);
-  if (fields.form == InferResponseForm::kStreamFinal) AppendString(4, FinalParameter(), &header);
-  AppendString(5, OutputTensor(fields.output, fields.rows), &header);
-  AppendLength(6, rows_bytes, &header);
-  if (fields.form == InferResponseForm::kUnary) return header;
-  std::string stream_header;
-  AppendLength(2, header.size() + rows_bytes, &stream_header);
-  return stream_header + header;
+void AddHeader(const InferResponseFields& fields, uint64_t rows_bytes, Fields& header) {
+  char version[24];
+  const auto end = std::to_chars(std::begin(version), std::end(version), fields.model_version).ptr;
+  header.AddString(1, fields.model_name);
+  header.AddString(2, {version, static_cast<size_t>(end - version)});
+  header.AddString(3, fields.id);
+  if (fields.form == InferResponseForm::kStreamFinal) {
+    Fields final;
+    AddFinalParameter(final);
+    header.AddString(4, final.text());
+  }
+  Fields tensor;
+  AddOutputTensor(fields.output, fields.rows, tensor);
+  header.AddString(5, tensor.text());
+  header.AddLength(6, rows_bytes);
 }
 
-grpc::Slice CopiedSlice(const std::string& header, std::span<OutputRows> outputs,
-                        size_t rows_bytes) {
-  grpc_slice slice = grpc_slice_malloc(header.size() + rows_bytes);
-  uint8_t* to = std::copy(header.begin(), header.end(), GRPC_SLICE_START_PTR(slice));
+grpc::Slice CopiedSlice(std::string_view stream_header, std::string_view header,
+                        std::span<OutputRows> outputs, size_t rows_bytes) {
+  grpc_slice slice = grpc_slice_malloc(stream_header.size() + header.size() + rows_bytes);
+  uint8_t* to = GRPC_SLICE_START_PTR(slice);
+  to = std::copy(stream_header.begin(), stream_header.end(), to);
+  to = std::copy(header.begin(), header.end(), to);
   for (const OutputRows& output : outputs) {
     std::memcpy(to, output.bytes.data(), output.bytes.size());
     to += output.bytes.size();
@@ -81,10 +93,10 @@ grpc::Slice CopiedSlice(const std::string& header, std::span<OutputRows> outputs
 }
 
 grpc::Slice LeasedSlice(OutputRows& output) {
-  auto* lease = new OutputLease(std::move(output.lease));
+  const OutputLease::Parts lease = std::move(output.lease).Take();
   // gRPC only reads the bytes, though its type does not say so.
-  return {const_cast<std::byte*>(output.bytes.data()), output.bytes.size(),
-          [](void* owned) { delete static_cast<OutputLease*>(owned); }, lease};
+  return {const_cast<std::byte*>(output.bytes.data()), output.bytes.size(), lease.release,
+          lease.lent};
 }
 
 }  // namespace
@@ -93,15 +105,20 @@ grpc::ByteBuffer BuildInferResponse(const InferResponseFields& fields,
                                     std::span<OutputRows> outputs) {
   size_t rows_bytes = 0;
   for (const OutputRows& output : outputs) rows_bytes += output.bytes.size();
-  const std::string header = Header(fields, rows_bytes);
-  if (rows_bytes <= kCopiedRowsBytes) {
-    const grpc::Slice slice = CopiedSlice(header, outputs, rows_bytes);
-    return {&slice, 1};
+  Fields header;
+  AddHeader(fields, rows_bytes, header);
+  Fields stream_header;
+  if (fields.form != InferResponseForm::kUnary) {
+    stream_header.AddLength(2, header.text().size() + rows_bytes);
   }
-  std::vector<grpc::Slice> slices;
-  slices.reserve(1 + outputs.size());
-  slices.emplace_back(header);
-  for (OutputRows& output : outputs) slices.push_back(LeasedSlice(output));
+  const bool copied = rows_bytes <= kCopiedRowsBytes;
+  absl::InlinedVector<grpc::Slice, 4> slices;
+  slices.push_back(CopiedSlice(stream_header.text(), header.text(),
+                               copied ? outputs : std::span<OutputRows>(),
+                               copied ? rows_bytes : 0));
+  if (!copied) {
+    for (OutputRows& output : outputs) slices.push_back(LeasedSlice(output));
+  }
   return {slices.data(), slices.size()};
 }
 

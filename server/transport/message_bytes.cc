@@ -69,11 +69,8 @@ class FieldWalk {
 
 void ReadSlices(const grpc::ByteBuffer& buffer, std::vector<grpc::Slice>* slices,
                 std::vector<Bytes>* pieces) {
-  slices->resize(1);
-  if (!buffer.TrySingleSlice(slices->data()).ok()) {
-    slices->clear();
-    if (!buffer.Dump(slices).ok()) slices->clear();
-  }
+  // Not TrySingleSlice first: where there are several, it makes two strings of its complaint.
+  if (!buffer.Dump(slices).ok()) slices->clear();
   pieces->clear();
   for (const grpc::Slice& slice : *slices) {
     pieces->emplace_back(reinterpret_cast<const std::byte*>(slice.begin()), slice.size());

@@ -29,30 +29,34 @@ struct Timing {
 // it only posts the buffer back to its pool.
 class OutputLease {
  public:
-  using Release = void (*)(void* pool, int buffer);
+  using Release = void (*)(void* lent);
 
   OutputLease() = default;
-  OutputLease(Release release, void* pool, int buffer)
-      : release_(release), pool_(pool), buffer_(buffer) {}
+  OutputLease(Release release, void* lent) : release_(release), lent_(lent) {}
   OutputLease(OutputLease&& other) noexcept { Swap(other); }
   OutputLease& operator=(OutputLease&& other) noexcept {
     OutputLease(std::move(other)).Swap(*this);
     return *this;
   }
   ~OutputLease() {
-    if (release_ != nullptr) release_(pool_, buffer_);
+    if (release_ != nullptr) release_(lent_);
   }
+
+  // Leaves it to the caller to drop the lease: release(lent).
+  struct Parts {
+    Release release;
+    void* lent;
+  };
+  Parts Take() && { return {std::exchange(release_, nullptr), lent_}; }
 
  private:
   void Swap(OutputLease& other) noexcept {
     std::swap(release_, other.release_);
-    std::swap(pool_, other.pool_);
-    std::swap(buffer_, other.buffer_);
+    std::swap(lent_, other.lent_);
   }
 
   Release release_ = nullptr;
-  void* pool_ = nullptr;
-  int buffer_ = -1;
+  void* lent_ = nullptr;
 };
 
 // Some finished rows of a request, in the wire's format, and the lease on the memory they lie in.

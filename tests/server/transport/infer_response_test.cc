@@ -18,10 +18,10 @@ struct Rows {
     const auto all = std::as_bytes(std::span(text));
     for (size_t from = 0; from < bytes; from += piece_bytes) {
       const size_t size = std::min(piece_bytes, bytes - from);
-      outputs.push_back({all.subspan(from, size), OutputLease(&Count, &released, 0)});
+      outputs.push_back({all.subspan(from, size), OutputLease(&Count, &released)});
     }
   }
-  static void Count(void* released, int /*buffer*/) { ++*static_cast<int*>(released); }
+  static void Count(void* released) { ++*static_cast<int*>(released); }
 
   std::string text;
   int released = 0;

@@ -18,8 +18,8 @@ OutputRows Echo(const InferRequest& request) {
   for (const auto& piece : request.input) {
     bytes->append(reinterpret_cast<const char*>(piece.data()), piece.size());
   }
-  const auto release = [](void* owned, int /*buffer*/) { delete static_cast<std::string*>(owned); };
-  return {std::as_bytes(std::span(*bytes)), OutputLease(release, bytes, 0)};
+  const auto release = [](void* owned) { delete static_cast<std::string*>(owned); };
+  return {std::as_bytes(std::span(*bytes)), OutputLease(release, bytes)};
 }
 
 }  // namespace
@@ -69,7 +69,7 @@ void FakeSink::Answer(InferRequest& request) {
     for (int i = 0; i < answer_pieces_; ++i) {
       const size_t from = all.size() * i / answer_pieces_;
       const size_t to = all.size() * (i + 1) / answer_pieces_;
-      outputs.push_back({all.subspan(from, to - from), OutputLease(&ReturnLease, this, i)});
+      outputs.push_back({all.subspan(from, to - from), OutputLease(&ReturnLease, this)});
       ++leases_;
     }
     changed_.NotifyAll();
@@ -82,7 +82,7 @@ void FakeSink::Answer(InferRequest& request) {
   request.OnDone(absl::OkStatus(), outputs);
 }
 
-void FakeSink::ReturnLease(void* sink, int /*buffer*/) {
+void FakeSink::ReturnLease(void* sink) {
   auto* self = static_cast<FakeSink*>(sink);
   MutexLock lock(self->mutex_);
   --self->leases_;

@@ -56,7 +56,7 @@ class FakeSink final : public InferSink {
   void Answer(InferRequest& request);
   template <typename Condition>
   bool WaitUntil(Condition condition);
-  static void ReturnLease(void* sink, int buffer);
+  static void ReturnLease(void* sink);
 
   mutable Mutex mutex_;
   CondVar changed_;

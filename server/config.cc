@@ -23,6 +23,8 @@ const std::map<std::string, ModelControlMode> kModelControls{
     {"explicit", ModelControlMode::kExplicit}};
 const std::map<std::string, Compression> kCompressions{
     {"none", Compression::kNone}, {"gzip", Compression::kGzip}, {"deflate", Compression::kDeflate}};
+const std::map<std::string, SharedMemory> kSharedMemories{{"off", SharedMemory::kOff},
+                                                          {"system", SharedMemory::kSystem}};
 const std::map<std::string, LogFormat> kLogFormats{{"text", LogFormat::kText},
                                                    {"json", LogFormat::kJson}};
 const std::vector<std::string> kLogLevels{"trace", "debug", "info", "warning", "error", "off"};
@@ -184,6 +186,11 @@ void AddFlags(CLI::App& app, Config& config) {
             "Compression of gRPC answers, for clients that say that they take it, and whether "
             "compressed requests are taken (of either kind, inflated up to --max-message-bytes). "
             "none: they fail with UNIMPLEMENTED");
+  AddChoice(app, "--shared-memory", config.shared_memory, kSharedMemories,
+            "system: clients may register POSIX shared memory (/dev/shm), and requests lie there "
+            "instead of in messages. The risk: any client, of any host, may name any object there "
+            "that this process may open, and have it read and written. For clients that are "
+            "trusted and on this machine");
   AddChoice(app, "--log-format", config.log_format, kLogFormats,
             "One line of text or of JSON each");
   app.add_option("--log-level", config.log_level, "Least severe level that is logged")
@@ -192,8 +199,12 @@ void AddFlags(CLI::App& app, Config& config) {
       ->capture_default_str();
 }
 
-// What the process needs besides its connections: event queues, logs, the files of a load.
-int64_t OwnFiles(int64_t open_files) { return 32 + std::min<int64_t>(open_files / 8, 256); }
+// What the process needs besides its connections: event queues, logs, the files of a load,
+// shared memory.
+int64_t OwnFiles(const Config& config, int64_t open_files) {
+  const int64_t regions = config.shared_memory == SharedMemory::kOff ? 0 : kMostSharedRegions;
+  return 32 + regions + std::min<int64_t>(open_files / 8, 256);
+}
 
 std::string OneLine(std::string text) {
   for (char& c : text) {
@@ -226,7 +237,7 @@ absl::StatusOr<ParsedFlags> ParseFlags(int argc, const char* const* argv, int64_
   }
   if (config.cpu_threads == 0) config.cpu_threads = UsableProcessors();
   config.max_http_connections = std::clamp<int64_t>(open_files / 8, 1, kMostHttpConnections);
-  const int64_t left = open_files - config.max_http_connections - OwnFiles(open_files);
+  const int64_t left = open_files - config.max_http_connections - OwnFiles(config, open_files);
   if (app.count("--max-connections") == 0) {
     config.max_connections = std::clamp<int64_t>(left, 1, kMostConnections);
   } else if (config.max_connections > left) {

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/vocabulary/compression.h"
+#include "server/vocabulary/shared_memory.h"
 
 namespace mlpserve {
 
@@ -47,6 +48,7 @@ struct Config {
   std::string token_file;     // empty: clients need no token
   bool open_health = false;
   Compression grpc_compression = Compression::kNone;
+  SharedMemory shared_memory = SharedMemory::kOff;
   bool strict_readiness = false;
   bool allow_non_finite = false;
   std::chrono::milliseconds drain_grace{5000};

@@ -159,6 +159,7 @@ absl::Status Server::Listen() {
   options.token_file = config_.token_file;
   options.open_health = config_.open_health;
   options.compression = config_.grpc_compression;
+  options.shared_memory = config_.shared_memory;
   options.limits.memory_quota_bytes = MemoryQuotaBytes();
   options.limits.unread.timeout = config_.unread_timeout;
   options.limits.max_connections = config_.max_connections;

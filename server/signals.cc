@@ -30,6 +30,7 @@ StopSignals::StopSignals(std::function<void()> on_signal)
   // ignored signal though a thread waits for it.
   for (const int signal : {SIGINT, SIGQUIT}) std::signal(signal, SIG_DFL);
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a write over the limit of a file fails, and is said to
   thread_ = std::thread(&StopSignals::Listen, this);
 }
 

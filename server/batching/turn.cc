@@ -102,10 +102,16 @@ void Batcher::CopyIn(Turn& turn) {
   size_t i = 0;
   for (; i < copies.size() && copies[i].slot == copies[0].slot; ++i) {
     const BatchPolicy::Piece& piece = copies[i].piece;
-    CopyBytes(turn.sources[i]->input, static_cast<size_t>(piece.first_row) * row_bytes,
-              buffers_.slots[Index(copies[i].slot)].subspan(
-                  static_cast<size_t>(piece.slot_row) * row_bytes,
-                  static_cast<size_t>(piece.rows) * row_bytes));
+    const InferRequest& request = *turn.sources[i];
+    const size_t offset = static_cast<size_t>(piece.first_row) * row_bytes;
+    const auto to = buffers_.slots[Index(copies[i].slot)].subspan(
+        static_cast<size_t>(piece.slot_row) * row_bytes,
+        static_cast<size_t>(piece.rows) * row_bytes);
+    if (request.source != nullptr) {
+      request.source->Read(offset, to);
+    } else {
+      CopyBytes(request.input, offset, to);
+    }
   }
   turn.copied = i;
 }

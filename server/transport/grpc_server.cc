@@ -18,6 +18,7 @@
 #include "server/machine/limits.h"
 #include "server/net/acceptor.h"
 #include "server/net/listen.h"
+#include "server/shared_memory/registry.h"
 #include "server/transport/call_queue.h"
 #include "server/transport/grpc_log.h"
 #include "server/transport/health.h"
@@ -111,10 +112,14 @@ struct GrpcServer::Parts {
   Parts(const GrpcServerOptions& options, const Catalog& catalog, ServingState& serving_state,
         Metrics& metrics)
       : state(serving_state),
-        methods(
-            service,
-            {.version = options.version, .backend = options.backend, .devices = options.devices},
-            catalog, state, options.model_control),
+        regions(options.shared_memory == SharedMemory::kOff ? nullptr
+                                                            : std::make_unique<SharedRegions>()),
+        methods(service,
+                {.version = options.version,
+                 .backend = options.backend,
+                 .devices = options.devices,
+                 .has_system_memory = options.shared_memory == SharedMemory::kSystem},
+                catalog, state, options.model_control, regions.get()),
         health(state, options.open_health),
         unread(std::make_shared<UnreadAnswers>(options.limits.unread)),
         inflater({.enabled = options.compression != Compression::kNone,
@@ -125,7 +130,8 @@ struct GrpcServer::Parts {
               .metrics = metrics,
               .unread = *unread,
               .inflater = inflater,
-              .max_message_bytes = options.limits.max_message_bytes},
+              .max_message_bytes = options.limits.max_message_bytes,
+              .regions = regions.get()},
         infer_streams(service, needs) {}
 
   absl::Status Build(const GrpcServerOptions& options);
@@ -133,6 +139,7 @@ struct GrpcServer::Parts {
   std::unique_ptr<Acceptor> Accept(const GrpcLimits& limits, std::vector<ListenSockets> sockets);
 
   ServingState& state;
+  const std::unique_ptr<SharedRegions> regions;  // null: shared memory is off
   InferenceService service;
   UnaryMethods methods;
   Health health;

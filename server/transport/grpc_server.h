@@ -26,6 +26,7 @@
 #include "server/transport/tls.h"
 #include "server/vocabulary/compression.h"
 #include "server/vocabulary/request.h"
+#include "server/vocabulary/shared_memory.h"
 
 namespace mlpserve {
 
@@ -43,6 +44,7 @@ struct GrpcServerOptions {
   // Of answers, where the client takes it, else the other; messages that come compressed with
   // either are inflated. kNone: answers are not, and compressed messages are refused.
   Compression compression = Compression::kNone;
+  SharedMemory shared_memory = SharedMemory::kOff;  // of clients, for their rows
   GrpcLimits limits;
   // Completion queues; 0: one for every four cores, 1 to 8. More carry more requests per second
   // and make a lone request slower, as idle threads wake one another.

@@ -62,7 +62,7 @@ void InferCall::OnDone(absl::Status status, std::span<OutputRows> outputs) {
   if (status.ok() && (progress_.load(std::memory_order_acquire) & kClientLeft) != 0) {
     status = absl::CancelledError("the client left before the answer was sent");
   }
-  Answer(WithBlock(status), outputs);
+  Answer(WithBlock(Placed(std::move(status), outputs)), outputs);
 }
 
 void InferCall::Answer(const absl::Status& status, std::span<OutputRows> outputs) {

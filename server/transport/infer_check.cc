@@ -31,8 +31,7 @@ absl::Status CheckParameters(const BlockConfig& block, std::string_view kind,
   if (tensor.refused_parameter.empty()) return absl::OkStatus();
   return Wrong(block, std::string(kind), " ", QuotedShort(tensor.name), ": parameter ",
                QuotedShort(tensor.refused_parameter),
-               " found, but neither shared memory nor classification is offered; tensors are sent "
-               "and answered as their values");
+               " found, but tensors are sent and answered as their values");
 }
 
 absl::Status CheckInputTensor(const InferMessage& message, const BlockConfig& block) {
@@ -134,6 +133,71 @@ absl::Status CheckOutputs(const InferMessage& message, const BlockConfig& block)
   return CheckParameters(block, "output", message.output);
 }
 
+// A parameter of a tensor in shared memory that counts bytes.
+absl::StatusOr<uint64_t> ByteCountOf(const BlockConfig& block, const std::string& tensor,
+                                     std::string_view parameter, const ParameterValue& value) {
+  using Kind = ParameterValue::Kind;
+  const auto wrong = [&](const auto& expected, const auto& found) {
+    return Wrong(block, tensor, ": parameter \"", std::string(parameter), "\": expected ", expected,
+                 ", found ", found);
+  };
+  if (value.kind != Kind::kInt64 && value.kind != Kind::kUint64) {
+    return wrong("int64", std::string(Name(value.kind)));
+  }
+  if (value.kind == Kind::kInt64 && static_cast<int64_t>(value.bits) < 0) {
+    return wrong("0 or more", static_cast<int64_t>(value.bits));
+  }
+  return value.bits;
+}
+
+// `tensor` names it for errors: input "x".
+absl::StatusOr<SharedTensor> SharedTensorOf(const SharedMemoryParameters& parameters,
+                                            const std::string& tensor, const BlockConfig& block) {
+  using Kind = ParameterValue::Kind;
+  const ParameterValue& region = parameters.region;
+  if (region.kind != Kind::kString || region.text.empty()) {
+    return Wrong(block, tensor, ": parameter \"shared_memory_region\": expected a name, found ",
+                 region.kind == Kind::kString ? "an empty one" : std::string(Name(region.kind)));
+  }
+  SharedTensor shared{.region = region.text};
+  MLPSERVE_ASSIGN_OR_RETURN(
+      shared.bytes, ByteCountOf(block, tensor, "shared_memory_byte_size", parameters.byte_size));
+  if (parameters.offset.kind != Kind::kAbsent) {
+    MLPSERVE_ASSIGN_OR_RETURN(
+        shared.offset, ByteCountOf(block, tensor, "shared_memory_offset", parameters.offset));
+  }
+  return shared;
+}
+
+absl::StatusOr<SharedTensor> SharedInputOf(const InferMessage& message, const BlockConfig& block) {
+  if (!message.input.shared_memory.any()) return SharedTensor{};
+  const std::string tensor = absl::StrCat("input \"", block.input.name, "\"");
+  MLPSERVE_ASSIGN_OR_RETURN(const auto shared,
+                            SharedTensorOf(message.input.shared_memory, tensor, block));
+  if (message.input.has_contents || message.raw_inputs > 0) {
+    return Wrong(block, tensor, ": expected no values beside shared memory, found ",
+                 message.input.has_contents ? "contents" : "raw_input_contents");
+  }
+  const uint64_t bytes = static_cast<uint64_t>(message.input.shape[0]) *
+                         static_cast<uint64_t>(block.input.row_bytes());
+  if (shared.bytes == bytes) return shared;
+  return Wrong(block, tensor, ": parameter \"shared_memory_byte_size\": expected ", bytes,
+               " bytes for shape ", ShapeOf(message.input), ", found ", shared.bytes);
+}
+
+absl::StatusOr<SharedTensor> SharedOutputOf(const InferMessage& message, const BlockConfig& block) {
+  if (!message.output.shared_memory.any()) return SharedTensor{};
+  const std::string tensor = absl::StrCat("output \"", block.output.name, "\"");
+  MLPSERVE_ASSIGN_OR_RETURN(const auto shared,
+                            SharedTensorOf(message.output.shared_memory, tensor, block));
+  const int64_t rows = message.input.shape[0];
+  const uint64_t bytes =
+      static_cast<uint64_t>(rows) * static_cast<uint64_t>(block.output.row_bytes());
+  if (shared.bytes >= bytes) return shared;
+  return Wrong(block, tensor, ": parameter \"shared_memory_byte_size\": expected at least ", bytes,
+               " bytes for shape [", rows, ", ", block.output.features, "], found ", shared.bytes);
+}
+
 absl::StatusOr<int> PriorityOf(const ParameterValue& priority, const BlockConfig& block) {
   using Kind = ParameterValue::Kind;
   if (priority.kind == Kind::kAbsent) return 0;
@@ -173,8 +237,13 @@ absl::StatusOr<InferTerms> CheckInfer(const InferMessage& message, const BlockCo
   const bool raw = message.raw_inputs > 0;
   MLPSERVE_RETURN_IF_ERROR(CheckInputTensor(message, block));
   MLPSERVE_RETURN_IF_ERROR(CheckRows(message.input, block));
-  MLPSERVE_RETURN_IF_ERROR(raw ? CheckRawInput(message, block) : CheckTypedInput(message, block));
+  MLPSERVE_ASSIGN_OR_RETURN(const auto shared_input, SharedInputOf(message, block));
+  const bool shared = shared_input.is_shared();
+  if (!shared) {
+    MLPSERVE_RETURN_IF_ERROR(raw ? CheckRawInput(message, block) : CheckTypedInput(message, block));
+  }
   MLPSERVE_RETURN_IF_ERROR(CheckOutputs(message, block));
+  MLPSERVE_ASSIGN_OR_RETURN(const auto shared_output, SharedOutputOf(message, block));
   if (!message.refused_parameter.empty()) {
     return Wrong(block, "parameter ", QuotedShort(message.refused_parameter),
                  " is not supported: blocks keep no state and offer none of Triton's own "
@@ -183,8 +252,11 @@ absl::StatusOr<InferTerms> CheckInfer(const InferMessage& message, const BlockCo
   MLPSERVE_ASSIGN_OR_RETURN(const auto priority, PriorityOf(message.priority, block));
   MLPSERVE_ASSIGN_OR_RETURN(const auto timeout, QueueTimeoutOf(message.timeout, block));
   return InferTerms{.rows = message.input.shape[0],
-                    .input = raw ? std::span<const Bytes>(message.raw_input)
-                                 : std::span<const Bytes>(&message.typed_input, 1),
+                    .input = shared ? std::span<const Bytes>()
+                             : raw  ? std::span<const Bytes>(message.raw_input)
+                                    : std::span<const Bytes>(&message.typed_input, 1),
+                    .shared_input = shared_input,
+                    .shared_output = shared_output,
                     .priority = priority,
                     .queue_timeout = timeout};
 }

@@ -13,8 +13,11 @@ namespace mlpserve {
 
 struct InferTerms {
   int64_t rows = 0;
-  std::span<const Bytes> input;  // rows * the block's bytes per input row; views into the message
-  int priority = 0;              // as in InferRequest
+  // rows * the block's bytes per input row; views into the message; empty with a shared_input.
+  std::span<const Bytes> input;
+  SharedTensor shared_input;   // as many bytes
+  SharedTensor shared_output;  // rows * the block's bytes per output row, or more
+  int priority = 0;            // as in InferRequest
   Duration queue_timeout = Duration::zero();
 };
 

@@ -22,7 +22,6 @@ bool StartsWith(std::string_view text, std::string_view prefix) {
 bool ReadParameterValue(WireReader& reader, ParameterValue* value) {
   using Kind = ParameterValue::Kind;
   return reader.ReadMessage([&](uint32_t tag) {
-    std::string_view text;
     switch (tag) {
       case Varint(1):
         if (!reader.ReadVarint(&value->bits)) return false;
@@ -34,7 +33,7 @@ bool ReadParameterValue(WireReader& reader, ParameterValue* value) {
         return reader.ReadVarint(&value->bits);
       case Delimited(3):
         value->kind = Kind::kString;
-        return reader.ReadString(&text);
+        return reader.ReadString(&value->text);
       case Fixed64(4):
         value->kind = Kind::kDouble;
         return reader.ReadFixed64(&value->bits);
@@ -66,7 +65,15 @@ bool ReadTensorParameter(WireReader& reader, InferTensor* tensor) {
   std::string_view key;
   ParameterValue value;
   if (!ReadParameter(reader, &key, &value)) return false;
-  if (StartsWith(key, "shared_memory_") || key == "classification") tensor->refused_parameter = key;
+  if (key == "shared_memory_region") {
+    tensor->shared_memory.region = value;
+  } else if (key == "shared_memory_byte_size") {
+    tensor->shared_memory.byte_size = value;
+  } else if (key == "shared_memory_offset") {
+    tensor->shared_memory.offset = value;
+  } else if (key == "classification") {
+    tensor->refused_parameter = key;
+  }
   return true;
 }
 
@@ -343,6 +350,7 @@ std::string_view Name(ParameterValue::Kind kind) {
 
 void InferTensor::Clear() {
   name = datatype = other_contents = refused_parameter = {};
+  shared_memory = {};
   rank = 0;
   has_contents = false;
   fp32_contents.clear();

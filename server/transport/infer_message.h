@@ -25,11 +25,34 @@ namespace mlpserve {
 struct ParameterValue {
   enum class Kind : uint8_t { kAbsent, kUnset, kBool, kInt64, kString, kDouble, kUint64 };
   Kind kind = Kind::kAbsent;
-  uint64_t bits = 0;  // kInt64: two's complement; kBool: 0 or 1
+  uint64_t bits = 0;      // kInt64: two's complement; kBool: 0 or 1
+  std::string_view text;  // kString
 };
 
 // "int64", as error messages name what came.
 std::string_view Name(ParameterValue::Kind kind);
+
+// The parameters of a tensor that lies in shared memory, as they came.
+struct SharedMemoryParameters {
+  ParameterValue region;
+  ParameterValue byte_size;
+  ParameterValue offset;
+
+  bool any() const {
+    using Kind = ParameterValue::Kind;
+    return region.kind != Kind::kAbsent || byte_size.kind != Kind::kAbsent ||
+           offset.kind != Kind::kAbsent;
+  }
+};
+
+// What they say, once they are checked: where the tensor lies.
+struct SharedTensor {
+  std::string_view region;  // its name; empty: the tensor lies in the message
+  uint64_t offset = 0;
+  uint64_t bytes = 0;
+
+  bool is_shared() const { return !region.empty(); }
+};
 
 struct InferTensor {
   static constexpr size_t kKeptDims = 8;
@@ -41,7 +64,8 @@ struct InferTensor {
   bool has_contents = false;
   std::vector<std::byte> fp32_contents;  // little-endian; copied, since elements may lie apart
   std::string_view other_contents;       // the last typed field but fp32_contents that has elements
-  // The last parameter that asks for what is not offered: shared memory, classes instead of values.
+  SharedMemoryParameters shared_memory;
+  // The last parameter that asks for what is not offered, as classes instead of values.
   std::string_view refused_parameter;
 
   void Clear();

@@ -41,23 +41,49 @@ class Fields {
   absl::InlinedVector<char, 256> bytes_;
 };
 
-// message InferOutputTensor
-void AddOutputTensor(const TensorConfig& output, int64_t rows, Fields& tensor) {
-  Fields shape;
-  shape.AddVarint(static_cast<uint64_t>(rows));
-  shape.AddVarint(static_cast<uint64_t>(output.features));
-  tensor.AddString(1, output.name);
-  tensor.AddString(2, Name(output.datatype));
-  tensor.AddString(3, shape.text());
+// An entry of map<string, InferParameter>: of the type that `field` says, and not a string.
+void AddParameter(uint32_t map, std::string_view key, uint32_t field, uint64_t number,
+                  Fields& message) {
+  Fields value;
+  value.AddVarint(WireTag(field, WireType::kVarint));
+  value.AddVarint(number);
+  Fields entry;
+  entry.AddString(1, key);
+  entry.AddString(2, value.text());
+  message.AddString(map, entry.text());
 }
 
-// An entry of map<string, InferParameter>: "triton_final_response" is true.
-void AddFinalParameter(Fields& entry) {
+void AddStringParameter(uint32_t map, std::string_view key, std::string_view text,
+                        Fields& message) {
   Fields value;
-  value.AddVarint(WireTag(1, WireType::kVarint));
-  value.AddVarint(1);
-  entry.AddString(1, "triton_final_response");
+  value.AddString(3, text);
+  Fields entry;
+  entry.AddString(1, key);
   entry.AddString(2, value.text());
+  message.AddString(map, entry.text());
+}
+
+constexpr uint32_t kBoolParam = 1;
+constexpr uint32_t kInt64Param = 2;
+
+// The parameters that say where the rows are.
+void AddShared(const SharedTensor& shared, Fields& tensor) {
+  constexpr uint32_t kParameters = 4;
+  AddStringParameter(kParameters, "shared_memory_region", shared.region, tensor);
+  AddParameter(kParameters, "shared_memory_byte_size", kInt64Param, shared.bytes, tensor);
+  if (shared.offset == 0) return;
+  AddParameter(kParameters, "shared_memory_offset", kInt64Param, shared.offset, tensor);
+}
+
+// message InferOutputTensor
+void AddOutputTensor(const InferResponseFields& fields, Fields& tensor) {
+  Fields shape;
+  shape.AddVarint(static_cast<uint64_t>(fields.rows));
+  shape.AddVarint(static_cast<uint64_t>(fields.output.features));
+  tensor.AddString(1, fields.output.name);
+  tensor.AddString(2, Name(fields.output.datatype));
+  tensor.AddString(3, shape.text());
+  if (fields.shared.is_shared()) AddShared(fields.shared, tensor);
 }
 
 // The ModelInferResponse up to the rows, with the tag and length that introduce them: they come
@@ -69,12 +95,10 @@ void AddHeader(const InferResponseFields& fields, uint64_t rows_bytes, Fields& h
   header.AddString(2, {version, static_cast<size_t>(end - version)});
   header.AddString(3, fields.id);
   if (fields.form == InferResponseForm::kStreamFinal) {
-    Fields final;
-    AddFinalParameter(final);
-    header.AddString(4, final.text());
+    AddParameter(4, "triton_final_response", kBoolParam, 1, header);
   }
   Fields tensor;
-  AddOutputTensor(fields.output, fields.rows, tensor);
+  AddOutputTensor(fields, tensor);
   header.AddString(5, tensor.text());
   header.AddLength(6, rows_bytes);
 }

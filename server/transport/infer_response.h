@@ -8,6 +8,7 @@
 
 #include "grpcpp/support/byte_buffer.h"
 #include "server/model/block_config.h"
+#include "server/transport/infer_message.h"
 #include "server/vocabulary/request.h"
 
 namespace mlpserve {
@@ -25,13 +26,15 @@ struct InferResponseFields {
   const TensorConfig& output;
   int64_t rows = 0;
   InferResponseForm form = InferResponseForm::kUnary;
+  SharedTensor shared;  // where the rows are; of no region: they follow
 };
 
 // Rows of up to this many bytes in all are copied into the message: below it, a copy costs less
 // than the reference counting of another slice, and the buffer is free at once.
 inline constexpr size_t kCopiedRowsBytes = 16 << 10;
 
-// The message with its rows, which have the bytes that `fields` says. Longer rows are referred to
+// The message with its rows, which have the bytes that `fields` says, or with an empty entry for
+// them if they are shared. Longer rows are referred to
 // where they lie: their leases move into the message and are dropped, on any thread, when gRPC has
 // sent them.
 grpc::ByteBuffer BuildInferResponse(const InferResponseFields& fields,

@@ -32,7 +32,7 @@ class InferStream::Request final : public InferWork {
   void KeepUntilDone(std::shared_ptr<Request> self) { self_ = std::move(self); }
   void OnDone(absl::Status status, std::span<OutputRows> outputs) override {
     const std::shared_ptr<Request> self = std::move(self_);
-    stream_.Answer(*this, WithBlock(InTime(std::move(status))), outputs);
+    stream_.Answer(*this, WithBlock(Placed(InTime(std::move(status)), outputs)), outputs);
   }
 
   // Guarded by InferStream::mutex_.

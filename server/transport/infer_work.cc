@@ -35,8 +35,14 @@ absl::Status InferWork::Prepare(const InferNeeds& needs, TimePoint of_call) {
   MLPSERVE_ASSIGN_OR_RETURN(entry_,
                             needs.catalog.Find(message_.model_name, message_.model_version));
   MLPSERVE_ASSIGN_OR_RETURN(const auto terms, CheckInfer(message_, entry_->config));
+  if (terms.shared_input.is_shared() || terms.shared_output.is_shared()) {
+    const absl::Status opened =
+        shared_.Open(needs.regions, terms.shared_input, terms.shared_output);
+    MLPSERVE_RETURN_IF_ERROR(WithBlock(opened));
+  }
   rows = terms.rows;
   input = terms.input;
+  source = shared_.has_input() ? &shared_ : nullptr;
   priority = terms.priority;
   queue_timeout = terms.queue_timeout;
   deadline = of_call;
@@ -47,6 +53,12 @@ absl::Status InferWork::Prepare(const InferNeeds& needs, TimePoint of_call) {
 absl::Status InferWork::InTime(absl::Status status) const {
   if (!status.ok() || Clock::now() < deadline) return status;
   return absl::DeadlineExceededError("the deadline passed before the answer was sent");
+}
+
+absl::Status InferWork::Placed(absl::Status status, std::span<const OutputRows> outputs) {
+  if (!status.ok()) return status;
+  return shared_.Place(message_.input.shared_memory.region.text,
+                       message_.output.shared_memory.region.text, outputs);
 }
 
 void InferWork::Cancel() {
@@ -71,8 +83,16 @@ grpc::ByteBuffer InferWork::Respond(std::span<OutputRows> outputs, InferResponse
                              .id = message_.id,
                              .output = entry_->config.output,
                              .rows = rows,
-                             .form = form},
-                            outputs);
+                             .form = form,
+                             .shared = SharedAnswer()},
+                            shared_.has_output() ? std::span<OutputRows>() : outputs);
+}
+
+SharedTensor InferWork::SharedAnswer() const {
+  if (!shared_.has_output()) return {};
+  return {.region = message_.output.shared_memory.region.text,
+          .offset = shared_.output_offset(),
+          .bytes = static_cast<uint64_t>(rows * entry_->config.output.row_bytes())};
 }
 
 void InferWork::Record(const InferNeeds& needs, const absl::Status& status,
@@ -98,6 +118,7 @@ void InferWork::Record(const InferNeeds& needs, const absl::Status& status,
 void InferWork::ReleaseBytes() {
   slices_.clear();
   received_.Clear();
+  shared_.Clear();
 }
 
 void InferWork::Clear() {
@@ -105,6 +126,7 @@ void InferWork::Clear() {
   entry_.reset();
   message_.Clear();
   input = {};
+  source = nullptr;
 }
 
 }  // namespace mlpserve

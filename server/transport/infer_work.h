@@ -19,6 +19,7 @@
 #include "server/transport/infer_message.h"
 #include "server/transport/infer_response.h"
 #include "server/transport/inflater.h"
+#include "server/transport/shared_tensors.h"
 #include "server/transport/unread_answers.h"
 #include "server/vocabulary/request.h"
 
@@ -32,6 +33,7 @@ struct InferNeeds {
   UnreadAnswers& unread;
   const Inflater& inflater;
   int64_t max_message_bytes = 0;
+  const SharedRegions* regions = nullptr;  // null: shared memory is off
 };
 
 // When the call must have ended; TimePoint::max() where its client named no time.
@@ -50,6 +52,9 @@ class InferWork : public InferRequest {
   void Submit() { entry_->sink->Submit(*this); }
   // What a call is answered with whose request ended so: nobody takes a result after the deadline.
   absl::Status InTime(absl::Status status) const;
+  // After InTime, if the answer will be sent: what was to be written to shared memory is, if
+  // `status` and what is returned are OK.
+  absl::Status Placed(absl::Status status, std::span<const OutputRows> outputs);
   // After Submit has returned, when the client has left. Where gRPC ended the call at its deadline,
   // which looks the same, the queue knows the deadline too, and answers with the right code.
   void Cancel();
@@ -64,7 +69,7 @@ class InferWork : public InferRequest {
   // Counts the request, once, as answered now.
   void Record(const InferNeeds& needs, const absl::Status& status, int64_t sent_bytes) const;
 
-  // Frees the message's memory.
+  // Frees the message's memory, and lets go of shared memory.
   void ReleaseBytes();
   // Lets go of everything, for the next request.
   void Clear();
@@ -73,11 +78,15 @@ class InferWork : public InferRequest {
   ~InferWork() = default;
 
  private:
+  // Where the results were written; of no region: they were not.
+  SharedTensor SharedAnswer() const;
+
   grpc::ByteBuffer received_;
   std::vector<grpc::Slice> slices_;  // of `received_`
   std::vector<Bytes> pieces_;        // the same
   InferMessage message_;
   Catalog::Entry entry_;  // null until the block is known
+  SharedTensors shared_;
   int64_t received_bytes_ = 0;
 };
 

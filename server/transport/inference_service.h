@@ -19,7 +19,13 @@ using Blocks = Base::WithRawMethod_ModelMetadata<
     Base::WithRawMethod_ModelConfig<Base::WithRawMethod_ModelStatistics<Lifecycle>>>;
 using Repository = Base::WithRawMethod_RepositoryIndex<
     Base::WithRawMethod_RepositoryModelLoad<Base::WithRawMethod_RepositoryModelUnload<Blocks>>>;
-using Settings = Base::WithRawMethod_TraceSetting<Base::WithRawMethod_LogSettings<Repository>>;
+using SystemMemory =
+    Base::WithRawMethod_SystemSharedMemoryStatus<Base::WithRawMethod_SystemSharedMemoryRegister<
+        Base::WithRawMethod_SystemSharedMemoryUnregister<Repository>>>;
+using CudaMemory =
+    Base::WithRawMethod_CudaSharedMemoryStatus<Base::WithRawMethod_CudaSharedMemoryRegister<
+        Base::WithRawMethod_CudaSharedMemoryUnregister<SystemMemory>>>;
+using Settings = Base::WithRawMethod_TraceSetting<Base::WithRawMethod_LogSettings<CudaMemory>>;
 
 }  // namespace raw
 

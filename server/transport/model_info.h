@@ -15,6 +15,7 @@ struct ServerInfo {
   std::string version;
   std::string backend;               // "cpu", "cuda"
   std::vector<std::string> devices;  // what computes, as Backend::devices names it
+  bool has_system_memory = false;    // --shared-memory
 };
 
 void FillServerMetadata(const ServerInfo& server, inference::ServerMetadataResponse* response);

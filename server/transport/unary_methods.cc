@@ -4,6 +4,7 @@
 
 #include "server/transport/model_loading.h"
 #include "server/transport/settings.h"
+#include "server/transport/shared_memory.h"
 
 namespace mlpserve {
 namespace {
@@ -22,7 +23,7 @@ void AcceptOn(CallQueue& queue, const UnaryMethod<Request, Response>& method) {
 }  // namespace
 
 UnaryMethods::UnaryMethods(InferenceService& service, ServerInfo server, const Catalog& catalog,
-                           const ServingState& state, ModelControl* control)
+                           const ServingState& state, ModelControl* control, SharedRegions* regions)
     : server_(std::move(server)) {
   using Service = InferenceService;
   live_.accept = Bind(service, &Service::RequestServerLive);
@@ -75,6 +76,35 @@ UnaryMethods::UnaryMethods(InferenceService& service, ServerInfo server, const C
   };
   log_settings_.accept = Bind(service, &Service::RequestLogSettings);
   log_settings_.answer = ApplyLogSettings;
+  BindSharedMemory(service, regions);
+}
+
+void UnaryMethods::BindSharedMemory(InferenceService& service, SharedRegions* regions) {
+  using Service = InferenceService;
+  system_memory_status_.accept = Bind(service, &Service::RequestSystemSharedMemoryStatus);
+  system_memory_status_.answer = [regions](const auto& request, auto* response) {
+    return FillSystemSharedMemoryStatus(regions, request, response);
+  };
+  register_system_memory_.accept = Bind(service, &Service::RequestSystemSharedMemoryRegister);
+  register_system_memory_.answer = [regions](const auto& request, auto* /*response*/) {
+    return RegisterSystemSharedMemory(regions, request);
+  };
+  unregister_system_memory_.accept = Bind(service, &Service::RequestSystemSharedMemoryUnregister);
+  unregister_system_memory_.answer = [regions](const auto& request, auto* /*response*/) {
+    return UnregisterSystemSharedMemory(regions, request);
+  };
+  cuda_memory_status_.accept = Bind(service, &Service::RequestCudaSharedMemoryStatus);
+  cuda_memory_status_.answer = [regions](const auto& request, auto* /*response*/) {
+    return FillCudaSharedMemoryStatus(regions, request);
+  };
+  register_cuda_memory_.accept = Bind(service, &Service::RequestCudaSharedMemoryRegister);
+  register_cuda_memory_.answer = [regions](const auto& /*request*/, auto* /*response*/) {
+    return RegisterCudaSharedMemory(regions);
+  };
+  unregister_cuda_memory_.accept = Bind(service, &Service::RequestCudaSharedMemoryUnregister);
+  unregister_cuda_memory_.answer = [regions](const auto& /*request*/, auto* /*response*/) {
+    return UnregisterCudaSharedMemory(regions);
+  };
 }
 
 void UnaryMethods::Accept(CallQueue& queue) const {
@@ -88,6 +118,12 @@ void UnaryMethods::Accept(CallQueue& queue) const {
   AcceptOn(queue, repository_index_);
   AcceptOn(queue, load_);
   AcceptOn(queue, unload_);
+  AcceptOn(queue, system_memory_status_);
+  AcceptOn(queue, register_system_memory_);
+  AcceptOn(queue, unregister_system_memory_);
+  AcceptOn(queue, cuda_memory_status_);
+  AcceptOn(queue, register_cuda_memory_);
+  AcceptOn(queue, unregister_cuda_memory_);
   AcceptOn(queue, trace_setting_);
   AcceptOn(queue, log_settings_);
 }

@@ -65,14 +65,26 @@ struct OutputRows {
   OutputLease lease;
 };
 
+// Where the rows of a request lie if not in memory of this process.
+class InputSource {
+ public:
+  // Copies the bytes from `offset` on, of the rows one after the other. Whoever made the source
+  // learns from it what went wrong; the caller goes on. Any thread, several at a time.
+  virtual void Read(size_t offset, std::span<std::byte> to) = 0;
+
+ protected:
+  ~InputSource() = default;
+};
+
 // One request for one block. The transport fills it in, gives it to an InferSink, and must keep it
-// (and what `input` points to) alive and unmoved until OnDone.
+// (and what `input` or `source` points to) alive and unmoved until OnDone.
 class InferRequest {
  public:
   int64_t rows = 0;
   // The rows' bytes, row-major, in the pieces in which they arrived: a row may straddle two pieces.
   // In total rows * the block's bytes per input row.
   std::span<const std::span<const std::byte>> input;
+  InputSource* source = nullptr;              // not null: has the rows' bytes, and `input` is empty
   int priority = 0;                           // 1 is highest; 0: the block's default
   TimePoint deadline = TimePoint::max();      // of the call; over it, it is answered at once
   Duration queue_timeout = Duration::zero();  // replaces the block's; zero: the block's

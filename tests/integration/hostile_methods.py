@@ -4,6 +4,7 @@ Beside the blocks of hostile_requests.py there is "broken", whose model.json can
 in a message is the model repository's folder. Every message is sent as the bytes that stand here.
 """
 
+from hostile_requests import OFF
 from wire import (BOOL, INT64, STRING, chunk, number, output, parameter, raw, request, tag, tensor,
                   varint)
 
@@ -220,6 +221,12 @@ def rows_of_settings():
         yield f"log setting: {what}", LOG, message, code, text
 
 
+def rows_of_shared_memory():
+    for kind in ("System", "Cuda"):
+        for what in ("Status", "Register", "Unregister"):
+            yield (f"{kind} {what}", f"{INFERENCE}{kind}SharedMemory{what}", chunk(1, "r"), REFUSED, OFF)
+
+
 def rows_of_other_services():
     services = 'expected the service "" or "inference.GRPCInferenceService", found '
     yield "another service", CHECK, chunk(1, "inference"), NOT_FOUND, services + '"inference"'
@@ -227,8 +234,7 @@ def rows_of_other_services():
            services + f'"{"s" * 64}..." (500 bytes)')
     for method in ("/", "//", "/inference.GRPCInferenceService/Nothing",
                    "/inference.GRPCInferenceService/modelinfer",
-                   "/inference.GRPCInferenceService/SystemSharedMemoryStatus",
-                   "/inference.GRPCInferenceService/CudaSharedMemoryRegister", "/grpc.health.v1.Health/List",
+                   "/inference.GRPCInferenceService/SharedMemoryStatus", "/grpc.health.v1.Health/List",
                    "/inference.GRPCInferenceService", "/..", "/a b"):
         yield ("a method there is not", method, b"", UNIMPLEMENTED,
                f'this server does not offer the method "{method}"')
@@ -239,7 +245,7 @@ def rows_of_other_services():
 def table():
     """(what it is, the method, the bytes, the code, the message) of every row."""
     for rows in (rows_of_bytes, rows_of_names, rows_of_refused_control, rows_of_settings,
-                 rows_of_other_services):
+                 rows_of_shared_memory, rows_of_other_services):
         for what, *row in rows():
             yield (f"{row[0].rsplit('/', 1)[1]}: {what}", *row)
 

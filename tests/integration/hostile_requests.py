@@ -196,8 +196,9 @@ def rows_of_inputs():
            "contents, found contents")
 
 
-NOT_OFFERED = ("found, but neither shared memory nor classification is offered; tensors are sent and "
-               "answered as their values")
+NOT_OFFERED = "found, but tensors are sent and answered as their values"
+OFF = ("expected a server that was started with --shared-memory=system, found one that reads and writes no memory "
+       "of its clients")
 
 
 def rows_of_parameters():
@@ -224,13 +225,42 @@ def rows_of_parameters():
                request(tensor() + raw() + chunk(4, parameter(key, number(INT64, 1)))), INVALID,
                f'block "b": parameter "{key}" is not supported: blocks keep no state and offer none '
                "of Triton's own extensions")
-    for key in ("shared_memory_region", "shared_memory_offset", "classification"):
-        extra = chunk(4, parameter(key, chunk(STRING, "region")))
-        yield (f"input's parameter {key}", request(tensor(more=extra) + raw()), INVALID,
-               f'block "b": input "x": parameter "{key}" {NOT_OFFERED}')
-        extra = chunk(2, parameter(key, chunk(STRING, "region")))
-        yield (f"output's parameter {key}", request(tensor() + raw() + output(more=extra)), INVALID,
-               f'block "b": output "y": parameter "{key}" {NOT_OFFERED}')
+    key = "classification"
+    extra = chunk(4, parameter(key, chunk(STRING, "region")))
+    yield (f"input's parameter {key}", request(tensor(more=extra) + raw()), INVALID,
+           f'block "b": input "x": parameter "{key}" {NOT_OFFERED}')
+    extra = chunk(2, parameter(key, chunk(STRING, "region")))
+    yield (f"output's parameter {key}", request(tensor() + raw() + output(more=extra)), INVALID,
+           f'block "b": output "y": parameter "{key}" {NOT_OFFERED}')
+
+
+def shared(field, size, region=chunk(STRING, "region"), offset=None):
+    """A tensor's parameters, whose field is 4 for an input and 2 for an output."""
+    offset = [] if offset is None else [("shared_memory_offset", number(INT64, offset))]
+    return b"".join(chunk(field, parameter(key, value)) for key, value in [
+        ("shared_memory_region", region), ("shared_memory_byte_size", number(INT64, size)), *offset])
+
+
+def rows_of_shared_memory():
+    """To a server that has none: what is wrong in itself is said first."""
+    for what, field, needed, of, wrap in [
+            ("input", 4, 16, 'block "b": input "x": ', lambda more: request(tensor(more=more))),
+            ("output", 2, 8, 'block "b": output "y": ', lambda more: request(tensor() + raw() + output(more=more)))]:
+        yield f"{what} in shared memory", wrap(shared(field, needed)), "FAILED_PRECONDITION", f'block "b": {OFF}'
+        for region, found in [(number(INT64, 1), "int64"), (b"", "no value"), (chunk(STRING, ""), "an empty one")]:
+            yield (f"{what}'s region {found}", wrap(shared(field, needed, region)), INVALID,
+                   f'{of}parameter "shared_memory_region": expected a name, found {found}')
+        yield (f"{what}'s offset alone", wrap(chunk(field, parameter("shared_memory_offset", number(INT64, 1)))),
+               INVALID, f'{of}parameter "shared_memory_region": expected a name, found absent')
+        yield (f"{what}'s size -1", wrap(shared(field, -1)), INVALID,
+               f'{of}parameter "shared_memory_byte_size": expected 0 or more, found -1')
+        yield (f"{what}'s offset -2^63", wrap(shared(field, needed, offset=-2**63)), INVALID,
+               f'{of}parameter "shared_memory_offset": expected 0 or more, found {-2**63}')
+    yield ("an input's size of 2^63 - 1", request(tensor(more=shared(4, 2**63 - 1))), INVALID,
+           'block "b": input "x": parameter "shared_memory_byte_size": expected 16 bytes for shape [1, 4], found '
+           f"{2**63 - 1}")
+    yield ("raw bytes beside shared memory", request(tensor(more=shared(4, 16)) + raw()), INVALID,
+           'block "b": input "x": expected no values beside shared memory, found raw_input_contents')
 
 
 def rows_that_are_welcome():
@@ -264,5 +294,5 @@ def rows_that_are_welcome():
 def table():
     """(what it is, the bytes, the code, the message) of every row."""
     for rows in (rows_of_strings, rows_of_lengths, rows_of_varints, rows_of_tags, rows_of_blocks,
-                 rows_of_inputs, rows_of_parameters, rows_that_are_welcome):
+                 rows_of_inputs, rows_of_parameters, rows_of_shared_memory, rows_that_are_welcome):
         yield from rows()

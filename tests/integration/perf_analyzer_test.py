@@ -41,6 +41,17 @@ def test_every_request_is_answered_and_the_servers_side_is_shown(shared_server, 
     assert int(re.search(r"Inference count: (\d+)", server).group(1)) >= 2 * counted
 
 
+@pytest.mark.parametrize("flags", [["--sync"], ["--async", "--streaming"]])
+def test_shared_memory(start, flags):
+    server = start(DIGITS, "--shared-memory", "system")
+    out = analyze(server, "--request-count", str(REQUESTS), "--shared-memory", "system",
+                  "--output-shared-memory-size", "80", *flags)
+    assert re.search(rf"Request count: {REQUESTS}\b", out.split("Server:")[0]), out
+    with server.client() as client:
+        regions = client.get_system_shared_memory_status().regions
+        assert not regions, "it has unregistered what it had registered"
+
+
 def test_metrics_are_collected(shared_server):
     # In windows of time: over a number of requests it waits for ever for figures of a GPU.
     out = analyze(shared_server, "-p", "1000", "--collect-metrics", "--metrics-url",

@@ -34,6 +34,7 @@ OWN = {
     "kernels/cuda/sheet": ["kernels/cuda/jit/", "kernels/cuda/tiles/", "kernels/spec/", "kernels/status/"],
     "server/machine": [],
     "server/net": ["server/sync/", "kernels/status/"],
+    "server/shared_memory": ["server/net/", "server/sync/", "server/text/", "server/vocabulary/", "kernels/status/"],
     "server/sync": [],
     "server/vocabulary": [],
     # Leaves: text and weights are the same to server and client, which include both alike.
@@ -56,7 +57,7 @@ OWN = {
     ],
     "server/engine": ["server/machine/", "server/vocabulary/", "server/sync/", "kernels/"],
     "server/transport": [
-        "server/machine/", "server/net/",
+        "server/machine/", "server/net/", "server/shared_memory/",
         "server/vocabulary/", "server/catalog/", "server/version.h", "server/sync/",
         "server/text/", "server/model/", "server/metrics/", "kernels/spec/datatype.h", "kernels/status/",
         "proto/",

@@ -88,6 +88,8 @@ TEST(ConfigTest, RefusalIsOneLineThatNamesTheFlagAndWhatCame) {
               AllOf(HasSubstr("--drain-timeout"), HasSubstr("5000 ms"), HasSubstr("1000 ms")));
   EXPECT_THAT(Refusal({"--model-repository=m", "--grpc-compression=br"}),
               HasSubstr("deflate|gzip|none"));
+  EXPECT_THAT(Refusal({"--model-repository=m", "--shared-memory=on"}),
+              AllOf(HasSubstr("--shared-memory"), HasSubstr("off|system"), HasSubstr("on")));
   EXPECT_THAT(Refusal({"--model-repository=m", "--log-level=loud"}), HasSubstr("loud"));
   EXPECT_THAT(Refusal({"--model-repository=m", "--prot=1"}), HasSubstr("--prot"));
 }
@@ -105,6 +107,17 @@ TEST(ConfigTest, ConnectionsAreWhatTheLimitOfOpenFilesLeaves) {
   const auto refused = ParseFlags(3, too_many, 100);
   EXPECT_THAT(std::string(refused.status().message()),
               AllOf(HasSubstr("--max-connections"), HasSubstr("ulimit -n"), HasSubstr("100")));
+}
+
+TEST(ConfigTest, SharedMemoryIsOffUnlessAskedForAndTakesFilesFromConnections) {
+  const char* const flags[] = {"mlpserve", "--model-repository=m", "--shared-memory=system"};
+  const auto off = ParseFlags(2, flags, 4096);
+  const auto on = ParseFlags(3, flags, 4096);
+  ASSERT_TRUE(off.ok() && on.ok());
+  EXPECT_EQ(off->config.shared_memory, SharedMemory::kOff);
+  EXPECT_EQ(on->config.shared_memory, SharedMemory::kSystem);
+  EXPECT_EQ(off->config.max_connections - on->config.max_connections, kMostSharedRegions);
+  EXPECT_EQ(ParseFlags(3, flags, 100)->config.max_connections, 1);
 }
 
 TEST(ConfigTest, HelpAndVersionAreAnswersAndNotErrors) {

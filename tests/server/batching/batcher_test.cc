@@ -1,13 +1,17 @@
 #include "server/batching/batcher.h"
 
+#include <atomic>
 #include <chrono>
 #include <limits>
 #include <memory>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/batching/row_copy.h"
 #include "tests/server/batching/test_request.h"
 
 namespace mlpserve {
@@ -81,6 +85,35 @@ TEST(BatcherTest, RowsBeyondTheSlotsAreCopiedWhenASlotIsFree) {
   EXPECT_TRUE(second.own_rows);
   EXPECT_EQ(served.batcher->stats().queued_rows, 0);
   EXPECT_EQ(served.batcher->stats().slots_in_use, 0);
+}
+
+TEST(BatcherTest, RowsThatASourceHasAreReadWhenASlotIsTheirs) {
+  // The rows of a request, which it had itself.
+  struct Source final : InputSource {
+    void Read(size_t offset, std::span<std::byte> to) override {
+      CopyBytes(pieces, offset, to);
+      bytes.fetch_add(to.size());
+    }
+    std::span<const std::span<const std::byte>> pieces;
+    std::atomic<size_t> bytes{0};
+  };
+  for (const auto& fake : {Inline(), Threads(2), Held()}) {
+    Served served(fake, SmallBatches());
+    TestRequest before(3, 1), request(11, 2);
+    Source source;
+    source.pieces = std::exchange(request.input, {});
+    request.source = &source;
+    served.batcher->Submit(before);
+    served.batcher->Submit(request);
+    if (fake.mode == FakeMode::kHeld) {
+      EXPECT_LT(source.bytes, 11u * kInputs * sizeof(float)) << "the rest waits, unread";
+      served.backend.ReleaseAll();
+    }
+    ASSERT_TRUE(request.WaitUntilDone() && before.WaitUntilDone());
+    EXPECT_TRUE(request.own_rows) << request.status;
+    EXPECT_TRUE(before.own_rows) << before.status;
+    EXPECT_EQ(source.bytes, 11u * kInputs * sizeof(float)) << "each once";
+  }
 }
 
 TEST(BatcherTest, NaNAndInfinityPassThroughBitByBit) {

@@ -1,14 +1,18 @@
 // The transport in front of a real batcher, with a backend that negates: many clients at once, each
 // checking every value that comes back.
+#include <atomic>
 #include <cstring>
+#include <deque>
 #include <memory>
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "server/lifecycle/retirer.h"
 #include "server/lifecycle/served_block.h"
 #include "tests/server/engine/fake_backend.h"
+#include "tests/server/shared_memory/shared_object.h"
 #include "tests/server/transport/server_fixture.h"
 
 namespace mlpserve {
@@ -27,6 +31,7 @@ class BatchedServerTest : public ServerTest, public testing::WithParamInterface<
     layer.weight = std::vector<float>(kFeatures * kFeatures, 0);
     BatchingOptions batching;
     batching.max_rows = kMaxRows;
+    options_.shared_memory = SharedMemory::kSystem;
     batching.priority_levels = 2;
     auto served = ServedBlock::Create({.backend = backend_, .threads = threads_}, block, batching,
                                       {}, block_metrics_);
@@ -72,6 +77,44 @@ TEST_P(BatchedServerTest, EveryClientGetsItsOwnRows) {
     return status.ok() && IsNegated(input, response.raw_output_contents(0));
   });
   EXPECT_EQ(wrong, 0);
+}
+
+// Each client has a region of its own, which it registers anew and cuts short now and then.
+TEST_P(BatchedServerTest, SharedMemoryComesAndGoesUnderWhoeverUsesIt) {
+  constexpr size_t kMostBytes = 3 * kMaxRows * kFeatures * sizeof(float);
+  std::deque<SharedObject> objects;
+  for (int i = 0; i < 4; ++i) objects.emplace_back(absl::StrCat("batched", i), 2 * kMostBytes);
+  std::atomic<int> answered{0};
+  const int wrong = CountFailed(4, 150, [&](int client, int i) {
+    const SharedObject& object = objects[client];
+    const std::string region = absl::StrCat("region", client);
+    if (i % 5 == 0) (void)Unregister(region);
+    if (i % 5 == 0 || i % 5 == 3) (void)Register(region, object.key(), 0, 2 * kMostBytes);
+    Request request = EchoRequest(1 + (i * 29 + client * 7) % (3 * kMaxRows));
+    const std::string input = request.raw_input_contents(0);
+    object.Write(0, input);
+    request.clear_raw_input_contents();
+    request.add_outputs()->set_name("y");
+    const auto bytes = static_cast<int64_t>(input.size());
+    Share(region, bytes, 0, request.mutable_inputs(0));
+    Share(region, bytes, kMostBytes, request.mutable_outputs(0));
+    // While another client's rows are in the same batch.
+    const bool cut = i % 7 == 3;
+    if (cut) object.Resize(1);
+    if (i % 11 == 0) (void)Unregister(region);
+    Response response;
+    const grpc::Status status = Infer(request, &response);
+    if (cut) object.Resize(2 * kMostBytes);
+    if (status.ok()) ++answered;
+    const auto expected = i % 11 == 0 ? grpc::StatusCode::NOT_FOUND
+                          : cut       ? grpc::StatusCode::INVALID_ARGUMENT
+                                      : grpc::StatusCode::OK;
+    if (i % 11 == 0) (void)Register(region, object.key(), 0, 2 * kMostBytes);
+    return status.error_code() == expected &&
+           (!status.ok() || IsNegated(input, object.Read(kMostBytes, input.size())));
+  });
+  EXPECT_EQ(wrong, 0);
+  EXPECT_GT(answered, 300);
 }
 
 TEST_P(BatchedServerTest, ClientsThatLeaveDisturbNobody) {

@@ -13,6 +13,8 @@ namespace {
 
 using inference::ModelInferRequest;
 
+constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+
 // Block "b": input "x" [rows, 4], output "y" [rows, 2], FP32, 3 priority levels.
 BlockConfig Block() {
   BlockConfig block;
@@ -230,26 +232,130 @@ TEST(InferCheckTest, OutputsMayBeNoneOrTheBlocks) {
             "block \"b\": expected at most 1 output, \"y\", found 2");
 }
 
-TEST(InferCheckTest, SharedMemoryAndClassesAreNotOffered) {
-  EXPECT_EQ(ErrorOf([](auto* r) {
-              auto& parameters = *r->mutable_inputs(0)->mutable_parameters();
-              parameters["shared_memory_region"].set_string_param("region");
-            }),
-            "block \"b\": input \"x\": parameter \"shared_memory_region\" found, but neither "
-            "shared memory nor classification is offered; tensors are sent and answered as their "
-            "values");
-  EXPECT_NE(ErrorOf([](auto* r) {
-              auto* output = r->add_outputs();
-              output->set_name("y");
-              (*output->mutable_parameters())["shared_memory_offset"].set_int64_param(0);
-            }).find("output \"y\": parameter \"shared_memory_offset\""),
-            std::string::npos);
-  EXPECT_NE(ErrorOf([](auto* r) {
-              auto* output = r->add_outputs();
-              output->set_name("y");
-              (*output->mutable_parameters())["classification"].set_int64_param(3);
-            }).find("output \"y\": parameter \"classification\""),
-            std::string::npos);
+TEST(InferCheckTest, ClassesAreNotOffered) {
+  EXPECT_EQ(
+      ErrorOf([](auto* r) {
+        auto* output = r->add_outputs();
+        output->set_name("y");
+        (*output->mutable_parameters())["classification"].set_int64_param(3);
+      }),
+      "block \"b\": output \"y\": parameter \"classification\" found, but tensors are sent and "
+      "answered as their values");
+}
+
+using Parameters = google::protobuf::Map<std::string, inference::InferParameter>;
+
+void Share(const std::string& region, int64_t bytes, int64_t offset, Parameters* parameters) {
+  (*parameters)["shared_memory_region"].set_string_param(region);
+  (*parameters)["shared_memory_byte_size"].set_int64_param(bytes);
+  if (offset != 0) (*parameters)["shared_memory_offset"].set_int64_param(offset);
+}
+
+// Its input in the 32 bytes from 8 on of "in", its output in the first 20 of "out".
+ModelInferRequest SharedRequest() {
+  ModelInferRequest request = GoodRequest();
+  request.clear_raw_input_contents();
+  Share("in", 32, 8, request.mutable_inputs(0)->mutable_parameters());
+  request.add_outputs()->set_name("y");
+  Share("out", 20, 0, request.mutable_outputs(0)->mutable_parameters());
+  return request;
+}
+
+TEST(InferCheckTest, TensorsMayLieInSharedMemory) {
+  const Checked checked(SharedRequest());
+  ASSERT_TRUE(checked.status.ok()) << checked.status;
+  EXPECT_TRUE(checked.terms.input.empty());
+  EXPECT_EQ(checked.terms.shared_input.region, "in");
+  EXPECT_EQ(checked.terms.shared_input.offset, 8u);
+  EXPECT_EQ(checked.terms.shared_input.bytes, 32u);
+  EXPECT_EQ(checked.terms.shared_output.region, "out");
+  EXPECT_EQ(checked.terms.shared_output.offset, 0u);
+  EXPECT_EQ(checked.terms.shared_output.bytes, 20u) << "more than needed is no error";
+}
+
+TEST(InferCheckTest, OneTensorMayLieInSharedMemoryAndTheOtherInTheMessage) {
+  ModelInferRequest request = SharedRequest();
+  request.mutable_outputs(0)->clear_parameters();
+  const Checked input(request);
+  ASSERT_TRUE(input.status.ok()) << input.status;
+  EXPECT_TRUE(input.terms.shared_input.is_shared());
+  EXPECT_FALSE(input.terms.shared_output.is_shared());
+  request = SharedRequest();
+  request.mutable_inputs(0)->clear_parameters();
+  request.add_raw_input_contents(std::string(32, 'x'));
+  const Checked output(request);
+  ASSERT_TRUE(output.status.ok()) << output.status;
+  EXPECT_FALSE(output.terms.shared_input.is_shared());
+  EXPECT_EQ(output.terms.input[0].size(), 32u);
+  EXPECT_TRUE(output.terms.shared_output.is_shared());
+}
+
+TEST(InferCheckTest, SharedMemoryExcludesValues) {
+  const std::string expected =
+      "block \"b\": input \"x\": expected no values beside shared memory, found ";
+  ModelInferRequest request = SharedRequest();
+  request.add_raw_input_contents("");
+  EXPECT_EQ(Checked(request).status.message(), expected + "raw_input_contents");
+  request = SharedRequest();
+  request.mutable_inputs(0)->mutable_contents()->add_fp32_contents(1);
+  EXPECT_EQ(Checked(request).status.message(), expected + "contents");
+}
+
+std::string SharedError(const std::function<void(Parameters*)>& change, bool of_output = false) {
+  ModelInferRequest request = SharedRequest();
+  change(of_output ? request.mutable_outputs(0)->mutable_parameters()
+                   : request.mutable_inputs(0)->mutable_parameters());
+  const Checked checked(request);
+  EXPECT_TRUE(absl::IsInvalidArgument(checked.status)) << checked.status;
+  return std::string(checked.status.message());
+}
+
+TEST(InferCheckTest, SharedMemoryHasExactlyTheInputsBytesAndAtLeastTheOutputs) {
+  const std::string size = "parameter \"shared_memory_byte_size\": expected ";
+  for (const int64_t bytes : {int64_t{0}, int64_t{31}, int64_t{33}, kMax}) {
+    const auto set = [&](auto* p) { (*p)["shared_memory_byte_size"].set_int64_param(bytes); };
+    EXPECT_EQ(SharedError(set), "block \"b\": input \"x\": " + size +
+                                    "32 bytes for shape [2, 4], found " + std::to_string(bytes));
+  }
+  for (const int64_t bytes : {0, 15}) {
+    const auto set = [&](auto* p) { (*p)["shared_memory_byte_size"].set_int64_param(bytes); };
+    EXPECT_EQ(SharedError(set, true), "block \"b\": output \"y\": " + size +
+                                          "at least 16 bytes for shape [2, 2], found " +
+                                          std::to_string(bytes));
+  }
+}
+
+TEST(InferCheckTest, ParametersOfSharedMemoryAreOfTheirTypes) {
+  const std::string tensor = "block \"b\": input \"x\": parameter ";
+  const std::string region = tensor + "\"shared_memory_region\": expected a name, found ";
+  EXPECT_EQ(SharedError([](auto* p) { (*p)["shared_memory_region"].set_int64_param(1); }),
+            region + "int64");
+  EXPECT_EQ(SharedError([](auto* p) { (*p)["shared_memory_region"].set_string_param(""); }),
+            region + "an empty one");
+  EXPECT_EQ(SharedError([](auto* p) { p->erase("shared_memory_region"); }), region + "absent");
+  EXPECT_EQ(SharedError([](auto* p) { (*p)["shared_memory_region"].Clear(); }),
+            region + "no value");
+  for (const std::string key : {"shared_memory_byte_size", "shared_memory_offset"}) {
+    const std::string expected = tensor + "\"" + key + "\": expected ";
+    EXPECT_EQ(SharedError([&](auto* p) { (*p)[key].set_string_param("32"); }),
+              expected + "int64, found string");
+    EXPECT_EQ(SharedError([&](auto* p) { (*p)[key].set_double_param(32); }),
+              expected + "int64, found double");
+    EXPECT_EQ(SharedError([&](auto* p) { (*p)[key].set_int64_param(-1); }),
+              expected + "0 or more, found -1");
+  }
+  EXPECT_EQ(SharedError([](auto* p) { p->erase("shared_memory_byte_size"); }),
+            tensor + "\"shared_memory_byte_size\": expected int64, found absent");
+}
+
+// Whether the region reaches so far is the registry's to say.
+TEST(InferCheckTest, OffsetsMayBeAnything) {
+  ModelInferRequest request = SharedRequest();
+  auto& parameters = *request.mutable_inputs(0)->mutable_parameters();
+  parameters["shared_memory_offset"].set_uint64_param(~uint64_t{0});
+  const Checked checked(request);
+  ASSERT_TRUE(checked.status.ok()) << checked.status;
+  EXPECT_EQ(checked.terms.shared_input.offset, ~uint64_t{0});
 }
 
 TEST(InferCheckTest, ParametersMustBeOfTheirTypeAndRange) {

@@ -79,12 +79,16 @@ ModelInferRequest FullRequest() {
   input->add_shape(300);
   input->add_shape(-1);
   (*input->mutable_parameters())["shared_memory_region"].set_string_param("r");
+  (*input->mutable_parameters())["shared_memory_byte_size"].set_int64_param(-1);
   for (const float value : {1.0f, -2.5f, 3e38f}) {
     input->mutable_contents()->add_fp32_contents(value);
   }
   input->mutable_contents()->add_int_contents(-7);
   request.add_inputs()->mutable_contents()->add_bytes_contents("ignored");
-  request.add_outputs()->set_name("logits");
+  auto* output = request.add_outputs();
+  output->set_name("logits");
+  (*output->mutable_parameters())["shared_memory_region"].set_string_param("r\xc3\xb6w");
+  (*output->mutable_parameters())["shared_memory_offset"].set_uint64_param(uint64_t{1} << 63);
   request.add_outputs()->set_name("second");
   request.add_raw_input_contents(std::string(300, '\x5a'));
   request.add_raw_input_contents("second");
@@ -346,6 +350,7 @@ class RandomBytes {
                                          "other",
                                          "\xc3\xb6",
                                          "shared_memory_offset",
+                                         "shared_memory_region",
                                          "sequence_end",
                                          "\x01\x02",
                                          "",
@@ -353,7 +358,7 @@ class RandomBytes {
                                          "\0\0\x80?",
                                          "sequence_x",
                                          "12345678",
-                                         "shared_memory_"};
+                                         "shared_memory_byte_size"};
     return kWords[Below(std::size(kWords))];
   }
 

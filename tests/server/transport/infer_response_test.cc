@@ -65,6 +65,22 @@ TEST(InferResponseTest, TheGeneratedClassReadsEveryField) {
   EXPECT_EQ(response.raw_output_contents(0), rows.text);
 }
 
+TEST(InferResponseTest, RowsInSharedMemoryAreToldOfAndNotSent) {
+  const auto response = Parsed(
+      BuildInferResponse({.model_name = "digits",
+                          .model_version = 12,
+                          .output = kOutput,
+                          .rows = 2,
+                          .shared = {.region = "r\xc3\xb6w", .offset = 1ull << 62, .bytes = 1200}},
+                         {}));
+  const auto& parameters = response.outputs(0).parameters();
+  EXPECT_EQ(parameters.at("shared_memory_region").string_param(), "r\xc3\xb6w");
+  EXPECT_EQ(parameters.at("shared_memory_byte_size").int64_param(), 1200);
+  EXPECT_EQ(parameters.at("shared_memory_offset").int64_param(), int64_t{1} << 62);
+  ASSERT_EQ(response.raw_output_contents_size(), 1);
+  EXPECT_EQ(response.raw_output_contents(0), "");
+}
+
 TEST(InferResponseTest, TheBytesAreThoseThatProtobufWouldWrite) {
   Rows rows(40, 20);
   const auto buffer = BuildInferResponse(

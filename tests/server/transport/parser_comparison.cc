@@ -47,7 +47,7 @@ ParameterValue ValueOf(const inference::InferParameter& parameter) {
     case inference::InferParameter::kInt64Param:
       return {.kind = Kind::kInt64, .bits = static_cast<uint64_t>(parameter.int64_param())};
     case inference::InferParameter::kStringParam:
-      return {.kind = Kind::kString};
+      return {.kind = Kind::kString, .text = parameter.string_param()};
     case inference::InferParameter::kDoubleParam:
       return {.kind = Kind::kDouble};
     case inference::InferParameter::kUint64Param:
@@ -58,12 +58,14 @@ ParameterValue ValueOf(const inference::InferParameter& parameter) {
   return {.kind = Kind::kUnset};
 }
 
-void CheckParameter(const ModelInferRequest& request, const std::string& key,
+template <typename Parameters>
+void CheckParameter(const Parameters& parameters, const std::string& key,
                     const ParameterValue& found, Differences& differences) {
-  const auto entry = request.parameters().find(key);
+  const auto entry = parameters.find(key);
   const ParameterValue expected =
-      entry == request.parameters().end() ? ParameterValue() : ValueOf(entry->second);
+      entry == parameters.end() ? ParameterValue() : ValueOf(entry->second);
   differences.Check(key, expected.kind, found.kind);
+  if (expected.kind == Kind::kString) differences.Check(key, expected.text, found.text);
   if (expected.kind == Kind::kBool || expected.kind == Kind::kInt64 ||
       expected.kind == Kind::kUint64) {
     differences.Check(key, expected.bits, found.bits);
@@ -82,8 +84,14 @@ bool IsRefused(const std::string& key) {
          key == "sequence_end";
 }
 
-bool IsNotOffered(const std::string& key) {
-  return key.rfind("shared_memory_", 0) == 0 || key == "classification";
+bool IsNotOffered(const std::string& key) { return key == "classification"; }
+
+template <typename Parameters>
+void CheckSharedMemory(const Parameters& expected, const SharedMemoryParameters& found,
+                       Differences& differences) {
+  CheckParameter(expected, "shared_memory_region", found.region, differences);
+  CheckParameter(expected, "shared_memory_byte_size", found.byte_size, differences);
+  CheckParameter(expected, "shared_memory_offset", found.offset, differences);
 }
 
 bool HasOtherContents(const inference::InferTensorContents& contents) {
@@ -106,6 +114,7 @@ void CheckInput(const ModelInferRequest::InferInputTensor& expected, const Infer
   }
   differences.Check("input has a refused parameter", AnyKey(expected.parameters(), IsNotOffered),
                     !found.refused_parameter.empty());
+  CheckSharedMemory(expected.parameters(), found.shared_memory, differences);
   differences.Check("contents", expected.has_contents(), found.has_contents);
   differences.Check("other contents", HasOtherContents(expected.contents()),
                     !found.other_contents.empty());
@@ -131,8 +140,8 @@ std::string Difference(const ModelInferRequest& expected, const InferMessage& fo
   differences.Check("model_name", expected.model_name(), found.model_name);
   differences.Check("model_version", expected.model_version(), found.model_version);
   differences.Check("id", expected.id(), found.id);
-  CheckParameter(expected, "timeout", found.timeout, differences);
-  CheckParameter(expected, "priority", found.priority, differences);
+  CheckParameter(expected.parameters(), "timeout", found.timeout, differences);
+  CheckParameter(expected.parameters(), "priority", found.priority, differences);
   differences.Check("a refused parameter", AnyKey(expected.parameters(), IsRefused),
                     !found.refused_parameter.empty());
   differences.Check("inputs", static_cast<uint64_t>(expected.inputs_size()), found.inputs);
@@ -143,6 +152,7 @@ std::string Difference(const ModelInferRequest& expected, const InferMessage& fo
     differences.Check("output has a refused parameter",
                       AnyKey(expected.outputs(0).parameters(), IsNotOffered),
                       !found.output.refused_parameter.empty());
+    CheckSharedMemory(expected.outputs(0).parameters(), found.output.shared_memory, differences);
   }
   differences.Check("raw inputs", static_cast<uint64_t>(expected.raw_input_contents_size()),
                     found.raw_inputs);

@@ -12,12 +12,21 @@ namespace mlpserve {
 
 namespace {
 
+std::string InputOf(const InferRequest& request) {
+  std::string bytes;
+  if (request.source != nullptr) {
+    bytes.resize(static_cast<size_t>(request.rows) * 4 * sizeof(float));
+    request.source->Read(0, std::as_writable_bytes(std::span(bytes)));
+  }
+  for (const auto& piece : request.input) {
+    bytes.append(reinterpret_cast<const char*>(piece.data()), piece.size());
+  }
+  return bytes;
+}
+
 // The input on the heap, for as long as the lease says.
 OutputRows Echo(const InferRequest& request) {
-  auto* bytes = new std::string;
-  for (const auto& piece : request.input) {
-    bytes->append(reinterpret_cast<const char*>(piece.data()), piece.size());
-  }
+  auto* bytes = new std::string(InputOf(request));
   const auto release = [](void* owned) { delete static_cast<std::string*>(owned); };
   return {std::as_bytes(std::span(*bytes)), OutputLease(release, bytes)};
 }
@@ -30,9 +39,7 @@ void FakeSink::Submit(InferRequest& request) {
     MutexLock lock(mutex_);
     Seen& seen = seen_.emplace_back();
     seen.rows = request.rows;
-    for (const auto& piece : request.input) {
-      seen.input.append(reinterpret_cast<const char*>(piece.data()), piece.size());
-    }
+    seen.input = InputOf(request);
     seen.priority = request.priority;
     seen.deadline = request.deadline;
     seen.queue_timeout = request.queue_timeout;
@@ -223,6 +230,28 @@ grpc::Status ServerTest::Infer(const Request& request, Response* response) {
 grpc::Status ServerTest::InferError(const Request& request) {
   Response response;
   return Infer(request, &response);
+}
+
+grpc::Status ServerTest::Register(const std::string& name, const std::string& key, uint64_t offset,
+                                  uint64_t bytes) {
+  inference::SystemSharedMemoryRegisterRequest request;
+  request.set_name(name);
+  request.set_key(key);
+  request.set_offset(offset);
+  request.set_byte_size(bytes);
+  inference::SystemSharedMemoryRegisterResponse response;
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  return stub_->SystemSharedMemoryRegister(&context, request, &response);
+}
+
+grpc::Status ServerTest::Unregister(const std::string& name) {
+  inference::SystemSharedMemoryUnregisterRequest request;
+  request.set_name(name);
+  inference::SystemSharedMemoryUnregisterResponse response;
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  return stub_->SystemSharedMemoryUnregister(&context, request, &response);
 }
 
 grpc::Status ServerTest::CallByName(const std::string& method, const std::string& message) {

@@ -93,6 +93,18 @@ class ServerTest : public testing::Test {
 
   static Request EchoRequest(int64_t rows);
   grpc::Status Infer(const Request& request, Response* response);
+  // System shared memory, of which `key` names the object.
+  grpc::Status Register(const std::string& name, const std::string& key, uint64_t offset,
+                        uint64_t bytes);
+  grpc::Status Unregister(const std::string& name);
+  // Says of an input or a requested output that it lies in the region.
+  template <typename Tensor>
+  static void Share(const std::string& region, int64_t bytes, int64_t offset, Tensor* tensor) {
+    auto& parameters = *tensor->mutable_parameters();
+    parameters["shared_memory_region"].set_string_param(region);
+    parameters["shared_memory_byte_size"].set_int64_param(bytes);
+    if (offset != 0) parameters["shared_memory_offset"].set_int64_param(offset);
+  }
   // Of a request that must fail.
   grpc::Status InferError(const Request& request);
   // A call by the method's full name, "/package.Service/Method", whose message is these bytes.

@@ -203,6 +203,21 @@ absl::StatusOr<int64_t> Client::MaxRows(const std::string& model, const std::str
   return response.config().max_batch_size();
 }
 
+absl::Status Client::RegisterSharedMemory(const std::string& name, const std::string& key,
+                                          int64_t bytes, Deadline deadline) {
+  inference::SystemSharedMemoryRegisterRequest request;
+  request.set_name(name);
+  request.set_key(key);
+  request.set_byte_size(static_cast<uint64_t>(bytes));
+  return connection_->Call(&Stub::SystemSharedMemoryRegister, request, deadline).status();
+}
+
+absl::Status Client::UnregisterSharedMemory(const std::string& name, Deadline deadline) {
+  inference::SystemSharedMemoryUnregisterRequest request;
+  request.set_name(name);
+  return connection_->Call(&Stub::SystemSharedMemoryUnregister, request, deadline).status();
+}
+
 absl::StatusOr<InferResult> Client::Infer(const InferQuery& query, Deadline deadline) {
   inference::ModelInferRequest request;
   MLPSERVE_RETURN_IF_ERROR(ToMessage(query, request));

@@ -126,6 +126,12 @@ class Client {
   absl::StatusOr<int64_t> MaxRows(const std::string& model, const std::string& version,
                                   Deadline deadline);
 
+  // System shared memory: the server opens the POSIX object `key`, in whose first bytes requests
+  // may lie from then on.
+  absl::Status RegisterSharedMemory(const std::string& name, const std::string& key, int64_t bytes,
+                                    Deadline deadline);
+  absl::Status UnregisterSharedMemory(const std::string& name, Deadline deadline);
+
   absl::StatusOr<InferResult> Infer(const InferQuery& query, Deadline deadline);
 
   // Calls `done` exactly once, on a thread of the client, which serves every other call in flight

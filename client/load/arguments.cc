@@ -21,7 +21,7 @@ constexpr int64_t kMostDeadlineMs = 7LL * 24 * 3600 * 1000;
 struct Raw {
   Arguments arguments;
   std::vector<std::string> inputs, data, expect, server_pids;
-  std::string rows = "1", concurrency = "1", rates, arrivals = "poisson";
+  std::string rows = "1", concurrency = "1", rates, arrivals = "poisson", shared_memory = "off";
   double duration_s = 5, warm_up_s = 1, find_rate_p99_ms = 0;
   int64_t deadline_ms = 0, queue_timeout_us = 0;
 };
@@ -41,6 +41,11 @@ void DefineServer(CLI::App& app, Raw& raw) {
   app.add_flag("--streaming", raw.arguments.run.streaming,
                "Send through ModelStreamInfer, a stream for each request in flight")
       ->excludes(deadline);
+  app.add_option("--shared-memory", raw.shared_memory,
+                 "'system': rows and outputs lie in POSIX shared memory, which a server on this "
+                 "machine must offer; 'off': in messages")
+      ->check(CLI::IsMember({"off", "system"}))
+      ->capture_default_str();
   app.add_option("--priority", raw.arguments.priority,
                  "Priority of the requests, 1 is highest (default: the model's)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 31));
@@ -203,6 +208,7 @@ absl::StatusOr<Arguments> Finish(Raw raw) {
   arguments.find_rate_p99 = In<std::milli>(raw.find_rate_p99_ms);
   arguments.run.deadline = std::chrono::milliseconds(raw.deadline_ms);
   arguments.queue_timeout = std::chrono::microseconds(raw.queue_timeout_us);
+  arguments.shared_memory = raw.shared_memory == "system";
   arguments.run.arrivals =
       raw.arrivals == "constant" ? ArrivalKind::kConstant : ArrivalKind::kPoisson;
   return arguments;

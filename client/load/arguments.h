@@ -21,6 +21,7 @@ struct Arguments {
   std::map<std::string, client::TensorPath> data;    // by input; "": the only input
   std::map<std::string, client::TensorPath> expect;  // by output; "": the only output
   double tolerance = 1e-4;
+  bool shared_memory = false;  // rows and outputs lie there, and not in messages
   int64_t priority = 0;
   std::chrono::microseconds queue_timeout{0};
   // What to sweep over: rows, and either concurrency or rate; or to search.

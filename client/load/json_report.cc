@@ -70,7 +70,8 @@ std::string Json(const Report& report) {
                  {"address", report.address},
                  {"date", report.date},
                  {"arrivals", report.arrivals == ArrivalKind::kConstant ? "constant" : "poisson"},
-                 {"streaming", report.streaming}};
+                 {"streaming", report.streaming},
+                 {"shared_memory", report.shared_memory}};
   for (const FoundRate& found : report.found) {
     json["found"].push_back(
         {{"rows", found.rows}, {"p99_limit_us", In(found.p99_limit)}, {"rate", found.rate}});

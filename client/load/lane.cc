@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "kernels/status/status_macros.h"
+
 namespace mlpserve::load {
 
 Lane::Lane(const Traffic& traffic, size_t index, grpc::CompletionQueue& queue)
@@ -22,6 +24,7 @@ absl::Status Lane::Judge(const Traffic& traffic) const {
   if (!exchange->ParseAnswer(answer)) {
     return absl::DataLossError("expected a ModelInferResponse, found bytes that are none");
   }
+  MLPSERVE_RETURN_IF_ERROR(traffic.requests.TakeOutputs(request, answer));
   return traffic.expected->Check(std::move(answer), traffic.requests.first_row(request),
                                  traffic.requests.rows());
 }

@@ -44,6 +44,31 @@ absl::Status NameFiles(const std::vector<std::string>& names, std::string_view k
   return absl::OkStatus();
 }
 
+// Shared memory that the server knows for as long as this lives; null: none.
+class Registration {
+ public:
+  Registration(const std::string& address, const SharedRows* shared) : shared_(shared) {
+    if (shared_ == nullptr) return;
+    client_.emplace(address);
+    status_ = client_->RegisterSharedMemory(shared_->key(), shared_->key(), shared_->bytes(),
+                                            client::Deadline::In(kDescribeTime));
+  }
+  ~Registration() {
+    if (shared_ == nullptr || !status_.ok()) return;
+    // A server that does not answer any more has let go of it, or will when it ends.
+    (void)client_->UnregisterSharedMemory(shared_->key(), client::Deadline::In(kDescribeTime));
+  }
+  Registration(const Registration&) = delete;
+  Registration& operator=(const Registration&) = delete;
+
+  const absl::Status& status() const { return status_; }
+
+ private:
+  const SharedRows* const shared_;
+  std::optional<client::Client> client_;
+  absl::Status status_;
+};
+
 class LoadTest {
  public:
   LoadTest(const Arguments& arguments, const Streams& streams)
@@ -58,6 +83,7 @@ class LoadTest {
     report_.date = absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(), absl::UTCTimeZone());
     report_.arrivals = arguments_.run.arrivals;
     report_.streaming = arguments_.run.streaming;
+    report_.shared_memory = arguments_.shared_memory;
     for (const int rows : arguments_.rows) {
       MLPSERVE_RETURN_IF_ERROR(MeasureRows(rows));
     }
@@ -76,7 +102,7 @@ class LoadTest {
     request_.files = arguments_.data;
     request_.inputs = arguments_.inputs;
     std::vector<std::string> outputs;
-    if (request_.inputs.empty() || arguments_.expect.count("") > 0) {
+    if (request_.inputs.empty() || arguments_.expect.count("") > 0 || arguments_.shared_memory) {
       client::Client client(arguments_.run.address);
       MLPSERVE_ASSIGN_OR_RETURN(
           const client::BlockMetadata metadata,
@@ -84,6 +110,9 @@ class LoadTest {
       for (const client::TensorMetadata& output : metadata.outputs) outputs.push_back(output.name);
       if (request_.inputs.empty()) {
         MLPSERVE_ASSIGN_OR_RETURN(request_.inputs, InputsOf(metadata));
+      }
+      if (arguments_.shared_memory) {
+        MLPSERVE_ASSIGN_OR_RETURN(request_.shared_outputs, OutputsOf(metadata));
       }
     }
     std::vector<std::string> inputs;
@@ -95,6 +124,8 @@ class LoadTest {
 
   absl::Status MeasureRows(int rows) {
     MLPSERVE_ASSIGN_OR_RETURN(const RequestSet requests, RequestSet::Make(request_, rows));
+    Registration registration(arguments_.run.address, requests.shared());
+    MLPSERVE_RETURN_IF_ERROR(registration.status());
     std::optional<ExpectedOutputs> expected;
     if (!expect_.empty()) {
       MLPSERVE_ASSIGN_OR_RETURN(

@@ -23,6 +23,7 @@ struct Report {
   std::string date;  // of the start, UTC
   ArrivalKind arrivals = ArrivalKind::kPoisson;
   bool streaming = false;
+  bool shared_memory = false;
   std::vector<Result> results;   // in the order in which they were measured
   std::vector<FoundRate> found;  // of a search, for each number of rows
 };

@@ -10,11 +10,13 @@
 namespace mlpserve::load {
 namespace {
 
-absl::StatusOr<InputSpec> InputOf(const std::string& model, const client::TensorMetadata& tensor) {
+// `remedy` says what to do where the metadata does not.
+absl::StatusOr<InputSpec> SpecOf(const std::string& model, std::string_view kind,
+                                 const client::TensorMetadata& tensor, std::string_view remedy) {
   const auto error = [&](std::string_view what) {
     return absl::FailedPreconditionError(
-        absl::StrCat("model '", model, "', input ", client::Describe({tensor}), ": expected ",
-                     std::string(what), " (--input ", tensor.name, ":DATATYPE:DIM,... says it)"));
+        absl::StrCat("model '", model, "', ", std::string(kind), " ", client::Describe({tensor}),
+                     ": expected ", std::string(what), std::string(remedy)));
   };
   const std::optional<client::ElementType> type = client::ParseElementType(tensor.datatype);
   if (!type) return error("a datatype of fixed size");
@@ -73,10 +75,26 @@ absl::StatusOr<std::vector<InputSpec>> InputsOf(const client::BlockMetadata& met
   }
   std::vector<InputSpec> inputs;
   for (const client::TensorMetadata& tensor : metadata.inputs) {
-    MLPSERVE_ASSIGN_OR_RETURN(InputSpec input, InputOf(metadata.name, tensor));
+    const std::string remedy =
+        absl::StrCat(" (--input ", tensor.name, ":DATATYPE:DIM,... says it)");
+    MLPSERVE_ASSIGN_OR_RETURN(InputSpec input, SpecOf(metadata.name, "input", tensor, remedy));
     inputs.push_back(std::move(input));
   }
   return inputs;
+}
+
+absl::StatusOr<std::vector<InputSpec>> OutputsOf(const client::BlockMetadata& metadata) {
+  if (metadata.outputs.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("model '", metadata.name, "': expected outputs in its metadata, found none"));
+  }
+  std::vector<InputSpec> outputs;
+  for (const client::TensorMetadata& tensor : metadata.outputs) {
+    MLPSERVE_ASSIGN_OR_RETURN(InputSpec output, SpecOf(metadata.name, "output", tensor,
+                                                       ", as --shared-memory needs its size"));
+    outputs.push_back(std::move(output));
+  }
+  return outputs;
 }
 
 }  // namespace mlpserve::load

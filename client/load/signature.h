@@ -25,8 +25,10 @@ absl::StatusOr<InputSpec> ParseInputSpec(std::string_view text);
 // The shape of the tensor with this many rows.
 std::vector<int64_t> ShapeOf(const InputSpec& input, int64_t rows);
 
-// From the server's metadata. FAILED_PRECONDITION: no input, a free dimension that is not the first
+// From the server's metadata. FAILED_PRECONDITION: none, a free dimension that is not the first
 // one, or a datatype of unknown size, with what to give instead.
 absl::StatusOr<std::vector<InputSpec>> InputsOf(const client::BlockMetadata& metadata);
+// What holds for the outputs, in the same form.
+absl::StatusOr<std::vector<InputSpec>> OutputsOf(const client::BlockMetadata& metadata);
 
 }  // namespace mlpserve::load

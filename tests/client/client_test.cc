@@ -64,6 +64,15 @@ TEST_F(ClientTest, DescribeTellsTensorsAndMaxRows) {
   EXPECT_EQ(client_.MaxRows("double", "", Soon()).value(), 4);
 }
 
+TEST_F(ClientTest, SharedMemoryIsRegisteredAndUnregistered) {
+  EXPECT_TRUE(client_.RegisterSharedMemory("name", "/key", 7, Soon()).ok());
+  EXPECT_THAT(server_.service().regions, ElementsAre(std::pair("name", "/key 7")));
+  EXPECT_TRUE(client_.UnregisterSharedMemory("name", Soon()).ok());
+  EXPECT_TRUE(server_.service().regions.empty());
+  server_.service().shares_memory = false;
+  EXPECT_TRUE(absl::IsFailedPrecondition(client_.RegisterSharedMemory("a", "b", 1, Soon())));
+}
+
 TEST_F(ClientTest, InferReturnsTheOutputsAndEchoesTheId) {
   DoubleCall request({1, 2, 3, 4, 5, 6});
   request.call.id = "seven";

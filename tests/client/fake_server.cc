@@ -73,6 +73,21 @@ grpc::Status FakeService::RepositoryIndex(grpc::ServerContext*,
   return grpc::Status::OK;
 }
 
+grpc::Status FakeService::SystemSharedMemoryRegister(
+    grpc::ServerContext*, const inference::SystemSharedMemoryRegisterRequest* request,
+    inference::SystemSharedMemoryRegisterResponse*) {
+  if (!shares_memory) return {grpc::StatusCode::FAILED_PRECONDITION, "no shared memory"};
+  regions[request->name()] = request->key() + " " + std::to_string(request->byte_size());
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeService::SystemSharedMemoryUnregister(
+    grpc::ServerContext*, const inference::SystemSharedMemoryUnregisterRequest* request,
+    inference::SystemSharedMemoryUnregisterResponse*) {
+  regions.erase(request->name());
+  return grpc::Status::OK;
+}
+
 grpc::Status FakeService::ModelInfer(grpc::ServerContext*,
                                      const inference::ModelInferRequest* request,
                                      inference::ModelInferResponse* response) {

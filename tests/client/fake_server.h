@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -25,6 +26,9 @@ class FakeService final : public inference::GRPCInferenceService::Service {
   // A stream ends after so many answers, with this code and the message "it ends".
   std::atomic<int> answers_of_a_stream = 1 << 30;
   std::atomic<grpc::StatusCode> end_of_streams = grpc::StatusCode::OK;
+  bool shares_memory = true;
+  std::map<std::string, std::string>
+      regions;  // key and size by name; for calls one after the other
   std::atomic<int> calls = 0;
   std::atomic<int> streams = 0;
   std::atomic<int> most_at_once = 0;
@@ -43,6 +47,12 @@ class FakeService final : public inference::GRPCInferenceService::Service {
                            inference::ModelConfigResponse* response) override;
   grpc::Status RepositoryIndex(grpc::ServerContext*, const inference::RepositoryIndexRequest*,
                                inference::RepositoryIndexResponse* response) override;
+  grpc::Status SystemSharedMemoryRegister(
+      grpc::ServerContext*, const inference::SystemSharedMemoryRegisterRequest* request,
+      inference::SystemSharedMemoryRegisterResponse* response) override;
+  grpc::Status SystemSharedMemoryUnregister(
+      grpc::ServerContext*, const inference::SystemSharedMemoryUnregisterRequest* request,
+      inference::SystemSharedMemoryUnregisterResponse* response) override;
   grpc::Status ModelInfer(grpc::ServerContext*, const inference::ModelInferRequest* request,
                           inference::ModelInferResponse* response) override;
   grpc::Status ModelStreamInfer(

@@ -48,6 +48,26 @@ def test_answers_are_right_and_the_servers_counters_agree(start):
     assert counted >= sum(result["requests"] for result in report["results"])
 
 
+@pytest.mark.parametrize("streaming", [[], ["--streaming"]])
+def test_answers_in_shared_memory_are_right(start, streaming):
+    server = start(DIGITS, "--shared-memory", "system")
+    cases = DIGITS / "digits/test.safetensors"
+    report = load(server, "--shared-memory", "system", "--data", f"{cases}:x", "--expect", f"{cases}:logits64",
+                  "--rows", "1,77", "--concurrency", "8", "--duration-s", "0.5", "--warm-up-s", "0.1", *streaming)
+    for result in report["results"]:
+        assert result["failed"] == 0 and result["requests"] > 100
+        assert result["request_bytes"] < 1000, "no rows in it"
+    with server.client() as client:
+        assert not client.get_system_shared_memory_status().regions
+
+
+def test_shared_memory_that_the_server_does_not_offer(start):
+    server = start(DIGITS)
+    done = subprocess.run([LOAD, "digits", "--address", server.grpc_address, "--shared-memory", "system"],
+                          capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1 and "--shared-memory=system" in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_an_open_loop_shows_a_stall_as_computed_by_hand(start):
     server = start(DIGITS)
     rate, seconds = 500, 4

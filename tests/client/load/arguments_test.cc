@@ -73,6 +73,8 @@ TEST(LoadArgumentsTest, Everything) {
   EXPECT_EQ(arguments.run.duration, std::chrono::milliseconds(500));
   EXPECT_EQ(arguments.queue_timeout, std::chrono::microseconds(300));
   EXPECT_EQ(Right({"m", "--data", "/a=b/x.csv"}).data.at("").file, "/a=b/x.csv");
+  EXPECT_FALSE(arguments.shared_memory);
+  EXPECT_TRUE(Right({"m", "--shared-memory", "system"}).shared_memory);
   EXPECT_EQ(Right({"m", "--find-rate-p99-ms", "2.5"}).find_rate_p99,
             std::chrono::microseconds(2500));
 }
@@ -101,6 +103,7 @@ TEST(LoadArgumentsTest, WhatIsWrongIsOneLine) {
   EXPECT_THAT(Wrong({"m", "--expect", "a.csv"}), HasSubstr("expected --data with --expect"));
   EXPECT_THAT(Wrong({"m", "--json", "-", "--csv", "-"}), HasSubstr("found more"));
   EXPECT_THAT(Wrong({"m", "--server-pid", "x"}), HasSubstr("found 'x'"));
+  EXPECT_THAT(Wrong({"m", "--shared-memory", "cuda"}), HasSubstr("cuda"));
 }
 
 }  // namespace

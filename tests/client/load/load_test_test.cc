@@ -155,6 +155,27 @@ TEST_F(LoadTestTest, AnswersAreCompared) {
   EXPECT_GT(json_["results"][0]["requests"], 0) << "two of three rows are right";
 }
 
+TEST_F(LoadTestTest, SharedMemoryIsRegisteredForAsLongAsItIsUsed) {
+  std::atomic<int> registered = 0;
+  server_.service().infer = [&](const inference::ModelInferRequest& request, auto& response) {
+    const std::string& name =
+        request.inputs(0).parameters().at("shared_memory_region").string_param();
+    if (server_.service().regions.count(name) > 0) ++registered;
+    EXPECT_EQ(request.raw_input_contents_size(), 0);
+    response.add_outputs()->set_name("y");
+    return grpc::Status::OK;
+  };
+  arguments_.shared_memory = true;
+  arguments_.rows = {1, 2};
+  EXPECT_EQ(Run(), 0) << err_.str();
+  EXPECT_EQ(json_["shared_memory"], true);
+  EXPECT_EQ(registered, server_.service().calls);
+  EXPECT_TRUE(server_.service().regions.empty());
+  server_.service().shares_memory = false;
+  EXPECT_EQ(Run(), 1);
+  EXPECT_THAT(err_.str(), HasSubstr("FAILED_PRECONDITION: no shared memory"));
+}
+
 class StreamedLoadTest : public LoadTestTest {
  protected:
   StreamedLoadTest() {

@@ -2,11 +2,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <fstream>
 
+#include "absl/strings/str_join.h"
 #include "client/load/row_source.h"
 #include "client/load/wire.h"
 #include "client/tensor/tensor_file.h"
@@ -64,6 +66,18 @@ TEST(InputSpecTest, FromTheServersMetadata) {
               HasSubstr("input x FP32 [-1,-1]: expected no free dimension but the first (--input"));
   metadata.inputs = {{"x", "BYTES", {-1}}};
   EXPECT_THAT(std::string(InputsOf(metadata).status().message()), HasSubstr("fixed size"));
+}
+
+TEST(InputSpecTest, OutputsToo) {
+  client::BlockMetadata metadata;
+  metadata.name = "m";
+  EXPECT_THAT(std::string(OutputsOf(metadata).status().message()), HasSubstr("found none"));
+  metadata.outputs = {{"y", "FP32", {-1, 10}}};
+  EXPECT_THAT(ShapeOf(OutputsOf(metadata).value()[0], 7), ElementsAre(7, 10));
+  metadata.outputs = {{"y", "BYTES", {-1}}};
+  EXPECT_THAT(
+      std::string(OutputsOf(metadata).status().message()),
+      HasSubstr("output y BYTES [-1]: expected a datatype of fixed size, as --shared-memory"));
 }
 
 TEST(RowSourceTest, RandomRowsAreOfTheTypeAndDependOnTheSeed) {
@@ -127,6 +141,87 @@ TEST(RequestSetTest, GoesThroughTheFileAndStartsAgain) {
   EXPECT_THAT(ValuesOf(large, 0), ElementsAre(1, 2, 3, 4, 5, 1, 2));
 }
 
+// "x" and "y" of two rows a request, the outputs "z" of two rows and "s" of one value.
+RequestOptions SharedOptions() {
+  RequestOptions options{.model = "m", .inputs = {Input("x:FP32:1"), Input("y:UINT8:3")}};
+  options.files["x"] = {Write("x.csv", "1\n2\n3\n4\n5\n"), ""};
+  options.shared_outputs = {Input("z:FP32:2"), {"s", ElementType::kFp32, {1}, /*has_rows=*/false}};
+  return options;
+}
+
+// Where its parameters say.
+std::string SharedBytes(
+    const RequestSet& set,
+    const google::protobuf::Map<std::string, inference::InferParameter>& where) {
+  EXPECT_EQ(where.at("shared_memory_region").string_param(), set.shared()->key());
+  const auto offset = where.find("shared_memory_offset");
+  return set.shared()
+      ->Read(offset == where.end() ? 0 : offset->second.int64_param(),
+             where.at("shared_memory_byte_size").int64_param())
+      .value();
+}
+
+TEST(RequestSetTest, RowsMayLieInSharedMemory) {
+  const RequestSet set = RequestSet::Make(SharedOptions(), 2).value();
+  ASSERT_EQ(set.size(), 3U);
+  EXPECT_EQ(set.shared()->bytes(), 3 * (8 + 6 + 16 + 4));
+  const std::string expected[] = {"1 2", "3 4", "5 1"};
+  for (size_t i = 0; i < 3; ++i) {
+    inference::ModelInferRequest message;
+    ASSERT_TRUE(ParseMessage(set.message(i), message));
+    EXPECT_EQ(message.raw_input_contents_size(), 0);
+    EXPECT_THAT(message.inputs(0).shape(), ElementsAre(2, 1));
+    const auto x = client::ToFloats(
+        {ElementType::kFp32, {}, SharedBytes(set, message.inputs(0).parameters())});
+    EXPECT_EQ(absl::StrJoin(x, " "), expected[i]);
+    EXPECT_EQ(SharedBytes(set, message.inputs(1).parameters()).size(), 6U);
+    ASSERT_EQ(message.outputs_size(), 2);
+    EXPECT_EQ(message.outputs(0).name(), "z");
+    EXPECT_EQ(SharedBytes(set, message.outputs(0).parameters()), std::string(16, '\0'));
+    EXPECT_EQ(SharedBytes(set, message.outputs(1).parameters()).size(), 4U);
+  }
+  EXPECT_EQ(RequestSet::Make({.model = "m", .inputs = {Input("x:FP32:1")}}, 1)->shared(), nullptr);
+}
+
+TEST(RequestSetTest, OutputsAreTakenFromSharedMemory) {
+  RequestOptions options = SharedOptions();
+  options.inputs[0] = Input("x:FP32:4");  // as much as z: its rows are taken for the output's
+  options.files["x"] = {Write("x.csv", "1,2,3,4\n5,6,7,8\n"), ""};
+  options.shared_outputs = {Input("z:FP32:4")};
+  const RequestSet set = RequestSet::Make(options, 1).value();
+  inference::ModelInferResponse answer;
+  auto& output = *answer.add_outputs();
+  output.set_name("z");
+  answer.add_raw_output_contents("in the message");
+  EXPECT_TRUE(set.TakeOutputs(1, answer).ok());
+  EXPECT_EQ(answer.raw_output_contents(0), "in the message") << "as it came";
+  (*output.mutable_parameters())["shared_memory_region"].set_string_param(set.shared()->key());
+  EXPECT_TRUE(set.TakeOutputs(1, answer).ok());
+  EXPECT_EQ(answer.raw_output_contents(0), std::string(16, '\0'));
+  answer.clear_raw_output_contents();
+  EXPECT_TRUE(set.TakeOutputs(1, answer).ok());
+  EXPECT_EQ(answer.raw_output_contents(0), std::string(16, '\0'));
+  output.set_name("other");
+  EXPECT_THAT(std::string(set.TakeOutputs(1, answer).message()), HasSubstr("'other'"));
+}
+
+TEST(SharedRowsTest, ANameIsFreeAfterItAndRoomIsAskedForFirst) {
+  std::string key;
+  {
+    const auto rows = SharedRows::Create(100).value();
+    key = rows->key();
+    EXPECT_NE(SharedRows::Create(1).value()->key(), key);
+    ASSERT_TRUE(rows->Write(90, "0123456789").ok());
+    EXPECT_EQ(rows->Read(95, 5).value(), "56789");
+    EXPECT_FALSE(rows->Read(95, 6).ok()) << "it has no more";
+    EXPECT_EQ(access(("/dev/shm" + key).c_str(), F_OK), 0);
+  }
+  EXPECT_NE(access(("/dev/shm" + key).c_str(), F_OK), 0);
+  const auto huge = SharedRows::Create(int64_t{1} << 60);
+  EXPECT_THAT(std::string(huge.status().message()),
+              HasSubstr("expected room for 1152921504606846976 bytes"));
+}
+
 TEST(RequestSetTest, RandomRequestsDifferAndAreBounded) {
   const RequestOptions options{.model = "m", .inputs = {Input("x:FP32:4"), Input("y:INT32:1")}};
   const RequestSet set = RequestSet::Make(options, 2).value();
@@ -138,6 +233,9 @@ TEST(RequestSetTest, RandomRequestsDifferAndAreBounded) {
 TEST(RequestSetTest, WhatCannotBeSentIsNamed) {
   RequestOptions options{.model = "m", .inputs = {Input("x:FP32:4"), Input("y:FP32:1")}};
   EXPECT_THAT(Error(options, int64_t{1} << 40), HasSubstr("at most 2 GiB"));
+  options.shared_outputs = {Input("z:FP32:1073741824")};
+  EXPECT_THAT(Error(options, 1), HasSubstr("at most 2 GiB"));
+  options.shared_outputs.clear();
   options.files["z"] = {Write("z.csv", "1\n"), ""};
   EXPECT_THAT(Error(options, 1), HasSubstr("model 'm' has no input 'z'"));
   options.files.clear();

@@ -18,16 +18,10 @@ using testing::HasSubstr;
 
 constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
 
-class SharedMemoryTest : public ServerTest {
+class SharingClient : public ServerTest {
  protected:
   static constexpr int64_t kRowBytes = kFeatures * sizeof(float);
   static constexpr size_t kObjectBytes = 1 << 20;
-
-  void SetUp() override {
-    ServerTest::SetUp();
-    options_.shared_memory = SharedMemory::kSystem;
-    Start(options_);
-  }
 
   grpc::Status Status(const std::string& name,
                       inference::SystemSharedMemoryStatusResponse* response) {
@@ -59,6 +53,15 @@ class SharedMemoryTest : public ServerTest {
 
   const SharedObject in_{"in", kObjectBytes};
   const SharedObject out_{"out", kObjectBytes};
+};
+
+class SharedMemoryTest : public SharingClient {
+ protected:
+  void SetUp() override {
+    SharingClient::SetUp();
+    options_.shared_memory = SharedMemory::kSystem;
+    Start(options_);
+  }
 };
 
 TEST_F(SharedMemoryTest, RowsAreReadAndWrittenThere) {
@@ -284,10 +287,10 @@ TEST_F(SharedMemoryTest, TheExtensionIsListedWhereItIsOn) {
   EXPECT_THAT(response.extensions(), testing::Contains("system_shared_memory"));
 }
 
-class NoSharedMemoryTest : public SharedMemoryTest {
+class NoSharedMemoryTest : public SharingClient {
  protected:
   void SetUp() override {
-    ServerTest::SetUp();
+    SharingClient::SetUp();
     Start(options_);
   }
 };

@@ -34,8 +34,6 @@ class Inflater {
   // says; RESOURCE_EXHAUSTED, a bound is reached.
   absl::Status Inflate(grpc::ByteBuffer& message) const;
 
-  int64_t held_bytes() const { return held_->load(std::memory_order_relaxed); }
-
  private:
   const Options options_;
   const std::shared_ptr<std::atomic<int64_t>> held_ = std::make_shared<std::atomic<int64_t>>(0);

@@ -10,9 +10,10 @@ import zlib
 
 import grpc
 import pytest
+from tritonclient.utils import InferenceServerException
 
 import attacks
-from conftest import DIGITS, Server
+from conftest import DIGITS, Server, assert_close, digits, infer
 from memory_test import MB, process_status, resident_bytes
 from wire import chunk, raw, request, shape
 
@@ -127,6 +128,17 @@ def test_streams_take_them(servers):
                 answers(REFLECTION, chunk(7, "") + chunk(1000, bytes(900)))] == [True] * 3
 
 
+@pytest.mark.parametrize("kind", ALGORITHMS)
+def test_tritonclient_compresses_as_it_names_it(servers, kind):
+    rows = digits()["x"][:100]
+    with servers["gzip"].client() as client:
+        assert_close(infer(client, "digits", rows, compression_algorithm=kind), digits()["logits64"][:100])
+    with servers["none"].client() as client:
+        with pytest.raises(InferenceServerException, match="--grpc-compression") as raised:
+            infer(client, "digits", rows, compression_algorithm=kind)
+    assert raised.value.status() == "StatusCode.UNIMPLEMENTED"
+
+
 def frames(address, message, *headers, flag=1):
     """What the server sends back to a message written by hand: (kind of frame, its bytes)."""
     link = attacks.http2(address)
@@ -200,8 +212,8 @@ def test_a_flood_of_them_costs_no_more_and_others_are_served(start):
                for _ in range(16)]
     # Whole ones too, which take flow control: from the usual client, whose message is compressed.
     with grpc.insecure_channel(server.grpc_address, options=NO_LIMIT) as channel:
-        infer = channel.unary_unary(attacks.INFER)
-        futures = [infer.future(bytes(128 << 20), timeout=60, compression=grpc.Compression.Gzip)
+        send = channel.unary_unary(attacks.INFER)
+        futures = [send.future(bytes(128 << 20), timeout=60, compression=grpc.Compression.Gzip)
                    for _ in range(8)]
         for sender in senders:
             sender.start()

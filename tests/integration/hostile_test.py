@@ -29,14 +29,18 @@ def write_block(folder, datatype):
         "layers": [{"name": "fc", "weight": "w"}], "batching": {"priority_levels": 2}}))
 
 
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hostile") / "models"
+def write_repository(folder):
+    """The blocks that the tables speak of."""
     write_block(folder / "b", "FP32")
     write_block(folder / "h", "FP16")
     (folder / "broken/1").mkdir(parents=True)
     (folder / "broken/model.json").write_text("{")
     return folder
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    return write_repository(tmp_path_factory.mktemp("hostile") / "models")
 
 
 @pytest.fixture(scope="module")

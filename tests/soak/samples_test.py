@@ -1,0 +1,24 @@
+"""What counts as growth: a leak does, noise and the warm-up do not."""
+
+import os
+
+from samples import growth, parts, sample
+
+
+def test_a_leak_is_growth_and_the_warm_up_is_not():
+    flat = {"resident_kb": 100_000, "descriptors": 50, "threads": 20}
+    warming = [{**flat, "resident_kb": 1_000 * i} for i in range(10)]
+    steady = [{**flat, "resident_kb": 100_000 + 3_000 * (i % 3), "descriptors": 50 + i % 9}
+              for i in range(90)]
+    assert growth(parts(warming + steady)) == []
+    for name, step in [("resident_kb", 500), ("descriptors", 1), ("threads", 0.1)]:
+        leaking = [{**each, name: each[name] + step * i} for i, each in enumerate(steady)]
+        grown = growth(parts(warming + leaking))
+        assert len(grown) == 1 and grown[0].startswith(f"{name} grew from "), name
+
+
+def test_a_process_says_what_it_holds():
+    before = sample(os.getpid())
+    assert before["resident_kb"] > 1_000 and before["threads"] >= 1
+    with open("/dev/null", encoding="ascii"):
+        assert sample(os.getpid())["descriptors"] == before["descriptors"] + 1

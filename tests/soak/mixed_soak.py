@@ -8,7 +8,7 @@ deadlines; requests that are cancelled or have no time; a block that is reloaded
 weights each time, whose answers say which weights made them; every hostile request of
 tests/integration with its exact answer; connections that are cut. Memory, descriptors and threads of
 the server are sampled each second. Prints, as JSON, what was done, and each kind's median over the
-quarters of the run after its first tenth. Exit code 1 if an answer was wrong or anything grew.
+quarters of the run after its warm-up, and what it holds at rest before and after. Exit code 1 if an answer was wrong or anything grew.
 """
 
 import argparse
@@ -28,7 +28,7 @@ import reload_soak  # noqa: E402
 import workers  # noqa: E402
 from conftest import BIN, DIGITS, Server  # noqa: E402
 from hostile_test import write_repository  # noqa: E402
-from samples import growth, parts, sample  # noqa: E402
+from samples import growth, growth_at_rest, parts, sample  # noqa: E402
 
 CASES = DIGITS / "digits/test.safetensors"
 CHECKED = ["--data", f"{CASES}:x", "--expect", f"{CASES}:logits64"]
@@ -110,6 +110,7 @@ def soak(folder, seconds):
         figures = {"seconds": round(seconds), **done, "at rest before": before, "quarters": medians}
         if server.process.poll() is None:
             figures["at rest after"] = sample(server.process.pid)
+            problems += growth_at_rest(before, figures["at rest after"])
     finally:
         code = server.stop()
     if code != 0:

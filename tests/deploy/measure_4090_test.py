@@ -4,6 +4,7 @@ compiler, the packages and the benchmark, the page that it makes."""
 import json
 import os
 import pathlib
+import re
 import shutil
 import stat
 import subprocess
@@ -102,6 +103,14 @@ class Measure4090Test(unittest.TestCase):
         (self.folder / "packed/commit").write_text("abcdef\n")
         for name in names:
             shutil.copy(self.add_bench(), self.folder / "packed" / name)
+        return self.archive()
+
+    def pack_program(self, path):
+        (self.folder / "packed/bin").mkdir(parents=True)
+        (self.folder / "packed/bin/mlpserve-bench").symlink_to(path)
+        return self.archive()
+
+    def archive(self):
         archive = self.folder / "gpu.tgz"
         subprocess.run(["tar", "-czf", archive, "-C", self.folder / "packed", "."], check=True)
         return archive
@@ -158,6 +167,9 @@ class Measure4090Test(unittest.TestCase):
         self.assertEqual(records[0]["op"], "machine")
         self.assertEqual(records[0]["gpu"], "NVIDIA GeForce RTX 4090")
         self.assertEqual(records[1:], RECORDS[1:])
+        self.assertIn("# The suite on one NVIDIA GeForce RTX 4090", (self.folder / "out/suite.md").read_text())
+        self.assertIn("All, 1 figures: geometric mean in single launches 1.067", (self.folder / "out/suite.md").read_text())
+        self.assertTrue((self.folder / "out/suite.svg").exists())
 
     def test_another_card_is_measured_without_a_roofline(self):
         self.add_card("NVIDIA H200")
@@ -178,7 +190,26 @@ class Measure4090Test(unittest.TestCase):
         self.add_compiler()
         run = self.measure("--build-only")
         self.assertEqual(run.returncode, 0, run.stderr)
-        self.assertEqual(run.stdout.count("7 kernels compiled for sm_89"), 2)
+        self.assertEqual(run.stdout.count("7 kernels compiled for sm_89"), 3)
+        self.assertIn("== suite\n", run.stdout)
+
+    def test_the_real_program_compiles_every_kernel_of_the_plans(self):
+        program = os.environ.get("MLPSERVE_BENCH")
+        if not program or not SYSTEM_NVCC:
+            self.skipTest("needs MLPSERVE_BENCH, the path of mlpserve-bench, and the CUDA toolkit")
+        run = self.measure("--build-only", "--packed", self.pack_program(program))
+        self.assertEqual(run.returncode, 0, run.stderr + run.stdout)
+        counts = [int(n) for n in re.findall(r"^(\d+) kernels compiled for sm_89 by NVRTC", run.stdout, re.M)]
+        self.assertEqual(len(counts), 3, run.stdout)
+        self.assertGreater(min(counts), 0)
+
+    def test_quick_leaves_the_suite_out(self):
+        self.add_card()
+        self.add_compiler()
+        run = self.measure("--quick")
+        self.assertEqual(run.returncode, 0, run.stderr + run.stdout)
+        self.assertFalse(list((self.folder / "out").glob("suite*")))
+        self.assertTrue((self.folder / "out/measured.md").exists())
 
     def test_a_kernel_that_does_not_compile_ends_building_alone(self):
         self.add_compiler(status=1)

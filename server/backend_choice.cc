@@ -12,6 +12,7 @@
 #include "server/engine/cuda_backend.h"
 #ifdef MLPSERVE_HAS_CUDA
 #include "server/device_gauges.h"
+#include "server/engine/cuda_shared_memory.h"
 #endif
 
 namespace mlpserve {
@@ -40,6 +41,10 @@ absl::StatusOr<ChosenBackend> OpenGpu([[maybe_unused]] std::string kernel_cache,
   if (!cuda.library.ok()) chosen.losses.emplace_back(cuda.library.message());
   const absl::Status watched = Watch(cuda.devices, metrics);
   metrics.SetDegraded(Degradation::kNoNvml, !watched.ok());
+  chosen.open_cuda_region = [devices = cuda.devices](const std::string& handle, int64_t device,
+                                                     uint64_t bytes) {
+    return OpenCudaIpcRegion(devices, handle, device, bytes);
+  };
   if (!watched.ok()) {
     chosen.losses.push_back(
         absl::StrCat("devices are not watched: ", std::string(watched.message())));

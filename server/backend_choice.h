@@ -9,12 +9,14 @@
 #include "server/config.h"
 #include "server/engine/backend.h"
 #include "server/metrics/metrics.h"
+#include "server/shared_memory/region.h"
 
 namespace mlpserve {
 
 struct ChosenBackend {
   std::unique_ptr<Backend> backend;
   std::vector<std::string> losses;  // what it must do without, a line each, for the log
+  OpenCudaRegion open_cuda_region;  // empty: it is no CUDA backend
 };
 
 // `default_cache` is where compiled kernels are kept if the flags name no folder; empty: nowhere.

@@ -24,7 +24,9 @@ const std::map<std::string, ModelControlMode> kModelControls{
 const std::map<std::string, Compression> kCompressions{
     {"none", Compression::kNone}, {"gzip", Compression::kGzip}, {"deflate", Compression::kDeflate}};
 const std::map<std::string, SharedMemory> kSharedMemories{{"off", SharedMemory::kOff},
-                                                          {"system", SharedMemory::kSystem}};
+                                                          {"system", SharedMemory::kSystem},
+                                                          {"cuda", SharedMemory::kCuda},
+                                                          {"all", SharedMemory::kAll}};
 const std::map<std::string, LogFormat> kLogFormats{{"text", LogFormat::kText},
                                                    {"json", LogFormat::kJson}};
 const std::vector<std::string> kLogLevels{"trace", "debug", "info", "warning", "error", "off"};
@@ -186,11 +188,13 @@ void AddFlags(CLI::App& app, Config& config) {
             "Compression of gRPC answers, for clients that say that they take it, and whether "
             "compressed requests are taken (of either kind, inflated up to --max-message-bytes). "
             "none: they fail with UNIMPLEMENTED");
-  AddChoice(app, "--shared-memory", config.shared_memory, kSharedMemories,
-            "system: clients may register POSIX shared memory (/dev/shm), and requests lie there "
-            "instead of in messages. The risk: any client, of any host, may name any object there "
-            "that this process may open, and have it read and written. For clients that are "
-            "trusted and on this machine");
+  AddChoice(
+      app, "--shared-memory", config.shared_memory, kSharedMemories,
+      "system: clients may register POSIX shared memory (/dev/shm), and requests lie there "
+      "instead of in messages; cuda: memory of a GPU that this server computes on; all: both. "
+      "The risk: any client, of any host, may name any object there that this process may "
+      "open, and have it read and written; and memory of a GPU that its owner frees while it "
+      "is registered may end the server. For clients that are trusted and on this machine");
   AddChoice(app, "--log-format", config.log_format, kLogFormats,
             "One line of text or of JSON each");
   app.add_option("--log-level", config.log_level, "Least severe level that is logged")

@@ -160,6 +160,7 @@ absl::Status Server::Listen() {
   options.open_health = config_.open_health;
   options.compression = config_.grpc_compression;
   options.shared_memory = config_.shared_memory;
+  options.open_cuda_region = chosen_.open_cuda_region;
   options.limits.memory_quota_bytes = MemoryQuotaBytes();
   options.limits.unread.timeout = config_.unread_timeout;
   options.limits.max_connections = config_.max_connections;

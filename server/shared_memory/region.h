@@ -6,9 +6,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <span>
+#include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 
 namespace mlpserve {
 
@@ -22,5 +26,10 @@ class SharedRegion {
   virtual absl::Status Read(uint64_t offset, std::span<std::byte> to) const = 0;
   virtual absl::Status Write(uint64_t offset, std::span<const std::byte> from) const = 0;
 };
+
+// Opens memory of a client on a GPU by the bytes of its cudaIpcMemHandle_t; what has it, has a CUDA
+// backend.
+using OpenCudaRegion = std::function<absl::StatusOr<std::unique_ptr<SharedRegion>>(
+    const std::string& handle, int64_t device, uint64_t bytes)>;
 
 }  // namespace mlpserve

@@ -1,5 +1,6 @@
 #include "server/shared_memory/registry.h"
 
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -32,10 +33,23 @@ absl::Status NotFound(std::string_view name) {
 
 }  // namespace
 
-absl::Status SharedMemoryIsOff() {
+absl::Status SharedMemoryIsOff(RegionKind kind) {
   return absl::FailedPreconditionError(
-      "expected a server that was started with --shared-memory=system, found one that reads and "
-      "writes no memory of its clients");
+      absl::StrCat("expected a server that was started with --shared-memory=",
+                   kind == RegionKind::kSystem ? "system" : "cuda",
+                   ", found one that reads and writes no such memory of its clients"));
+}
+
+absl::StatusOr<std::unique_ptr<SharedRegion>> SharedRegions::Open(const RegionInfo& info,
+                                                                  const std::string& handle) const {
+  if (info.kind == RegionKind::kSystem) {
+    if (!OffersSystem(offered_)) return SharedMemoryIsOff(info.kind);
+    return OpenSystemRegion(info.key, info.offset, info.bytes);
+  }
+  if (!OffersCuda(offered_)) return SharedMemoryIsOff(info.kind);
+  if (open_cuda_) return open_cuda_(handle, info.device, info.bytes);
+  return absl::FailedPreconditionError(
+      "expected a server that computes on a GPU (--backend=cuda), found one that does not");
 }
 
 absl::Status SharedRegions::CheckRoom(const std::string& name) const {
@@ -49,17 +63,20 @@ absl::Status SharedRegions::CheckRoom(const std::string& name) const {
                    " regions that are registered or in use, found ", alive, " before it"));
 }
 
-absl::Status SharedRegions::RegisterSystem(const RegionInfo& info) {
+// What opening takes, requests do not wait for.
+absl::Status SharedRegions::Register(const RegionInfo& info, const std::string& handle) {
   MLPSERVE_RETURN_IF_ERROR(CheckInfo(info));
-  // The lock is kept while the object is opened, which waits for nothing: so two of a name, or one
-  // too many, are refused before they cost anything.
-  MutexLock lock(mutex_);
-  MLPSERVE_RETURN_IF_ERROR(CheckRoom(info.name));
-  auto opened = OpenSystemRegion(info.key, info.offset, info.bytes);
+  {
+    MutexLock lock(mutex_);
+    MLPSERVE_RETURN_IF_ERROR(CheckRoom(info.name));
+  }
+  auto opened = Open(info, handle);
   if (!opened.ok()) {
     return absl::Status(opened.status().code(),
                         absl::StrCat(Named(info.name), opened.status().message()));
   }
+  MutexLock lock(mutex_);
+  MLPSERVE_RETURN_IF_ERROR(CheckRoom(info.name));  // of others, meanwhile
   alive_->fetch_add(1);
   const auto end = [alive = alive_](const SharedRegion* region) {
     delete region;
@@ -69,22 +86,22 @@ absl::Status SharedRegions::RegisterSystem(const RegionInfo& info) {
   return absl::OkStatus();
 }
 
-void SharedRegions::Unregister(std::string_view name) {
+void SharedRegions::Unregister(RegionKind kind, std::string_view name) {
+  std::vector<Entry> ended;  // goes after the lock
   MutexLock lock(mutex_);
-  const auto found = regions_.find(name);
-  if (found != regions_.end()) regions_.erase(found);
+  for (auto entry = regions_.begin(); entry != regions_.end();) {
+    const bool meant = entry->second.info.kind == kind && (name.empty() || entry->first == name);
+    if (meant) ended.push_back(std::move(entry->second));
+    entry = meant ? regions_.erase(entry) : std::next(entry);
+  }
 }
 
-void SharedRegions::UnregisterAll() {
-  MutexLock lock(mutex_);
-  regions_.clear();
-}
-
-absl::StatusOr<std::vector<RegionInfo>> SharedRegions::Infos(std::string_view name) const {
+absl::StatusOr<std::vector<RegionInfo>> SharedRegions::Infos(RegionKind kind,
+                                                             std::string_view name) const {
   std::vector<RegionInfo> infos;
   MutexLock lock(mutex_);
   for (const auto& [key, entry] : regions_) {
-    if (name.empty() || name == key) infos.push_back(entry.info);
+    if (entry.info.kind == kind && (name.empty() || name == key)) infos.push_back(entry.info);
   }
   if (infos.empty() && !name.empty()) return NotFound(name);
   return infos;

@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -31,31 +32,40 @@ struct SharedRange {
   uint64_t bytes = 0;
 };
 
+enum class RegionKind : uint8_t { kSystem, kCuda };
+
 // What a client said of a region.
 struct RegionInfo {
+  RegionKind kind = RegionKind::kSystem;
   std::string name;
-  std::string key;
-  uint64_t offset = 0;  // of the region in what the key names
+  std::string key;      // kSystem
+  uint64_t offset = 0;  // kSystem: of the region in what the key names
+  int64_t device = 0;   // kCuda
   uint64_t bytes = 0;
 };
 
-// FAILED_PRECONDITION: there is no SharedRegions, as --shared-memory is off.
-absl::Status SharedMemoryIsOff();
+// FAILED_PRECONDITION: this kind is not offered, as --shared-memory says.
+absl::Status SharedMemoryIsOff(RegionKind kind = RegionKind::kSystem);
 
 class SharedRegions {
  public:
   static constexpr size_t kMostNameBytes = 255;
 
-  // Errors: INVALID_ARGUMENT, the name or size is none; ALREADY_EXISTS; RESOURCE_EXHAUSTED, there
-  // are too many; those of OpenSystemRegion.
-  absl::Status RegisterSystem(const RegionInfo& info);
+  // `open_cuda` is empty where the backend is not CUDA's.
+  explicit SharedRegions(SharedMemory offered, OpenCudaRegion open_cuda = {})
+      : offered_(offered), open_cuda_(std::move(open_cuda)) {}
 
-  // A name that is not registered is no error, as with Triton: clients make sure of it.
-  void Unregister(std::string_view name);
-  void UnregisterAll();
+  // `handle`: of kCuda. Errors: INVALID_ARGUMENT, the name or size is none; ALREADY_EXISTS;
+  // RESOURCE_EXHAUSTED, there are too many; FAILED_PRECONDITION, this kind is not offered, or the
+  // backend has none of it; those of OpenSystemRegion and OpenCudaRegion.
+  absl::Status Register(const RegionInfo& info, const std::string& handle = "");
 
-  // Of the region of this name, else NOT_FOUND; without a name, of all.
-  absl::StatusOr<std::vector<RegionInfo>> Infos(std::string_view name) const;
+  // Those of the kind; without a name, all. A name that is not registered is no error, as with
+  // Triton: clients make sure of it.
+  void Unregister(RegionKind kind, std::string_view name);
+
+  // Of the region of this kind and name, else NOT_FOUND; without a name, of all.
+  absl::StatusOr<std::vector<RegionInfo>> Infos(RegionKind kind, std::string_view name) const;
 
   // NOT_FOUND: no such region. INVALID_ARGUMENT: it does not hold these bytes.
   absl::StatusOr<SharedRange> Find(std::string_view name, uint64_t offset, uint64_t bytes) const;
@@ -66,8 +76,12 @@ class SharedRegions {
     std::shared_ptr<const SharedRegion> region;
   };
 
+  absl::StatusOr<std::unique_ptr<SharedRegion>> Open(const RegionInfo& info,
+                                                     const std::string& handle) const;
   absl::Status CheckRoom(const std::string& name) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  const SharedMemory offered_;
+  const OpenCudaRegion open_cuda_;
   mutable Mutex mutex_;
   std::map<std::string, Entry, std::less<>> regions_ ABSL_GUARDED_BY(mutex_);
   // Regions that exist; it outlives them.

@@ -56,14 +56,15 @@ absl::Status OpenError(const std::string& key, int error) {
 
 class SystemRegion final : public SharedRegion {
  public:
-  SystemRegion(Descriptor object, uint64_t offset) : object_(std::move(object)), offset_(offset) {}
+  SystemRegion(Descriptor object, uint64_t offset, uint64_t bytes)
+      : object_(std::move(object)), offset_(offset), bytes_(bytes) {}
 
   absl::Status Read(uint64_t offset, std::span<std::byte> to) const override {
     for (uint64_t at = offset_ + offset; !to.empty();) {
       const ssize_t count = pread(object_.get(), to.data(), to.size(), static_cast<off_t>(at));
       if (count < 0 && errno == EINTR) continue;
       if (count < 0) return absl::InvalidArgumentError(absl::StrCat("reading: ", Reason(errno)));
-      if (count == 0) return CutShort(at + to.size());
+      if (count == 0) return CutShort();
       to = to.subspan(static_cast<size_t>(count));
       at += static_cast<uint64_t>(count);
     }
@@ -74,7 +75,7 @@ class SystemRegion final : public SharedRegion {
     uint64_t at = offset_ + offset;
     // Beyond its end the object would grow, and serve nobody. Where it is cut just after this, it
     // grows no further than it had been.
-    if (Size() < at + from.size()) return CutShort(at + from.size());
+    if (Size() < at + from.size()) return CutShort();
     while (!from.empty()) {
       const ssize_t count = pwrite(object_.get(), from.data(), from.size(), static_cast<off_t>(at));
       if (count < 0 && errno == EINTR) continue;
@@ -95,9 +96,10 @@ class SystemRegion final : public SharedRegion {
   }
 
  private:
-  absl::Status CutShort(uint64_t end) const {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "expected the ", end, " bytes that it had when it was registered, found ", Size()));
+  absl::Status CutShort() const {
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected the ", offset_ + bytes_,
+                     " bytes that its object had when it was registered, found ", Size()));
   }
 
   static absl::Status WriteError(int error) {
@@ -108,6 +110,7 @@ class SystemRegion final : public SharedRegion {
 
   const Descriptor object_;
   const uint64_t offset_;
+  const uint64_t bytes_;
 };
 
 }  // namespace
@@ -117,7 +120,7 @@ absl::StatusOr<std::unique_ptr<SharedRegion>> OpenSystemRegion(const std::string
   MLPSERVE_RETURN_IF_ERROR(CheckKey(key));
   Descriptor object(shm_open(key.c_str(), O_RDWR | O_NONBLOCK, 0));
   if (!object.valid()) return OpenError(key, errno);
-  auto region = std::make_unique<SystemRegion>(std::move(object), offset);
+  auto region = std::make_unique<SystemRegion>(std::move(object), offset, bytes);
   if (!region->IsMemory()) {
     return absl::InvalidArgumentError(
         absl::StrCat("key ", QuotedShort(key), ": expected shared memory, found another file"));

@@ -112,13 +112,16 @@ struct GrpcServer::Parts {
   Parts(const GrpcServerOptions& options, const Catalog& catalog, ServingState& serving_state,
         Metrics& metrics)
       : state(serving_state),
-        regions(options.shared_memory == SharedMemory::kOff ? nullptr
-                                                            : std::make_unique<SharedRegions>()),
+        regions(
+            options.shared_memory == SharedMemory::kOff
+                ? nullptr
+                : std::make_unique<SharedRegions>(options.shared_memory, options.open_cuda_region)),
         methods(service,
                 {.version = options.version,
                  .backend = options.backend,
                  .devices = options.devices,
-                 .has_system_memory = options.shared_memory == SharedMemory::kSystem},
+                 .has_system_memory = OffersSystem(options.shared_memory),
+                 .has_cuda_memory = OffersCuda(options.shared_memory) && options.open_cuda_region},
                 catalog, state, options.model_control, regions.get()),
         health(state, options.open_health),
         unread(std::make_shared<UnreadAnswers>(options.limits.unread)),

@@ -22,6 +22,7 @@
 #include "server/catalog/model_control.h"
 #include "server/catalog/serving_state.h"
 #include "server/metrics/metrics.h"
+#include "server/shared_memory/region.h"
 #include "server/transport/grpc_limits.h"
 #include "server/transport/tls.h"
 #include "server/vocabulary/compression.h"
@@ -45,6 +46,7 @@ struct GrpcServerOptions {
   // either are inflated. kNone: answers are not, and compressed messages are refused.
   Compression compression = Compression::kNone;
   SharedMemory shared_memory = SharedMemory::kOff;  // of clients, for their rows
+  OpenCudaRegion open_cuda_region;                  // empty: the backend is not CUDA's
   GrpcLimits limits;
   // Completion queues; 0: one for every four cores, 1 to 8. More carry more requests per second
   // and make a lone request slower, as idle threads wake one another.

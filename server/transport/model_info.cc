@@ -124,6 +124,7 @@ void FillServerMetadata(const ServerInfo& server, inference::ServerMetadataRespo
   response->set_version(server.version);
   for (const char* extension : kExtensions) response->add_extensions(extension);
   if (server.has_system_memory) response->add_extensions("system_shared_memory");
+  if (server.has_cuda_memory) response->add_extensions("cuda_shared_memory");
   // The protocol has no field for it. Clients look for the names that they know, and Triton itself
   // lists one with something in brackets: "model_repository(unload_dependents)".
   for (const std::string& device : server.devices) {

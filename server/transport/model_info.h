@@ -16,6 +16,7 @@ struct ServerInfo {
   std::string backend;               // "cpu", "cuda"
   std::vector<std::string> devices;  // what computes, as Backend::devices names it
   bool has_system_memory = false;    // --shared-memory
+  bool has_cuda_memory = false;      // the same, and a backend that can
 };
 
 void FillServerMetadata(const ServerInfo& server, inference::ServerMetadataResponse* response);

@@ -1,14 +1,12 @@
 #include "server/transport/shared_memory.h"
 
-#include "absl/strings/str_cat.h"
 #include "kernels/status/status_macros.h"
-#include "server/text/utf8.h"
 
 namespace mlpserve {
 namespace {
 
-absl::Status CheckOn(const SharedRegions* regions) {
-  return regions != nullptr ? absl::OkStatus() : SharedMemoryIsOff();
+absl::Status CheckOn(const SharedRegions* regions, RegionKind kind) {
+  return regions != nullptr ? absl::OkStatus() : SharedMemoryIsOff(kind);
 }
 
 }  // namespace
@@ -16,8 +14,8 @@ absl::Status CheckOn(const SharedRegions* regions) {
 absl::Status FillSystemSharedMemoryStatus(const SharedRegions* regions,
                                           const inference::SystemSharedMemoryStatusRequest& request,
                                           inference::SystemSharedMemoryStatusResponse* response) {
-  MLPSERVE_RETURN_IF_ERROR(CheckOn(regions));
-  MLPSERVE_ASSIGN_OR_RETURN(const auto infos, regions->Infos(request.name()));
+  MLPSERVE_RETURN_IF_ERROR(CheckOn(regions, RegionKind::kSystem));
+  MLPSERVE_ASSIGN_OR_RETURN(const auto infos, regions->Infos(RegionKind::kSystem, request.name()));
   for (const RegionInfo& info : infos) {
     auto& status = (*response->mutable_regions())[info.name];
     status.set_name(info.name);
@@ -30,38 +28,50 @@ absl::Status FillSystemSharedMemoryStatus(const SharedRegions* regions,
 
 absl::Status RegisterSystemSharedMemory(
     SharedRegions* regions, const inference::SystemSharedMemoryRegisterRequest& request) {
-  MLPSERVE_RETURN_IF_ERROR(CheckOn(regions));
-  return regions->RegisterSystem({.name = request.name(),
-                                  .key = request.key(),
-                                  .offset = request.offset(),
-                                  .bytes = request.byte_size()});
+  MLPSERVE_RETURN_IF_ERROR(CheckOn(regions, RegionKind::kSystem));
+  return regions->Register({.kind = RegionKind::kSystem,
+                            .name = request.name(),
+                            .key = request.key(),
+                            .offset = request.offset(),
+                            .bytes = request.byte_size()});
 }
 
 absl::Status UnregisterSystemSharedMemory(
     SharedRegions* regions, const inference::SystemSharedMemoryUnregisterRequest& request) {
-  MLPSERVE_RETURN_IF_ERROR(CheckOn(regions));
-  if (request.name().empty()) {
-    regions->UnregisterAll();
-  } else {
-    regions->Unregister(request.name());
-  }
+  MLPSERVE_RETURN_IF_ERROR(CheckOn(regions, RegionKind::kSystem));
+  regions->Unregister(RegionKind::kSystem, request.name());
   return absl::OkStatus();
 }
 
 absl::Status FillCudaSharedMemoryStatus(const SharedRegions* regions,
-                                        const inference::CudaSharedMemoryStatusRequest& request) {
-  MLPSERVE_RETURN_IF_ERROR(CheckOn(regions));
-  if (request.name().empty()) return absl::OkStatus();
-  return absl::NotFoundError(
-      absl::StrCat("no CUDA shared memory region is registered as ", QuotedShort(request.name())));
+                                        const inference::CudaSharedMemoryStatusRequest& request,
+                                        inference::CudaSharedMemoryStatusResponse* response) {
+  MLPSERVE_RETURN_IF_ERROR(CheckOn(regions, RegionKind::kCuda));
+  MLPSERVE_ASSIGN_OR_RETURN(const auto infos, regions->Infos(RegionKind::kCuda, request.name()));
+  for (const RegionInfo& info : infos) {
+    auto& status = (*response->mutable_regions())[info.name];
+    status.set_name(info.name);
+    status.set_device_id(static_cast<uint64_t>(info.device));
+    status.set_byte_size(info.bytes);
+  }
+  return absl::OkStatus();
 }
 
-absl::Status RegisterCudaSharedMemory(const SharedRegions* regions) {
-  MLPSERVE_RETURN_IF_ERROR(CheckOn(regions));
-  return absl::UnimplementedError(
-      "CUDA shared memory is not offered: expected a region of system shared memory");
+absl::Status RegisterCudaSharedMemory(SharedRegions* regions,
+                                      const inference::CudaSharedMemoryRegisterRequest& request) {
+  MLPSERVE_RETURN_IF_ERROR(CheckOn(regions, RegionKind::kCuda));
+  return regions->Register({.kind = RegionKind::kCuda,
+                            .name = request.name(),
+                            .device = request.device_id(),
+                            .bytes = request.byte_size()},
+                           request.raw_handle());
 }
 
-absl::Status UnregisterCudaSharedMemory(const SharedRegions* regions) { return CheckOn(regions); }
+absl::Status UnregisterCudaSharedMemory(
+    SharedRegions* regions, const inference::CudaSharedMemoryUnregisterRequest& request) {
+  MLPSERVE_RETURN_IF_ERROR(CheckOn(regions, RegionKind::kCuda));
+  regions->Unregister(RegionKind::kCuda, request.name());
+  return absl::OkStatus();
+}
 
 }  // namespace mlpserve

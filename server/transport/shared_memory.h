@@ -1,7 +1,8 @@
 // The protocol's methods that register shared memory and tell of it.
 //
 // `regions` is null where --shared-memory is off: then every one answers FAILED_PRECONDITION.
-// Errors besides: those of SharedRegions.
+// Where one kind is on, the other can be asked for and unregistered too, as perf_analyzer does:
+// there is none of it. Errors besides: those of SharedRegions.
 #pragma once
 
 #include "absl/status/status.h"
@@ -18,11 +19,12 @@ absl::Status RegisterSystemSharedMemory(
 absl::Status UnregisterSystemSharedMemory(
     SharedRegions* regions, const inference::SystemSharedMemoryUnregisterRequest& request);
 
-// There are no regions of CUDA memory. Clients that have none either, as perf_analyzer, ask to be
-// rid of them all the same, and are told that they are.
 absl::Status FillCudaSharedMemoryStatus(const SharedRegions* regions,
-                                        const inference::CudaSharedMemoryStatusRequest& request);
-absl::Status RegisterCudaSharedMemory(const SharedRegions* regions);
-absl::Status UnregisterCudaSharedMemory(const SharedRegions* regions);
+                                        const inference::CudaSharedMemoryStatusRequest& request,
+                                        inference::CudaSharedMemoryStatusResponse* response);
+absl::Status RegisterCudaSharedMemory(SharedRegions* regions,
+                                      const inference::CudaSharedMemoryRegisterRequest& request);
+absl::Status UnregisterCudaSharedMemory(
+    SharedRegions* regions, const inference::CudaSharedMemoryUnregisterRequest& request);
 
 }  // namespace mlpserve

@@ -94,16 +94,16 @@ void UnaryMethods::BindSharedMemory(InferenceService& service, SharedRegions* re
     return UnregisterSystemSharedMemory(regions, request);
   };
   cuda_memory_status_.accept = Bind(service, &Service::RequestCudaSharedMemoryStatus);
-  cuda_memory_status_.answer = [regions](const auto& request, auto* /*response*/) {
-    return FillCudaSharedMemoryStatus(regions, request);
+  cuda_memory_status_.answer = [regions](const auto& request, auto* response) {
+    return FillCudaSharedMemoryStatus(regions, request, response);
   };
   register_cuda_memory_.accept = Bind(service, &Service::RequestCudaSharedMemoryRegister);
-  register_cuda_memory_.answer = [regions](const auto& /*request*/, auto* /*response*/) {
-    return RegisterCudaSharedMemory(regions);
+  register_cuda_memory_.answer = [regions](const auto& request, auto* /*response*/) {
+    return RegisterCudaSharedMemory(regions, request);
   };
   unregister_cuda_memory_.accept = Bind(service, &Service::RequestCudaSharedMemoryUnregister);
-  unregister_cuda_memory_.answer = [regions](const auto& /*request*/, auto* /*response*/) {
-    return UnregisterCudaSharedMemory(regions);
+  unregister_cuda_memory_.answer = [regions](const auto& request, auto* /*response*/) {
+    return UnregisterCudaSharedMemory(regions, request);
   };
 }
 

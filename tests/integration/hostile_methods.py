@@ -4,7 +4,7 @@ Beside the blocks of hostile_requests.py there is "broken", whose model.json can
 in a message is the model repository's folder. Every message is sent as the bytes that stand here.
 """
 
-from hostile_requests import OFF
+from hostile_requests import off
 from wire import (BOOL, INT64, STRING, chunk, number, output, parameter, raw, request, tag, tensor,
                   varint)
 
@@ -224,7 +224,8 @@ def rows_of_settings():
 def rows_of_shared_memory():
     for kind in ("System", "Cuda"):
         for what in ("Status", "Register", "Unregister"):
-            yield (f"{kind} {what}", f"{INFERENCE}{kind}SharedMemory{what}", chunk(1, "r"), REFUSED, OFF)
+            yield (f"{kind} {what}", f"{INFERENCE}{kind}SharedMemory{what}", chunk(1, "r"), REFUSED,
+                   off(kind.lower()))
 
 
 def rows_of_other_services():

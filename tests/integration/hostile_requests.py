@@ -197,8 +197,9 @@ def rows_of_inputs():
 
 
 NOT_OFFERED = "found, but tensors are sent and answered as their values"
-OFF = ("expected a server that was started with --shared-memory=system, found one that reads and writes no memory "
-       "of its clients")
+def off(kind):
+    return (f"expected a server that was started with --shared-memory={kind}, found one that reads and writes no such "
+            "memory of its clients")
 
 
 def rows_of_parameters():
@@ -246,7 +247,7 @@ def rows_of_shared_memory():
     for what, field, needed, of, wrap in [
             ("input", 4, 16, 'block "b": input "x": ', lambda more: request(tensor(more=more))),
             ("output", 2, 8, 'block "b": output "y": ', lambda more: request(tensor() + raw() + output(more=more)))]:
-        yield f"{what} in shared memory", wrap(shared(field, needed)), "FAILED_PRECONDITION", f'block "b": {OFF}'
+        yield f"{what} in shared memory", wrap(shared(field, needed)), "FAILED_PRECONDITION", f'block "b": {off("system")}'
         for region, found in [(number(INT64, 1), "int64"), (b"", "no value"), (chunk(STRING, ""), "an empty one")]:
             yield (f"{what}'s region {found}", wrap(shared(field, needed, region)), INVALID,
                    f'{of}parameter "shared_memory_region": expected a name, found {found}')

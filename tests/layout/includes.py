@@ -55,7 +55,7 @@ OWN = {
     "server/batching": [
         "server/machine/", "server/vocabulary/", "server/sync/", "kernels/status/",
     ],
-    "server/engine": ["server/machine/", "server/vocabulary/", "server/sync/", "kernels/"],
+    "server/engine": ["server/machine/", "server/shared_memory/region.h", "server/vocabulary/", "server/sync/", "kernels/"],
     "server/transport": [
         "server/machine/", "server/net/", "server/shared_memory/",
         "server/vocabulary/", "server/catalog/", "server/version.h", "server/sync/",

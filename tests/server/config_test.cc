@@ -88,8 +88,9 @@ TEST(ConfigTest, RefusalIsOneLineThatNamesTheFlagAndWhatCame) {
               AllOf(HasSubstr("--drain-timeout"), HasSubstr("5000 ms"), HasSubstr("1000 ms")));
   EXPECT_THAT(Refusal({"--model-repository=m", "--grpc-compression=br"}),
               HasSubstr("deflate|gzip|none"));
-  EXPECT_THAT(Refusal({"--model-repository=m", "--shared-memory=on"}),
-              AllOf(HasSubstr("--shared-memory"), HasSubstr("off|system"), HasSubstr("on")));
+  EXPECT_THAT(
+      Refusal({"--model-repository=m", "--shared-memory=on"}),
+      AllOf(HasSubstr("--shared-memory"), HasSubstr("all|cuda|off|system"), HasSubstr("on")));
   EXPECT_THAT(Refusal({"--model-repository=m", "--log-level=loud"}), HasSubstr("loud"));
   EXPECT_THAT(Refusal({"--model-repository=m", "--prot=1"}), HasSubstr("--prot"));
 }

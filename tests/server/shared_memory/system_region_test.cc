@@ -101,7 +101,8 @@ TEST(SystemRegionTest, AnObjectThatWasCutShortFailsWhatUsesIt) {
   std::string bytes(100, '?');
   const absl::Status read = (*region)->Read(4096, std::as_writable_bytes(std::span(bytes)));
   EXPECT_TRUE(absl::IsInvalidArgument(read)) << read;
-  EXPECT_EQ(read.message(), "expected the 4196 bytes that it had when it was registered, found 10");
+  EXPECT_EQ(read.message(),
+            "expected the 1048576 bytes that its object had when it was registered, found 10");
   EXPECT_FALSE((*region)->Read(0, std::as_writable_bytes(std::span(bytes))).ok());
   EXPECT_EQ(ReadBytes(**region, 0, 10), std::string(10, '\0'));
   const absl::Status written = (*region)->Write(4096, std::as_bytes(std::span(bytes)));

@@ -1,6 +1,8 @@
 // Shared memory through the server: its methods, and requests whose rows lie there.
+#include <cstring>
 #include <limits>
 #include <memory>
+#include <span>
 #include <string>
 #include <thread>
 
@@ -175,8 +177,8 @@ TEST_F(SharedMemoryTest, AnInputThatWasCutShortFailsItsRequest) {
   EXPECT_EQ(status.error_code(), StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(
       status.error_message(),
-      "block \"echo\": shared memory region \"in\": expected the 16000 bytes that it had when "
-      "it was registered, found 100");
+      "block \"echo\": shared memory region \"in\": expected the 1048576 bytes that its object had "
+      "when it was registered, found 100");
   EXPECT_EQ(out_.Read(0, 16), std::string(16, '\0')) << "nothing is answered";
   in_.Resize(kObjectBytes);
   EXPECT_TRUE(InferError(SharedRequest(1000)).ok()) << "the call is used again";
@@ -190,7 +192,7 @@ TEST_F(SharedMemoryTest, AnOutputThatWasCutShortFailsItsRequest) {
     const grpc::Status status = InferError(request);
     EXPECT_EQ(status.error_code(), StatusCode::INVALID_ARGUMENT);
     EXPECT_THAT(status.error_message(), HasSubstr("shared memory region \"out\": expected the "
-                                                  "16000 bytes that it had"));
+                                                  "1048576 bytes that its object had"));
   });
   ASSERT_TRUE(sink_->WaitUntilHeld(1));
   out_.Resize(0);
@@ -271,13 +273,109 @@ TEST_F(SharedMemoryTest, WhatCannotBeRegisteredSaysWhy) {
   EXPECT_EQ(status.error_message(), "shared memory region \"in\": it is registered already");
 }
 
-TEST_F(SharedMemoryTest, CudaRegionsAreNotOfferedAndThereAreNone) {
+TEST_F(SharedMemoryTest, OfTheOtherKindThereIsNone) {
   const std::string service = "/inference.GRPCInferenceService/";
   EXPECT_TRUE(CallByName(service + "CudaSharedMemoryStatus").ok());
   EXPECT_TRUE(CallByName(service + "CudaSharedMemoryUnregister").ok());
-  const grpc::Status status = CallByName(service + "CudaSharedMemoryRegister");
-  EXPECT_EQ(status.error_code(), StatusCode::UNIMPLEMENTED);
-  EXPECT_THAT(status.error_message(), HasSubstr("CUDA shared memory is not offered"));
+  inference::CudaSharedMemoryRegisterRequest request;
+  request.set_name("gpu");
+  request.set_byte_size(1);
+  const grpc::Status status =
+      CallByName(service + "CudaSharedMemoryRegister", request.SerializeAsString());
+  EXPECT_EQ(status.error_code(), StatusCode::FAILED_PRECONDITION);
+  EXPECT_THAT(status.error_message(), HasSubstr("--shared-memory=cuda"));
+}
+
+// Memory of a GPU, which a string stands in for.
+class StringRegion final : public SharedRegion {
+ public:
+  explicit StringRegion(std::string& memory) : memory_(memory) {}
+  absl::Status Read(uint64_t offset, std::span<std::byte> to) const override {
+    std::memcpy(to.data(), memory_.data() + offset, to.size());
+    return absl::OkStatus();
+  }
+  absl::Status Write(uint64_t offset, std::span<const std::byte> from) const override {
+    std::memcpy(memory_.data() + offset, from.data(), from.size());
+    return absl::OkStatus();
+  }
+
+ private:
+  std::string& memory_;
+};
+
+class CudaMemoryTest : public SharingClient {
+ protected:
+  void SetUp() override {
+    SharingClient::SetUp();
+    options_.shared_memory = SharedMemory::kCuda;
+    options_.open_cuda_region =
+        [this](const std::string& handle, int64_t device,
+               uint64_t bytes) -> absl::StatusOr<std::unique_ptr<SharedRegion>> {
+      if (handle == "handle" && device == 2 && bytes <= memory_.size()) {
+        return std::make_unique<StringRegion>(memory_);
+      }
+      return absl::InvalidArgumentError("no such memory");
+    };
+    Start(options_);
+  }
+
+  grpc::Status RegisterCuda(const std::string& handle) {
+    inference::CudaSharedMemoryRegisterRequest request;
+    request.set_name("gpu");
+    request.set_raw_handle(handle);
+    request.set_device_id(2);
+    request.set_byte_size(memory_.size());
+    inference::CudaSharedMemoryRegisterResponse response;
+    grpc::ClientContext context;
+    SetDeadline(&context);
+    return stub_->CudaSharedMemoryRegister(&context, request, &response);
+  }
+
+  std::string memory_ = std::string(4 * kRowBytes, '\0');
+};
+
+TEST_F(CudaMemoryTest, RowsMayLieOnADevice) {
+  const grpc::Status wrong = RegisterCuda("another");
+  EXPECT_EQ(wrong.error_code(), StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(wrong.error_message(), "shared memory region \"gpu\": no such memory");
+  ASSERT_TRUE(RegisterCuda("handle").ok());
+  EXPECT_EQ(RegisterCuda("handle").error_code(), StatusCode::ALREADY_EXISTS);
+  Request request = EchoRequest(2);
+  memory_.replace(0, 2 * kRowBytes, request.raw_input_contents(0));
+  request.clear_raw_input_contents();
+  Share("gpu", 2 * kRowBytes, 0, request.mutable_inputs(0));
+  request.add_outputs()->set_name("y");
+  Share("gpu", 2 * kRowBytes, 2 * kRowBytes, request.mutable_outputs(0));
+  Response response;
+  ASSERT_TRUE(Infer(request, &response).ok());
+  EXPECT_EQ(memory_.substr(2 * kRowBytes), RowsOf(2));
+  EXPECT_EQ(response.raw_output_contents(0), "");
+}
+
+TEST_F(CudaMemoryTest, RegionsAreToldOfAndUnregistered) {
+  ASSERT_TRUE(RegisterCuda("handle").ok());
+  inference::CudaSharedMemoryStatusResponse response;
+  grpc::ClientContext context;
+  ASSERT_TRUE(stub_->CudaSharedMemoryStatus(&context, {}, &response).ok());
+  ASSERT_EQ(response.regions().size(), 1u);
+  EXPECT_EQ(response.regions().at("gpu").name(), "gpu");
+  EXPECT_EQ(response.regions().at("gpu").device_id(), 2u);
+  EXPECT_EQ(response.regions().at("gpu").byte_size(), 4u * kRowBytes);
+  EXPECT_TRUE(Unregister("").ok()) << "of system memory there is none";
+  EXPECT_EQ(RegisterCuda("handle").error_code(), StatusCode::ALREADY_EXISTS);
+  EXPECT_TRUE(CallByName("/inference.GRPCInferenceService/CudaSharedMemoryUnregister").ok());
+  EXPECT_TRUE(RegisterCuda("handle").ok());
+}
+
+TEST_F(CudaMemoryTest, ItsExtensionAloneIsListed) {
+  inference::ServerMetadataResponse response;
+  grpc::ClientContext context;
+  ASSERT_TRUE(stub_->ServerMetadata(&context, {}, &response).ok());
+  EXPECT_THAT(response.extensions(), testing::Contains("cuda_shared_memory"));
+  EXPECT_THAT(response.extensions(), testing::Not(testing::Contains("system_shared_memory")));
+  const grpc::Status system = Register("in", in_.key(), 0, 1);
+  EXPECT_EQ(system.error_code(), StatusCode::FAILED_PRECONDITION);
+  EXPECT_THAT(system.error_message(), HasSubstr("--shared-memory=system"));
 }
 
 TEST_F(SharedMemoryTest, TheExtensionIsListedWhereItIsOn) {
@@ -296,20 +394,21 @@ class NoSharedMemoryTest : public SharingClient {
 };
 
 TEST_F(NoSharedMemoryTest, EveryWayToItNamesTheFlag) {
-  const std::string expected =
-      "expected a server that was started with --shared-memory=system, found one that reads and "
-      "writes no memory of its clients";
-  for (const char* method :
-       {"SystemSharedMemoryStatus", "SystemSharedMemoryRegister", "SystemSharedMemoryUnregister",
-        "CudaSharedMemoryStatus", "CudaSharedMemoryRegister", "CudaSharedMemoryUnregister"}) {
-    const grpc::Status status =
-        CallByName(absl::StrCat("/inference.GRPCInferenceService/", method));
-    EXPECT_EQ(status.error_code(), StatusCode::FAILED_PRECONDITION) << method;
-    EXPECT_EQ(status.error_message(), expected) << method;
+  const auto expected = [](const std::string& kind) {
+    return "expected a server that was started with --shared-memory=" + kind +
+           ", found one that reads and writes no such memory of its clients";
+  };
+  for (const std::string kind : {"System", "Cuda"}) {
+    for (const char* what : {"Status", "Register", "Unregister"}) {
+      const grpc::Status status =
+          CallByName(absl::StrCat("/inference.GRPCInferenceService/", kind, "SharedMemory", what));
+      EXPECT_EQ(status.error_code(), StatusCode::FAILED_PRECONDITION) << kind << what;
+      EXPECT_EQ(status.error_message(), expected(kind == "Cuda" ? "cuda" : "system"));
+    }
   }
   const grpc::Status status = InferError(SharedRequest(1));
   EXPECT_EQ(status.error_code(), StatusCode::FAILED_PRECONDITION);
-  EXPECT_EQ(status.error_message(), "block \"echo\": " + expected);
+  EXPECT_EQ(status.error_message(), "block \"echo\": " + expected("system"));
   inference::ServerMetadataResponse response;
   grpc::ClientContext context;
   ASSERT_TRUE(stub_->ServerMetadata(&context, {}, &response).ok());

@@ -36,9 +36,10 @@ void HoldProducts(bool hold);
 // What there is at this moment.
 struct Counts {
   int streams = 0, events = 0, graphs = 0, kernels = 0;
+  int opened = 0;  // memory of other processes
   int64_t device_bytes = 0, pinned_bytes = 0;
   bool nothing() const {
-    return streams + events + graphs + kernels == 0 && device_bytes + pinned_bytes == 0;
+    return streams + events + graphs + kernels + opened == 0 && device_bytes + pinned_bytes == 0;
   }
 };
 Counts CountAll();

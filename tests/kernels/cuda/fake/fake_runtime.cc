@@ -67,6 +67,18 @@ cudaError_t Allocate(void** memory, size_t bytes, std::map<void*, size_t> State:
   return cudaSuccess;
 }
 
+// Of an allocation's first byte, as the driver's function, whose addresses are numbers of a
+// pointer's size.
+int AddressRange(void** base, size_t* size, void* memory) {
+  State& state = Global();
+  const std::lock_guard lock(state.mutex);
+  const auto found = state.device_memory.find(memory);
+  if (found == state.device_memory.end()) return 1;  // CUDA_ERROR_INVALID_VALUE
+  *base = memory;
+  *size = found->second;
+  return 0;
+}
+
 cudaError_t Release(void* memory, std::map<void*, size_t> State::*all, int64_t Counts::*count) {
   if (memory == nullptr) return cudaSuccess;
   State& state = Global();
@@ -145,10 +157,11 @@ const char* cudaGetErrorName(cudaError_t error) {
 const char* cudaGetErrorString(cudaError_t error) {
   return error == cudaErrorMemoryAllocation ? "out of memory" : "as the test told it";
 }
-cudaError_t cudaGetDriverEntryPointByVersion(const char* /*symbol*/, void** function,
+cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function,
                                              unsigned int /*version*/, unsigned long long /*flags*/,
                                              cudaDriverEntryPointQueryResult* /*found*/) {
-  *function = nullptr;
+  const bool known = std::string(symbol) == "cuMemGetAddressRange";
+  *function = known ? reinterpret_cast<void*>(&AddressRange) : nullptr;
   return cudaSuccess;
 }
 
@@ -160,6 +173,25 @@ cudaError_t cudaMalloc(void** memory, size_t bytes) {
 }
 cudaError_t cudaFree(void* memory) {
   return Release(memory, &State::device_memory, &Counts::device_bytes);
+}
+// A handle is the address, with a mark, so that any other bytes are none.
+cudaError_t cudaIpcGetMemHandle(cudaIpcMemHandle_t* handle, void* memory) {
+  FAIL_IF_TOLD();
+  *handle = {};
+  std::memcpy(handle->reserved, &memory, sizeof(memory));
+  handle->reserved[sizeof(handle->reserved) - 1] = 'h';
+  return cudaSuccess;
+}
+cudaError_t cudaIpcOpenMemHandle(void** memory, cudaIpcMemHandle_t handle, unsigned int /*flags*/) {
+  FAIL_IF_TOLD();
+  if (handle.reserved[sizeof(handle.reserved) - 1] != 'h') return cudaErrorMapBufferObjectFailed;
+  std::memcpy(memory, handle.reserved, sizeof(*memory));
+  Count(&Counts::opened, 1);
+  return cudaSuccess;
+}
+cudaError_t cudaIpcCloseMemHandle(void* /*memory*/) {
+  Count(&Counts::opened, -1);
+  return cudaSuccess;
 }
 cudaError_t cudaHostAlloc(void** memory, size_t bytes, unsigned int /*flags*/) {
   FAIL_IF_TOLD();

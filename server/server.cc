@@ -204,6 +204,12 @@ int64_t Server::MemoryQuotaBytes() const {
 void Server::LogStart() const {
   LogIgnored(scan_);
   for (const std::string& loss : chosen_.losses) spdlog::warn("{}", loss);
+  if (config_.shared_memory != SharedMemory::kOff) {
+    spdlog::warn("--shared-memory: any client can have memory of this machine read and written");
+  }
+  if (OffersCuda(config_.shared_memory) && !chosen_.open_cuda_region) {
+    spdlog::warn("--shared-memory: memory of a GPU cannot be registered, as none computes here");
+  }
   spdlog::info("computing on {}", absl::StrJoin(chosen_.backend->devices(), ", "));
   spdlog::info("HTTP on {}", WithPort(config_.http_address, http_->port()));
   for (size_t i = 0; i < config_.grpc_addresses.size(); i++) {

@@ -229,6 +229,17 @@ def test_memory_that_comes_and_goes_while_batches_run(sharing):
     assert sharing.process.poll() is None
 
 
+def test_memory_of_a_gpu_needs_a_server_that_computes_on_one(start):
+    server = start(DIGITS, "--shared-memory", "all")
+    assert "any client can have memory of this machine read and written" in server.log()
+    assert "memory of a GPU cannot be registered" in server.log()
+    with server.client() as client:
+        code, message = failure(lambda: client.register_cuda_shared_memory("gpu", bytes(64), 0, 1))
+        assert code == "FAILED_PRECONDITION" and "--backend=cuda" in message
+        extensions = client.get_server_metadata().extensions
+        assert "system_shared_memory" in extensions and "cuda_shared_memory" not in extensions
+
+
 def test_without_the_flag_it_is_named(shared_server):
     with shared_server.client() as client:
         for call in (lambda: client.register_system_shared_memory("in", "key", 1),

@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <sstream>
 #include <string>
 #include <thread>
 
 #include "kernels/cuda/sheet/compiled_space.h"
 #include "kernels/cuda/sheet/measuring_plan.h"
 #include "kernels/cuda/sheet/sheet.h"
+#include "kernels/cuda/sheet/suite_shapes.h"
 
 namespace mlpserve::cuda {
 namespace {
@@ -24,14 +26,16 @@ bool Write(const std::string& path, const std::string& text) {
 }
 
 int Run(const std::string& root, const std::string& disassembler) {
+  std::ostringstream suite;
+  suite << std::ifstream(root + "/" + kSuitePlanPath, std::ios::binary).rdbuf();
   const auto nvrtc = Nvrtc::Open();
   if (!nvrtc.ok()) {
     std::fprintf(stderr, "kernel_sheet: %s\n", nvrtc.status().ToString().c_str());
     return 1;
   }
   const int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  const auto sheet =
-      Sheet(CompileSpace(**nvrtc, {Rtx4090()}, threads), disassembler, (*nvrtc)->version());
+  const auto sheet = Sheet(CompileSpace(**nvrtc, {Rtx4090()}, threads), disassembler,
+                           (*nvrtc)->version(), suite.str());
   if (!sheet.ok()) {
     std::fprintf(stderr, "kernel_sheet: %s\n", sheet.status().ToString().c_str());
     return 1;

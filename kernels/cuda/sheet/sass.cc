@@ -11,6 +11,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
@@ -81,32 +82,41 @@ std::optional<Line> ParseLine(absl::string_view line) {
   return parsed;
 }
 
-bool Is(const Instruction& instruction, absl::string_view name) {
-  absl::string_view rest = instruction.opcode;
-  return absl::ConsumePrefix(&rest, name) && (rest.empty() || rest[0] == '.');
+// The 64 bits of "... /* 0x000fe200078e00ff */" behind an instruction or below it.
+std::optional<uint64_t> Encoding(absl::string_view line) {
+  const size_t start = line.rfind("/* 0x");
+  uint64_t bits = 0;
+  if (start == absl::string_view::npos || line.size() < start + 5 + 16) return std::nullopt;
+  if (!absl::SimpleHexAtoi(line.substr(start + 5, 16), &bits)) return std::nullopt;
+  return bits;
 }
 
-// Bytes of shared memory that all lanes together read or write; LDSM.x4 reads four matrices of 128
-// bytes.
-int SharedBytes(const Instruction& instruction) {
-  if (Is(instruction, "LDSM")) return absl::EndsWith(instruction.opcode, ".4") ? 512 : 256;
-  const bool is_wide = absl::StrContains(instruction.opcode, ".128");
-  return kLanes * (is_wide ? 16 : absl::StrContains(instruction.opcode, ".64") ? 8 : 4);
+// Of the upper half of an instruction.
+Control ControlOf(uint64_t upper) {
+  const auto field = [upper](int first, int bits) {
+    return static_cast<int>(upper >> (first - 64) & ((1u << bits) - 1));
+  };
+  return {.stall = field(105, 4),
+          .write_barrier = field(110, 3),
+          .read_barrier = field(113, 3),
+          .waits = field(116, 6)};
 }
 
-void Count(const Instruction& instruction, absl::string_view product, InstructionCounts& counts) {
+void Count(const Instruction& instruction, std::string_view product, InstructionCounts& counts) {
   ++counts.all;
   if (instruction.is_never) return;
   if (Is(instruction, product)) {
     ++counts.products;
   } else if (Is(instruction, "LDSM") || Is(instruction, "LDS")) {
     ++counts.shared_loads;
-    counts.shared_bytes += SharedBytes(instruction);
+    counts.shared_bytes += BytesOf(instruction);
   } else if (Is(instruction, "LDGSTS")) {
     ++counts.copies;
-    counts.shared_bytes += SharedBytes(instruction);
+    counts.shared_bytes += BytesOf(instruction);
+    counts.copied_bytes += BytesOf(instruction);
   } else if (Is(instruction, "LDG")) {
     ++counts.copies;
+    counts.copied_bytes += BytesOf(instruction);
   }
 }
 
@@ -148,12 +158,28 @@ struct Flow {
 
 }  // namespace
 
+bool Is(const Instruction& instruction, std::string_view name) {
+  std::string_view rest = instruction.opcode;
+  if (!rest.starts_with(name)) return false;
+  rest.remove_prefix(name.size());
+  return rest.empty() || rest[0] == '.';
+}
+
+// LDSM.x4 reads four matrices of 128 bytes.
+int BytesOf(const Instruction& instruction) {
+  const std::string& opcode = instruction.opcode;
+  if (Is(instruction, "LDSM")) return absl::EndsWith(opcode, ".4") ? 512 : 256;
+  if (absl::StrContains(opcode, ".128")) return kLanes * 16;
+  if (absl::StrContains(opcode, ".64")) return kLanes * 8;
+  return kLanes * (absl::StrContains(opcode, ".U16") ? 2 : 4);
+}
+
 absl::StatusOr<std::string> Disassemble(const std::string& program, const std::string& cubin) {
   const TemporaryFile file(cubin);
   if (!file.is_written()) {
     return absl::UnavailableError(absl::StrCat("cannot write ", file.path()));
   }
-  const std::string command = absl::StrCat("'", program, "' -c ", file.path(), " 2>&1");
+  const std::string command = absl::StrCat("'", program, "' -c -hex ", file.path(), " 2>&1");
   const std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(command.c_str(), "r"), pclose);
   if (pipe == nullptr) return absl::UnavailableError(absl::StrCat("cannot run ", command));
   std::string text;
@@ -178,8 +204,14 @@ absl::StatusOr<std::vector<Instruction>> ParseSass(std::string_view text) {
       continue;
     }
     const std::optional<Line> parsed = ParseLine(line);
-    if (!parsed) continue;
+    if (!parsed) {
+      // The upper half of an instruction's encoding is alone on the next line.
+      const std::optional<uint64_t> upper = Encoding(line);
+      if (upper && !instructions.empty()) instructions.back().control = ControlOf(*upper);
+      continue;
+    }
     instructions.push_back({.opcode = std::string(parsed->opcode),
+                            .operands = std::string(absl::StripAsciiWhitespace(parsed->operands)),
                             .is_never = parsed->predicate == "!PT",
                             .falls_through = parsed->falls_through()});
     targets.emplace_back(parsed->is_jump() ? Between(parsed->operands, "`(", ")").value_or("")
@@ -199,12 +231,11 @@ absl::StatusOr<std::vector<Instruction>> ParseSass(std::string_view text) {
 
 absl::StatusOr<LoopCounts> CountMainLoop(const std::vector<Instruction>& instructions,
                                          std::string_view product) {
-  const absl::string_view name(product.data(), product.size());
   const Flow flow(instructions);
   std::vector<bool> seen(instructions.size());
   std::optional<LoopCounts> best;
   for (size_t i = 0; i < instructions.size(); ++i) {
-    if (seen[i] || !Is(instructions[i], name)) continue;
+    if (seen[i] || !Is(instructions[i], product)) continue;
     const std::vector<bool> after = Reached(flow.forward, i);
     if (!after[i]) continue;
     const std::vector<bool> before = Reached(flow.backward, i);
@@ -212,7 +243,8 @@ absl::StatusOr<LoopCounts> CountMainLoop(const std::vector<Instruction>& instruc
     for (size_t j = 0; j < instructions.size(); ++j) {
       const bool is_inside = after[j] && before[j];
       seen[j] = seen[j] || is_inside;
-      Count(instructions[j], name, is_inside ? counts.inside : counts.outside);
+      Count(instructions[j], product, is_inside ? counts.inside : counts.outside);
+      if (is_inside) counts.loop.push_back(instructions[j]);
     }
     if (!best || counts.inside.products > best->inside.products) best = counts;
   }

@@ -8,6 +8,8 @@
 #include "kernels/cuda/sheet/measuring_plan.h"
 #include "kernels/cuda/sheet/roofline.h"
 #include "kernels/cuda/sheet/sass.h"
+#include "kernels/cuda/sheet/suite_page.h"
+#include "kernels/cuda/sheet/suite_shapes.h"
 #include "kernels/cuda/tiles/choose.h"
 #include "kernels/status/status_macros.h"
 
@@ -108,11 +110,11 @@ std::string LayerRow(ComputeType type, int64_t rows, const DeviceLimits& limits)
   const std::string tile = std::visit([](const auto& t) { return Name(t); }, best.config.tile);
   const double tflops =
       2e-6 * static_cast<double>(rows) * kMeasuredWidth * kMeasuredWidth / roofline.us();
-  absl::StrAppendFormat(
-      &row, " %s | %.1f | %s %s%s | %d | %d | %.0f%% | %.1f | %.2f |\n",
-      is_memory ? "memory" : "products", tflops, std::string(MainLoopName(best.config.tile)), tile,
-      best.config.split_k > 1 ? absl::StrCat(".k", best.config.split_k) : "", best.ctas,
-      best.waves(), 100 * best.fill(), best.estimate_us, roofline.us() / best.estimate_us);
+  absl::StrAppendFormat(&row, " %s | %.1f | %s %s%s | %d | %d | %.0f%% |\n",
+                        is_memory ? "memory" : "products", tflops,
+                        std::string(MainLoopName(best.config.tile)), tile,
+                        best.config.split_k > 1 ? absl::StrCat(".k", best.config.split_k) : "",
+                        best.ctas, best.waves(), 100 * best.fill());
   return row;
 }
 
@@ -170,9 +172,7 @@ constexpr char kLayersText[] =
     "A whole layer, n = k = 8192, each of the three blocks: the longer of its products at the peak "
     "rate and of every operand moved\nonce at the peak bandwidth, in microseconds; then the kernel "
     "that "
-    "`ChooseConfigs` ranks first (a server times all it proposes),\nhow it fills the card, and "
-    "what it "
-    "is reckoned to take.\n\n";
+    "`ChooseConfigs` ranks first (a server times all it proposes),\nand how it fills the card.\n\n";
 
 }  // namespace
 
@@ -181,7 +181,14 @@ std::string CompilerLine(const std::string& compiler) {
 }
 
 absl::StatusOr<std::string> Sheet(const std::vector<SpaceKernel>& kernels,
-                                  const std::string& disassembler, const std::string& compiler) {
+                                  const std::string& disassembler, const std::string& compiler,
+                                  const std::string& suite) {
+  if (disassembler.empty()) {
+    return absl::UnavailableError(
+        "expected nvdisasm, found none: it comes with the CUDA toolkit, and with PyPI's "
+        "nvidia-cuda-nvdisasm; name its path as the second argument");
+  }
+  MLPSERVE_ASSIGN_OR_RETURN(const std::vector<SuiteLine> layers, ParseSuite(suite));
   const DeviceLimits limits = Rtx4090();
   std::string sheet = absl::StrCat(Heading(limits, compiler), kKernelsText);
   for (const ComputeType type : kTypes) {
@@ -196,12 +203,12 @@ absl::StatusOr<std::string> Sheet(const std::vector<SpaceKernel>& kernels,
       sheet += row;
     }
   }
-  sheet += kLayersText;
+  MLPSERVE_ASSIGN_OR_RETURN(const std::string predicted, SuitePage(kernels, disassembler, layers));
+  absl::StrAppend(&sheet, predicted, kLayersText);
   sheet += "| type | rows |";
   for (const BlockName& block : kBlocks) absl::StrAppend(&sheet, " ", block.text, " |");
-  sheet += " limited by | TFLOP/s | kernel | CTAs | waves | full | reckoned | roofline of it |\n";
-  sheet +=
-      "| --- | ---: | ---: | ---: | ---: | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |\n";
+  sheet += " limited by | TFLOP/s | kernel | CTAs | waves | full |\n";
+  sheet += "| --- | ---: | ---: | ---: | ---: | --- | ---: | --- | ---: | ---: | ---: |\n";
   for (const ComputeType type : kTypes) {
     for (const int64_t rows : kMeasuredRows) sheet += LayerRow(type, rows, limits);
   }

@@ -60,6 +60,20 @@ TEST(SassTest, CountsTheLoopThatMultiplies) {
   EXPECT_EQ(counts->outside.products, 1);
 }
 
+TEST(SassTest, DecodesWhatTheSchedulerIsTold) {
+  const auto instructions = ParseSass(
+      "        /*0aa0*/  LDSM.16.M88.4 R16, [R75] ;     /* 0x000000004b10783b */\n"
+      "                                                 /* 0x000e680000000200 */\n"
+      "        /*0b00*/  HMMA.16816.F32 R68, R16.reuse, R72, R68 ;  /* 0x000000481044723c */\n"
+      "                                                 /* 0x042ff00000001844 */\n"
+      "        /*0e40*/  NOP ;\n");
+  ASSERT_TRUE(instructions.ok()) << instructions.status();
+  EXPECT_EQ((*instructions)[0].control, (Control{.stall = 4, .write_barrier = 1}));
+  EXPECT_EQ((*instructions)[1].control, (Control{.stall = 8, .waits = 1 << 1}));
+  EXPECT_EQ((*instructions)[1].operands, "R68, R16.reuse, R72, R68");
+  EXPECT_EQ((*instructions)[2].control, Control{});  // without an encoding
+}
+
 TEST(SassTest, SaysWhatIsNotThere) {
   EXPECT_EQ(ParseSass("").status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(ParseSass("nvdisasm fatal : could not open x\n").status().code(),

@@ -13,6 +13,7 @@
 #include "kernels/cuda/sheet/compiled_space.h"
 #include "kernels/cuda/sheet/measuring_plan.h"
 #include "kernels/cuda/sheet/sheet.h"
+#include "kernels/cuda/sheet/suite_shapes.h"
 #include "tests/source_folder.h"
 
 namespace mlpserve::cuda {
@@ -90,7 +91,8 @@ TEST(CompileAllTest, TheSheetIsWhatTheTreeMakes) {
     ASSERT_TRUE(absl::StrContains(kept, "Compiled by NVRTC ")) << kSheetPath << kHowTo;
     GTEST_SKIP() << "another compiler wrote the sheet, not NVRTC " << TheSpace().compiler;
   }
-  const auto sheet = Sheet(TheSpace().kernels, kDisassembler, TheSpace().compiler);
+  const auto sheet =
+      Sheet(TheSpace().kernels, kDisassembler, TheSpace().compiler, ReadFromTree(kSuitePlanPath));
   ASSERT_TRUE(sheet.ok()) << sheet.status();
   EXPECT_EQ(kept, *sheet) << kSheetPath << kHowTo;
 }

@@ -16,6 +16,7 @@
 #include <tuple>
 #include <vector>
 
+#include "kernels/cuda/tiles/fit/loss.h"
 #include "kernels/cuda/tiles/fit/records.h"
 #include "kernels/cuda/tiles/wgmma_cost.h"
 
@@ -24,52 +25,23 @@ namespace {
 
 constexpr int kRestarts = 6, kSteps = 2500;
 
-// Each parameter of the fit, by name. All are positive.
-struct Parameter {
-  const char* name;
-  double WgmmaRates::*value;
-};
-constexpr Parameter kParameters[] = {
-    {"product", &WgmmaRates::product},
-    {"delivery", &WgmmaRates::delivery},
-    {"l2", &WgmmaRates::l2},
-    {"memory", &WgmmaRates::memory},
-    {"in_flight", &WgmmaRates::in_flight},
-    {"start", &WgmmaRates::start},
-    {"end", &WgmmaRates::end},
-    {"end_area", &WgmmaRates::end_area},
-    {"end_rows", &WgmmaRates::end_rows},
-    {"end_rows_area", &WgmmaRates::end_rows_area},
-    {"exchange", &WgmmaRates::exchange},
-    {"exchange_area", &WgmmaRates::exchange_area},
-    {"hidden", &WgmmaRates::hidden},
-    {"together", &WgmmaRates::together},
-};
-constexpr size_t kCount = std::size(kParameters);
+constexpr size_t kCount = std::size(kRateParameters);
 using Logs = std::vector<double>;  // of the parameters
 
 WgmmaRates RatesOf(const Logs& logs) {
   WgmmaRates rates;
-  for (size_t i = 0; i < kCount; ++i) rates.*kParameters[i].value = std::exp(logs[i]);
+  for (size_t i = 0; i < kCount; ++i) rates.*kRateParameters[i].value = std::exp(logs[i]);
   return rates;
 }
 
 Logs LogsOf(const WgmmaRates& rates) {
   Logs logs;
-  for (const Parameter& p : kParameters) logs.push_back(std::log(rates.*p.value));
+  for (const RateParameter& p : kRateParameters) logs.push_back(std::log(rates.*p.value));
   return logs;
 }
 
-// Mean of the errors' size, and a little of their squares: few records far off weigh little.
 double Loss(const std::vector<const Record*>& records, const Logs& logs) {
-  const WgmmaRates rates = RatesOf(logs);
-  double sum = 0, weights = 0;
-  for (const Record* r : records) {
-    const double error = LogError(*r, rates);
-    sum += r->weight * std::sqrt(error * error + 1e-4);
-    weights += r->weight;
-  }
-  return sum / weights;
+  return Loss(records, RatesOf(logs));
 }
 
 // Nelder and Mead, "A simplex method for function minimization", 1965.
@@ -165,11 +137,7 @@ int Run(int argc, char** argv) {
     return 2;
   }
   const std::vector<Point> points = records.Points();
-  std::vector<const Record*> used;
-  for (const Point& point : points) {
-    if (point.held_out) continue;
-    for (const Record& r : point.records) used.push_back(&r);
-  }
+  const std::vector<const Record*> used = ToFit(points);
   if (used.empty()) {
     std::fprintf(stderr, "tile_fit: expected files of records, found none to fit\n");
     return 2;
@@ -183,7 +151,8 @@ int Run(int argc, char** argv) {
   Report("anew, fitted", points, false, rates);
   Report("anew, held out", points, true, rates);
   std::printf("%d records of other kernels left out\n", records.left_out());
-  for (const Parameter& p : kParameters) std::printf(".%s = %.4g,\n", p.name, rates.*p.value);
+  for (const RateParameter& p : kRateParameters)
+    std::printf(".%s = %.4g,\n", p.name, rates.*p.value);
   return 0;
 }
 

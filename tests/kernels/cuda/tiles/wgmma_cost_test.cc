@@ -5,6 +5,7 @@
 #include <cmath>
 #include <string>
 
+#include "kernels/cuda/tiles/fit/loss.h"
 #include "kernels/cuda/tiles/fit/records.h"
 #include "kernels/cuda/tiles/tuning_space.h"
 #include "tests/source_folder.h"
@@ -43,6 +44,21 @@ TEST(WgmmaCostTest, MoreOfAnythingTakesNoLessTime) {
   EXPECT_GT(us(8192, 4096, 4096), us(4096, 4096, 4096));
   EXPECT_GT(us(4096, 8192, 4096), us(4096, 4096, 4096));
   EXPECT_GT(us(4096, 4096, 8192), us(4096, 4096, 4096));
+}
+
+// tile_fit starts at the rates of the tree, and would leave where any of them could be better.
+TEST(WgmmaCostTest, TheRatesAreFittedToTheRecords) {
+  constexpr double kMostGain = 0.005;  // of the loss
+  const std::vector<Point> points = RecordedPoints();
+  const std::vector<const Record*> records = ToFit(points);
+  const double loss = Loss(records, H200Rates());
+  for (const RateParameter& parameter : kRateParameters) {
+    for (const double factor : {0.9, 1.1}) {
+      WgmmaRates moved = H200Rates();
+      moved.*parameter.value *= factor;
+      EXPECT_GE(Loss(records, moved), loss * (1 - kMostGain)) << parameter.name << " * " << factor;
+    }
+  }
 }
 
 TEST(WgmmaCostTest, ProposalsHoldOneOfTheFastestAtShapesHeldOutOfTheFit) {

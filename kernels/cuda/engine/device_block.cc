@@ -43,6 +43,7 @@ class DeviceBlock::Loader {
  private:
   absl::StatusOr<std::vector<KernelText>> TextsToCompile();
   absl::Status UploadAll();
+  absl::Status LoadRowsKernels();
   absl::Status ChooseLayer(const LayerPlan& plan, Layer& layer);
   absl::Status Report(const char* step, size_t done) const;
 
@@ -69,6 +70,7 @@ absl::Status DeviceBlock::Loader::Report(const char* step, size_t done) const {
 
 absl::StatusOr<std::vector<KernelText>> DeviceBlock::Loader::TextsToCompile() {
   MLPSERVE_ASSIGN_OR_RETURN(std::vector<KernelText> texts, InputTexts(plan_));
+  std::ranges::move(HostRowsTexts(plan_), std::back_inserter(texts));
   for (const LayerPlan& layer : plan_.layers) {
     MLPSERVE_ASSIGN_OR_RETURN(std::vector<KernelText> passes, PassTexts(layer, plan_.limits));
     std::ranges::move(passes, std::back_inserter(texts));
@@ -105,9 +107,18 @@ absl::Status DeviceBlock::Loader::CompileAndUpload() {
     block_.load_times_.weights = Clock::now() - begin;
   }
   block_.load_times_.kernels = compiling;
+  return LoadRowsKernels();
+}
+
+absl::Status DeviceBlock::Loader::LoadRowsKernels() {
   MLPSERVE_ASSIGN_OR_RETURN(const std::vector<KernelText> input, InputTexts(plan_));
-  if (input.empty()) return absl::OkStatus();
-  MLPSERVE_ASSIGN_OR_RETURN(block_.convert_input_, store_.Get(input.front(), 0));
+  if (!input.empty()) {
+    MLPSERVE_ASSIGN_OR_RETURN(block_.convert_input_, store_.Get(input.front(), 0));
+  }
+  const std::vector<KernelText> moving = HostRowsTexts(plan_);
+  if (moving.empty()) return absl::OkStatus();
+  MLPSERVE_ASSIGN_OR_RETURN(block_.host_rows_kernels_.fetch, store_.Get(moving.front(), 0));
+  MLPSERVE_ASSIGN_OR_RETURN(block_.host_rows_kernels_.send, store_.Get(moving.back(), 0));
   return absl::OkStatus();
 }
 

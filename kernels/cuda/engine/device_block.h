@@ -19,6 +19,7 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/cuda/engine/cublas_lt.h"
+#include "kernels/cuda/engine/host_rows_transfer.h"
 #include "kernels/cuda/engine/kernel_store.h"
 #include "kernels/cuda/engine/layer_data.h"
 #include "kernels/cuda/engine/step.h"
@@ -59,6 +60,8 @@ class DeviceBlock {
   const Device& device() const { return device_; }
   // For each layer and bucket, the kernel that was chosen.
   const std::vector<KernelRow>& kernels() const { return table_; }
+  // Of the plan's HostRowsTexts.
+  const HostRowsKernels& host_rows_kernels() const { return host_rows_kernels_; }
   const LoadTimes& load_times() const { return load_times_; }
   // Bytes of the device's memory: weights and vectors, and what each lane needs.
   int64_t shared_bytes() const;
@@ -80,6 +83,7 @@ class DeviceBlock {
   const BlockPlan plan_;
   const Device device_;
   SharedKernel convert_input_;  // null: the wire's rows are the first layer's
+  HostRowsKernels host_rows_kernels_;
   std::vector<Layer> layers_;
   std::vector<KernelRow> table_;
   BufferBytes lane_;

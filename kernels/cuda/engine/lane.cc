@@ -36,6 +36,12 @@ absl::Status Lane::Prepare() {
   for (Event& mark : marks_) {
     MLPSERVE_ASSIGN_OR_RETURN(mark, Event::Create());
   }
+  if (block_->host_rows_kernels().fetch != nullptr) {
+    MLPSERVE_ASSIGN_OR_RETURN(
+        transfer_, HostRowsTransfer::Make(block_->host_rows_kernels(), block_->plan(), memory_));
+    MLPSERVE_RETURN_IF_ERROR(transfer_->LaunchFetch(stream_, 1));
+    MLPSERVE_RETURN_IF_ERROR(transfer_->LaunchSend(stream_, 1));
+  }
   const std::vector<int64_t>& rows = block_->plan().buckets;
   for (size_t i = 0; i < rows.size(); ++i) {
     MLPSERVE_ASSIGN_OR_RETURN(auto steps, block_->Bind(i, memory_));
@@ -50,13 +56,22 @@ absl::Status Lane::Prepare() {
 absl::Status Lane::CaptureGraphs() {
   MLPSERVE_ASSIGN_OR_RETURN(const int64_t before, FreeDeviceBytes());
   for (Bucket& bucket : buckets_) {
-    MLPSERVE_ASSIGN_OR_RETURN(
-        bucket.graph, Graph::Capture(stream_, [&] { return LaunchSteps(bucket, bucket.rows); }));
+    bucket.graph_moves_rows = block_->plan().MovesRowsByKernels(bucket.rows);
+    MLPSERVE_ASSIGN_OR_RETURN(bucket.graph,
+                              Graph::Capture(stream_, [&] { return LaunchForGraph(bucket); }));
     MLPSERVE_RETURN_IF_ERROR(bucket.graph->Upload(stream_));
   }
   MLPSERVE_ASSIGN_OR_RETURN(const int64_t after, FreeDeviceBytes());
   graph_bytes_ = std::max<int64_t>(0, before - after);
   return absl::OkStatus();
+}
+
+absl::Status Lane::LaunchForGraph(Bucket& bucket) {
+  if (!bucket.graph_moves_rows) return LaunchSteps(bucket, bucket.rows);
+  const BlockPlan& plan = block_->plan();
+  MLPSERVE_RETURN_IF_ERROR(transfer_->LaunchFetch(stream_, plan.wire_input.bytes(bucket.rows)));
+  MLPSERVE_RETURN_IF_ERROR(LaunchSteps(bucket, bucket.rows));
+  return transfer_->LaunchSend(stream_, plan.output.bytes(bucket.rows));
 }
 
 absl::Status Lane::LaunchSteps(Bucket& bucket, int64_t rows) {
@@ -85,7 +100,14 @@ absl::Status Lane::Start(const std::byte* input, std::byte* output, int64_t rows
 absl::Status Lane::Enqueue(const std::byte* input, std::byte* output, int64_t rows) {
   MLPSERVE_RETURN_IF_ERROR(Use(block_->device()));
   const BlockPlan& plan = block_->plan();
+  const Bucket& bucket = buckets_[plan.BucketOf(rows)];
+  graph_moved_rows_ = bucket.graph_moves_rows && plan.PadsRows(rows);
   MLPSERVE_RETURN_IF_ERROR(marks_[0].Record(stream_));
+  if (graph_moved_rows_) {
+    transfer_->SetBatch(input, output, plan.wire_input.bytes(rows), plan.output.bytes(rows));
+    MLPSERVE_RETURN_IF_ERROR(bucket.graph->Launch(stream_));
+    return marks_[3].Record(stream_);
+  }
   MLPSERVE_RETURN_IF_CUDA_ERROR(cudaMemcpyAsync(memory_.at(plan.wire_input), input,
                                                 static_cast<size_t>(plan.wire_input.bytes(rows)),
                                                 cudaMemcpyHostToDevice, stream_.get()));
@@ -101,7 +123,7 @@ absl::Status Lane::Enqueue(const std::byte* input, std::byte* output, int64_t ro
 absl::StatusOr<RunTimes> Lane::Times() const {
   std::array<std::chrono::nanoseconds, 3> took{};
   for (size_t i = 0; i < took.size(); ++i) {
-    MLPSERVE_ASSIGN_OR_RETURN(took[i], TimeBetween(marks_[i], marks_[i + 1]));
+    MLPSERVE_ASSIGN_OR_RETURN(took[i], TimeBetween(Mark(i), Mark(i + 1)));
   }
   return RunTimes{.copy_in = took[0], .compute = took[1], .copy_out = took[2]};
 }
@@ -109,7 +131,7 @@ absl::StatusOr<RunTimes> Lane::Times() const {
 absl::StatusOr<std::array<std::chrono::nanoseconds, 4>> Lane::MarksSince(const Event& begin) const {
   std::array<std::chrono::nanoseconds, 4> since{};
   for (size_t i = 0; i < since.size(); ++i) {
-    MLPSERVE_ASSIGN_OR_RETURN(since[i], TimeBetween(begin, marks_[i]));
+    MLPSERVE_ASSIGN_OR_RETURN(since[i], TimeBetween(begin, Mark(i)));
   }
   return since;
 }

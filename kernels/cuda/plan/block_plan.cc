@@ -18,6 +18,8 @@ namespace {
 // Up to here kernels read weights rather than rows; above it, launching takes less time than the
 // pad rows could.
 constexpr int64_t kMostPaddedBucket = 256;
+// Of a batch's input and of its output. A multiprocessor moves them in two round trips at most.
+constexpr int64_t kMostBytesByKernels = int64_t{64} << 10;
 
 bool MayUseLibrary(const BlockSpec& block, const PlanOptions& options) {
   return options.has_library && !block.batch_invariant &&
@@ -110,6 +112,10 @@ bool BlockPlan::PadsRows(int64_t rows) const {
   return rows == bucket || (bucket <= kMostPaddedBucket && 2 * rows > bucket && rows_are_apart());
 }
 
+bool BlockPlan::MovesRowsByKernels(int64_t bucket_rows) const {
+  return std::max(wire_input.bytes(bucket_rows), output.bytes(bucket_rows)) <= kMostBytesByKernels;
+}
+
 int64_t BlockPlan::shared_bytes() const {
   int64_t bytes = 0;
   for (const LayerPlan& layer : layers) {
@@ -154,10 +160,16 @@ absl::StatusOr<std::vector<KernelText>> InputTexts(const BlockPlan& plan) {
   return std::vector<KernelText>{std::move(text)};
 }
 
+std::vector<KernelText> HostRowsTexts(const BlockPlan& plan) {
+  if (!plan.MovesRowsByKernels(plan.buckets.front())) return {};
+  return {FetchRowsText(), SendRowsText()};
+}
+
 absl::StatusOr<std::vector<KernelText>> KernelTexts(const BlockPlan& plan) {
   TextSet texts;
   MLPSERVE_ASSIGN_OR_RETURN(std::vector<KernelText> input, InputTexts(plan));
   texts.Add(std::move(input));
+  texts.Add(HostRowsTexts(plan));
   for (const LayerPlan& layer : plan.layers) {
     MLPSERVE_RETURN_IF_ERROR(AddLayer(plan, layer, texts));
   }

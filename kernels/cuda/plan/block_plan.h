@@ -48,6 +48,10 @@ struct BlockPlan {
   // the bucket's batches. Pad rows hold what was there before; nobody reads what comes of them.
   // Never where statistics would see them, nor where they would cost more than launches do.
   bool PadsRows(int64_t rows) const;
+  // Whether the graph of that bucket fetches the batch's rows from the host and sends them back by
+  // kernels of its own (host_rows.cuh): few bytes, which copies beside the graph take longer to
+  // wait for than to move.
+  bool MovesRowsByKernels(int64_t bucket_rows) const;
   bool converts_input() const { return wire_input.buffer != input.buffer; }
   // Index of the smallest bucket that holds so many rows (<= max_rows).
   size_t BucketOf(int64_t rows) const;
@@ -65,6 +69,9 @@ BlockPlan PlanBlock(const BlockSpec& block, const DeviceLimits& limits,
 
 // The kernel that converts the input to the first layer's format; empty where none is needed.
 absl::StatusOr<std::vector<KernelText>> InputTexts(const BlockPlan& plan);
+
+// The kernels that move rows, fetching and sending; none where no bucket's graph does.
+std::vector<KernelText> HostRowsTexts(const BlockPlan& plan);
 
 // Every kernel that a load may ask for, each source once: what a cache is filled with ahead of
 // time, on a machine without a GPU. Errors are EmitEpilogue's.

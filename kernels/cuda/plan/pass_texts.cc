@@ -60,6 +60,14 @@ KernelText FinishText() {
   return TextOf("kernels/cuda/device/norm/column_statistics.cuh", kFinishKernel);
 }
 
+KernelText FetchRowsText() {
+  return TextOf("kernels/cuda/device/rows/host_rows.cuh", kFetchRowsKernel);
+}
+
+KernelText SendRowsText() {
+  return TextOf("kernels/cuda/device/rows/host_rows.cuh", kSendRowsKernel);
+}
+
 KernelText SplitText() { return TextOf("kernels/cuda/device/tf32/tf32_split.cuh", kSplitKernel); }
 
 }  // namespace mlpserve::cuda

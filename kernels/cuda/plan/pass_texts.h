@@ -18,6 +18,8 @@ inline constexpr char kBatchNormKernel[] = "mlpserve_batch_norm";
 inline constexpr char kGatherKernel[] = "mlpserve_column_parts";
 inline constexpr char kFinishKernel[] = "mlpserve_column_finish";
 inline constexpr char kSplitKernel[] = "mlpserve_split_tf32";
+inline constexpr char kFetchRowsKernel[] = "mlpserve_fetch_rows";
+inline constexpr char kSendRowsKernel[] = "mlpserve_send_rows";
 
 // The formats of the rows that a pass reads and writes, and of the block's input that it adds.
 struct PassTypes {
@@ -34,6 +36,9 @@ absl::StatusOr<KernelText> BatchNormText(const EpilogueSpec& epilogue, const Pas
 // The statistics of whole columns, in two steps of one source (column_statistics.cuh).
 KernelText GatherText();
 KernelText FinishText();
+// A batch's rows from the host's memory and to it, two kernels of one source (host_rows.cuh).
+KernelText FetchRowsText();
+KernelText SendRowsText();
 // Splits each number of FP32 rows into two parts (tf32_split.cuh).
 KernelText SplitText();
 

@@ -186,6 +186,33 @@ TEST_F(CudaBackendFakeTest, AGraphServesEveryBatchOfItsBucketAndLargeOnesTakeThe
   }
 }
 
+// 64 rows of 256 numbers are 64 KiB.
+TEST_F(CudaBackendFakeTest, TheGraphOfFewBytesMovesTheBatchesOwnRowsAndIsAllThatIsLaunched) {
+  Open(1);
+  const int64_t features = 256;
+  const BlockSpec block = Block(2, features);
+  const auto loaded = Load(block, 256);
+  ASSERT_NE(loaded, nullptr);
+  for (const int64_t rows : {1, 33, 64, 65, 96, 256}) {
+    const BatchRun run{.rows = rows};
+    const std::vector<float> x = Fill(*loaded, run, features, static_cast<int>(rows));
+    const std::span<std::byte> output = loaded->output(0);
+    std::memset(output.data(), 0xff, output.size());
+    const auto before = CountCalls();
+    Events events;
+    loaded->Run(run, events);
+    events.Wait();
+    const auto after = CountCalls();
+    EXPECT_EQ(after.graph_launches - before.graph_launches, 1) << rows;
+    EXPECT_EQ(after.launches, before.launches) << rows;
+    EXPECT_EQ(after.copies - before.copies, rows <= 64 ? 0 : 2) << rows;
+    EXPECT_EQ(Output(*loaded, run, features), Expected(block, x)) << rows;
+    for (auto i = static_cast<size_t>(rows * features) * sizeof(float); i < output.size(); ++i) {
+      ASSERT_EQ(output[i], std::byte{0xff}) << "byte " << i << " after " << rows << " rows";
+    }
+  }
+}
+
 TEST_F(CudaBackendFakeTest, LanesHoldTwoBatchesInFlight) {
   Open();
   const BlockSpec block = Block(2);
@@ -256,24 +283,32 @@ TEST_F(CudaBackendFakeTest, ABatchSaysThatItIsNearlyDoneByTheOneBeforeIt) {
 
 TEST_F(CudaBackendFakeTest, ABatchThatCannotBeLaunchedFailsAloneAndItsLaneGoesOn) {
   Open();
-  const BlockSpec block = Block(2);
-  const auto loaded = Load(block, 64);
+  const int64_t features = 256;
+  const BlockSpec block = Block(2, features);
+  const auto loaded = Load(block, 128);
   ASSERT_NE(loaded, nullptr);
-  const BatchRun run{.rows = 9};
-  for (const char* function : {"cudaEventRecord", "cudaMemcpyAsync", "cudaGraphLaunch"}) {
-    for (int calls = 0; calls < (std::strcmp(function, "cudaGraphLaunch") == 0 ? 1 : 2); ++calls) {
-      cuda::fake::FailCall(function, cudaErrorInvalidValue, calls);
+  struct Case {
+    const char* function;
+    int calls;  // of it in a batch
+    int64_t rows;
+  };
+  for (const Case& one : {Case{"cudaEventRecord", 2, 9}, Case{"cudaGraphLaunch", 1, 9},
+                          Case{"cudaEventRecord", 4, 128}, Case{"cudaGraphLaunch", 1, 128},
+                          Case{"cudaMemcpyAsync", 2, 128}}) {
+    const BatchRun run{.rows = one.rows};
+    for (int calls = 0; calls < one.calls; ++calls) {
+      cuda::fake::FailCall(one.function, cudaErrorInvalidValue, calls);
       Events failed;
       loaded->Run(run, failed);
       failed.Wait();
       EXPECT_EQ(failed.status.code(), absl::StatusCode::kInternal) << failed.status;
       EXPECT_FALSE(failed.is_lost);
-      const std::vector<float> x = Fill(*loaded, run, kFeatures, calls);
+      const std::vector<float> x = Fill(*loaded, run, features, calls);
       Events next;
       loaded->Run(run, next);
       next.Wait();
       EXPECT_TRUE(next.status.ok()) << next.status;
-      EXPECT_EQ(Output(*loaded, run, kFeatures), Expected(block, x));
+      EXPECT_EQ(Output(*loaded, run, features), Expected(block, x));
     }
   }
 }

@@ -49,6 +49,7 @@ void MakeAll(const BlockPlan& plan, RecordingKernels& kernels) {
   const auto input = InputTexts(plan);
   ASSERT_TRUE(input.ok()) << input.status();
   get(*input);
+  get(HostRowsTexts(plan));
   for (const LayerPlan& layer : plan.layers) {
     const auto weight = WeightText(layer);  // UploadWeight's
     ASSERT_TRUE(weight.ok()) << weight.status();

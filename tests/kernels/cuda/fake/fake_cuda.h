@@ -2,8 +2,9 @@
 // that links it in place of the real one runs the engine's own code, unchanged, over streams that
 // are threads. Device memory is the host's, so that AddressSanitizer sees what reaches beyond it.
 //
-// What kernels compute: with FP32 in and out, y = x·wᵀ for a product, and y = x for a pass value by
-// value. Epilogues, biases and other formats are not there: a test gives none.
+// What kernels compute: with FP32 in and out, y = x·wᵀ for a product, y = x for a pass value by
+// value, and those that move rows (host_rows.cuh) move them. Epilogues, biases and other formats
+// are not there: a test gives none.
 //
 // Threads: as the real runtime. The functions below are called from any thread; Reset while nothing
 // runs.
@@ -47,6 +48,7 @@ Counts CountAll();
 struct Calls {
   int64_t launches = 0;  // of kernels, without those within graphs
   int64_t graph_launches = 0;
+  int64_t copies = 0;        // put on a stream
   int64_t products = 0;      // computed, within graphs too
   int64_t product_rows = 0;  // of all of these
   int most_at_once = 0;      // products that were computed, or held, at one time

@@ -213,6 +213,11 @@ cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind /*kind*/,
                             cudaStream_t stream) {
   FAIL_IF_TOLD();
+  {
+    State& state = Global();
+    const std::lock_guard lock(state.mutex);
+    ++state.calls.copies;
+  }
   Put(stream, [to, from, bytes] { std::memcpy(to, from, bytes); });
   return cudaSuccess;
 }
@@ -322,7 +327,7 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
   return Destroy<SharedGraph>(executable, &Counts::graphs);
 }
 
-// --- kernels: a library is the name of its one kernel ---
+// --- kernels: a library is the name of the one kernel that is used of it ---
 
 cudaError_t cudaLibraryLoadData(cudaLibrary_t* library, const void* code, cudaJitOption*, void**,
                                 unsigned int, cudaLibraryOption*, void**, unsigned int) {
@@ -333,8 +338,8 @@ cudaError_t cudaLibraryLoadData(cudaLibrary_t* library, const void* code, cudaJi
 cudaError_t cudaLibraryUnload(cudaLibrary_t library) {
   return Destroy<FakeKernel>(library, &Counts::kernels);
 }
-cudaError_t cudaLibraryGetKernel(cudaKernel_t* kernel, cudaLibrary_t library,
-                                 const char* /*name*/) {
+cudaError_t cudaLibraryGetKernel(cudaKernel_t* kernel, cudaLibrary_t library, const char* name) {
+  From<FakeKernel>(library).name = name;  // of a source that has several
   *kernel = reinterpret_cast<cudaKernel_t>(library);
   return cudaSuccess;
 }

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <utility>
 
 #include "kernels/cuda/device/gemm_args.cuh"
+#include "kernels/cuda/device/rows/host_rows_args.cuh"
 
 namespace mlpserve::cuda::fake {
 namespace {
@@ -31,6 +33,10 @@ void Copy(const GemmArgs& args) {
   for (int64_t row = 0; row < args.m; ++row) {
     std::copy_n(x + row * args.x_stride, args.n, y + row * args.y_stride);
   }
+}
+
+void MoveRows(const void* from, void* to, int64_t bytes) {
+  if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));
 }
 
 void CountedProduct(const GemmArgs& args) {
@@ -119,10 +125,20 @@ bool IsLost() {
 }
 
 Work KernelWork(const std::string& kernel, void** arguments) {
+  if (kernel == "mlpserve_fetch_rows") {
+    return [args = *static_cast<const HostRowsArgs*>(arguments[0])] {
+      MoveRows(args.batch->input, args.input, args.batch->input_bytes);
+    };
+  }
+  if (kernel == "mlpserve_send_rows") {
+    return [args = *static_cast<const HostRowsArgs*>(arguments[0])] {
+      MoveRows(args.output, args.batch->output, args.batch->output_bytes);
+    };
+  }
   const GemmArgs args = *static_cast<const GemmArgs*>(arguments[0]);
   if (kernel == "mlpserve_gemm") return [args] { CountedProduct(args); };
   if (kernel == "mlpserve_elementwise") return [args] { Copy(args); };
-  Stop("expected a product or a pass value by value");
+  Stop("expected a product, a pass value by value, or a move of rows");
 }
 
 void Reset(const Options& options) {

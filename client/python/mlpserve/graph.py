@@ -36,9 +36,11 @@ class Constant:
     name: str
     tensor: Tensor
     rounded: bool = False  # the original has more bits than the tensor
+    exact: Array | None = None  # then, the original
 
     def float64(self) -> Array:
-        return self.tensor.float64()
+        """For computing with it: what is made of several constants is rounded once, when it is stored."""
+        return self.tensor.float64() if self.exact is None else self.exact.astype(np.float64)
 
 
 def constant(name: str, values: Array, where: str) -> Constant:
@@ -50,7 +52,7 @@ def constant(name: str, values: Array, where: str) -> Constant:
     with np.errstate(over="ignore"):
         stored = np.ascontiguousarray(values, dtype=np.float32)
     rounded = values.dtype != np.float32 and not np.array_equal(stored, values)
-    return _checked(Constant(name, Tensor("F32", stored), rounded), values, where)
+    return _checked(Constant(name, Tensor("F32", stored), rounded, values if rounded else None), values, where)
 
 
 def bits16(name: str, bits: Array, where: str) -> Constant:
@@ -101,6 +103,7 @@ class Affine:
 class Graph:
     def __init__(self) -> None:
         self._tensors: dict[str, Tensor] = {}
+        self._exact: dict[str, Array] = {}
         self._rounded: set[str] = set()
         self._layer_names: set[str] = set()
         self.input_features: int | None = None
@@ -261,7 +264,10 @@ class Graph:
         return tuple(done)
 
     def _values(self, operand: Operand) -> Array:
-        return self._tensors[operand].float64() if isinstance(operand, str) else np.asarray(operand)
+        if not isinstance(operand, str):
+            return np.asarray(operand)
+        exact = self._exact.get(operand)
+        return self._tensors[operand].float64() if exact is None else exact.astype(np.float64)
 
     def _values_or(self, tensor: str | None, otherwise: float) -> Array:
         return np.asarray(otherwise) if tensor is None else self._values(tensor)
@@ -311,7 +317,8 @@ class Graph:
             raise ExportError(f"{where}: expected one number or one for each column [{wanted}] in "
                               f"'{by.name}', found {list(shape)}")
         flat = dataclasses.replace(by.tensor, array=by.tensor.array.reshape(-1))
-        return self._keep(dataclasses.replace(by, tensor=flat))
+        exact = None if by.exact is None else by.float64().reshape(-1)
+        return self._keep(dataclasses.replace(by, tensor=flat, exact=exact))
 
     def _keep(self, kept: Constant) -> str:
         name, number = kept.name, 2
@@ -320,6 +327,8 @@ class Graph:
         self._tensors[name] = kept.tensor
         if kept.rounded:
             self._rounded.add(name)
+        if kept.exact is not None:
+            self._exact.setdefault(name, kept.exact)
         return name
 
     def _layer_name(self, wanted: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 import sklearn_models
 
 import mlpserve
+from mlpserve.frontends import lower
 
 try:
     import torch_models
@@ -49,6 +50,17 @@ def test_block_answers_as_its_original_within_the_bounds(exported, framework, na
     assert found.ok and found.rows == 64
     # The worst case that a bound allows is far from what happens: this notices what a bound would let pass.
     assert found.relative_error < 2e-6, str(found)
+
+
+def test_what_is_folded_is_rounded_once():
+    model = sklearn_models.make("linear_behind_two_scalers")
+    robust, largest, ridge = (step for _, step in model.steps)
+    scale = 1 / (robust.scale_ * largest.scale_)
+    weight = ridge.coef_ * scale
+    tensors = lower(model).block.tensors
+    for name, exact in (("ridge.coef_.folded", weight), ("ridge.intercept_.folded",
+                                                         ridge.intercept_ - weight @ robust.center_)):
+        assert tensors[name].array.ravel() == pytest.approx(np.ravel(exact), rel=1.001 * 2.0**-24, abs=0)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 777])

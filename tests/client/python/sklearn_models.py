@@ -76,6 +76,11 @@ def regressor_of_many_outputs():
 
 
 @model
+def linear_behind_two_scalers():
+    return make_pipeline(RobustScaler(), MaxAbsScaler(), Ridge()).fit(*data(5))
+
+
+@model
 def regressor_of_float32():
     x, y = data(11)
     return make_pipeline(MaxAbsScaler(), regressor()).fit(x.astype(np.float32), y.astype(np.float32))

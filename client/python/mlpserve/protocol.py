@@ -168,11 +168,23 @@ def named(block: str, version: str) -> str:
     return f"{block} version {version}" if version else block
 
 
+def array_of(x: npt.ArrayLike, what: str) -> Array:
+    """x in numpy, which by itself takes no PyTorch tensor that lies on a GPU, has a gradient or is BF16."""
+    given: Any = x
+    if hasattr(given, "detach"):
+        given = given.detach().cpu()
+        given = given.float() if str(given.dtype) == "torch.bfloat16" else given
+    try:
+        return np.asarray(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise MlpserveError(f"{what}: expected numbers, [rows, features]: {' '.join(str(error).split())}") from None
+
+
 def infer_request(info: BlockInfo, x: npt.ArrayLike, version: str, request_id: str, priority: int,
                   queue_timeout: float) -> Any:
     """One ModelInferRequest with x [rows, features] as the block's only input."""
     tensor = info.input
-    rows = np.asarray(x)
+    rows = array_of(x, f"{info.name}: '{tensor.name}'")
     for field, value in (("priority", priority), ("queue_timeout", queue_timeout)):
         if value < 0:
             raise MlpserveError(f"{info.name}: expected a {field} of at least 0, found {value}")

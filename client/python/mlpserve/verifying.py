@@ -14,6 +14,7 @@ from mlpserve.client import Client
 from mlpserve.errors import MlpserveError, VerificationError
 from mlpserve.exporting import COMPUTE, needs_whole_requests, sample
 from mlpserve.frontends import lower
+from mlpserve.protocol import array_of
 from mlpserve.wire import to_wire
 
 
@@ -57,7 +58,7 @@ def verify(model: Any, address: str, block: str | None = None, *, x: npt.ArrayLi
     with Client(address, timeout=timeout) as client:
         name = block or _only_block(client)
         served = client.describe(name, version)
-        sent = np.asarray(sample(lowered.block, rows, seed) if x is None else x, np.float32)
+        sent = sample(lowered.block, rows, seed) if x is None else _float32(x)
         if sent.ndim != 2 or sent.shape[1] != lowered.block.input_features or not len(sent):
             raise MlpserveError(f"x: expected [rows, {lowered.block.input_features}], found {list(sent.shape)}")
         if needs_whole_requests(lowered.block) and len(sent) < 2:
@@ -75,6 +76,13 @@ def verify(model: Any, address: str, block: str | None = None, *, x: npt.ArrayLi
     if not found.ok:
         raise VerificationError(str(found))
     return found
+
+
+def _float32(x: npt.ArrayLike) -> Array:
+    given = array_of(x, "x")
+    if given.dtype.kind not in "fiub":
+        raise MlpserveError(f"x: expected numbers, found {given.dtype}")
+    return given.astype(np.float32)
 
 
 def rounded(x: Array, datatype: str) -> Array:

@@ -39,6 +39,45 @@ def test_rows_of_any_real_type_are_rounded_to_the_blocks(client, kind, random):
     assert (client.infer("digits", given) == client.infer("digits", x.astype(np.float32))).all()
 
 
+class Tensor:
+    """What a tensor of PyTorch does here: numpy refuses it while it has a gradient, lies on a GPU or is BF16."""
+
+    def __init__(self, values, has_gradient=True, place="cuda", dtype="torch.bfloat16"):
+        self.values, self.has_gradient, self.place, self.dtype = values, has_gradient, place, dtype
+
+    def detach(self):
+        return Tensor(self.values, False, self.place, self.dtype)
+
+    def cpu(self):
+        return Tensor(self.values, self.has_gradient, "cpu", self.dtype)
+
+    def float(self):
+        return Tensor(self.values, self.has_gradient, self.place, "torch.float32")
+
+    def __array__(self, dtype=None, copy=None):
+        if self.has_gradient:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+        if self.place != "cpu" or self.dtype == "torch.bfloat16":
+            raise TypeError(f"can't convert {self.place} {self.dtype}")
+        return self.values
+
+
+def test_rows_may_be_a_tensor_wherever_it_lies(client, digits):
+    x = digits["x"][:3]
+    assert (client.infer("digits", Tensor(x)) == client.infer("digits", x)).all()
+
+
+@pytest.mark.parametrize("x, says", [
+    ([[1, 2], [3]], "'x': expected numbers"),
+    ("abc", "expected numbers"),
+    (None, "expected numbers"),
+    (np.ones(64), r"expected 'x' \[rows, 64\], found \[64\]"),
+])
+def test_what_is_no_matrix_of_numbers_is_refused(client, x, says):
+    with pytest.raises(mlpserve.MlpserveError, match=says):
+        client.infer("digits", x)
+
+
 def test_rows_that_do_not_lie_in_order_are_copied(client, digits):
     x = digits["x"][:6]
     expected = client.infer("digits", x)
@@ -260,7 +299,14 @@ def test_mlpserve_answers_a_stream_and_tells_the_code_of_a_failure(digits_server
         for x, y in zip(cases, found):
             np.testing.assert_allclose(y, client.infer("digits", x), rtol=1e-5)
         assert len(found) == 3
-        error = failure(lambda: list(client.stream("digits", [cases[0]], timeout=0.0)))
+        over = threading.Event()
+
+        def unended():
+            yield cases[0]
+            over.wait(60)
+
+        error = failure(lambda: list(client.stream("digits", unended(), timeout=0.1)))
+        over.set()
         assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
 
 

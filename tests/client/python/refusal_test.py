@@ -1,12 +1,15 @@
 """What a block cannot express is refused by name, with what it can."""
 
+import sys
+
 import numpy as np
 import onnx_models
 import pytest
 import sklearn_models
 from onnx import TensorProto, helper
 from sklearn.feature_selection import SelectKBest
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, Normalizer
@@ -97,6 +100,7 @@ def test_onnx_file_that_is_none(tmp_path):
     (make_pipeline(Normalizer(), LinearRegression()), ["normalizer (Normalizer)", "StandardScaler"]),
     (make_pipeline(MinMaxScaler(clip=True), LinearRegression()), ["minmaxscaler (MinMaxScaler)", "clip=True"]),
     (make_pipeline(SelectKBest(k=2), LinearRegression()), ["selectkbest (SelectKBest)"]),
+    (GridSearchCV(Ridge(), {"alpha": [1, 2]}), ["the model (GridSearchCV)", "best_estimator_"]),
 ])
 def test_scikit_learn_steps(model, says):
     refused(model.fit(*sklearn_models.data(4)), *says)
@@ -115,3 +119,20 @@ def test_scikit_learn_probabilities_of_many_classes():
 @pytest.mark.parametrize("model", [None, 3, {"weight": np.zeros(3)}, np.zeros((3, 3)), "model.h5"])
 def test_what_is_no_model(model):
     refused(model, "expected a")
+
+
+@pytest.mark.parametrize("model, says", [
+    ({"fc.weight": np.zeros((3, 3))}, ["found dict", "state dict", "export that"]),
+    ("tower.pt", ["tower.pt", "is loaded first"]),
+])
+def test_weights_without_their_model_are_told_what_is_missing(model, says):
+    refused(model, *says)
+
+
+def test_onnx_graph_without_the_package_says_what_to_install(monkeypatch):
+    import mlpserve.frontends
+    for name in [name for name in sys.modules if name.startswith("mlpserve.frontends.onnx_")]:
+        monkeypatch.delitem(sys.modules, name)
+        monkeypatch.delattr(mlpserve.frontends, name.rpartition(".")[2], raising=False)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    refused("tower.onnx", "pip install onnx")

@@ -54,6 +54,8 @@ CASES = {
     "skip of a hidden layer": (Of(lambda m, z, x: m.down(torch.relu(z)) + z, down=nn.Linear(6, 6)),
                                ["add", "down (Linear)", "inner.linear (Linear)"]),
     "two outputs": (Of(lambda m, z, x: (z, x)), ["expected one tensor", "found 2 of them"]),
+    "outputs by name": (Of(lambda m, z, x: {"logits": z}), ["expected one tensor", "found a dict with logits"]),
+    "dropout always": (Of(lambda m, z, x: nn.functional.dropout(z, 0.1)), ["dropout", "training=self.training"]),
     "part of a product": (Of(lambda m, z, x: z[:, :3] * z[:, 3:]), ["getitem", "taking a part of a tensor"]),
     "divide by a function": (Of(lambda m, z, x: 1 / z), ["truediv", "dividing by what depends on the input"]),
     "unknown function": (Of(lambda m, z, x: torch.erf(z)), ["erf", "cannot be expressed"]),
@@ -78,6 +80,12 @@ def test_refusal_names_the_module_and_its_path(name):
     assert "\n" not in text
     for word in says:
         assert word in text, text
+
+
+def test_a_quantized_module_is_told_from_the_one_before():
+    model = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(4, 4)), {nn.Linear})
+    with pytest.raises(mlpserve.ExportError, match=r"0 \(Linear\).*before it was quantized"):
+        lower(model)
 
 
 def test_a_forward_hook_is_found_out(tmp_path):

@@ -25,7 +25,7 @@ def make(name):
     made = {**MODELS, **KERNELBENCH}[name]()
     with torch.no_grad():
         for module in made.modules():
-            if isinstance(module, nn.BatchNorm1d) and module.running_var is not None:
+            if isinstance(module, (nn.BatchNorm1d, nn.SyncBatchNorm)) and module.running_var is not None:
                 module.running_mean.normal_()
                 module.running_var.uniform_(0.5, 2)
                 if module.affine:
@@ -334,6 +334,11 @@ def weight_norm():
 @model
 def batch_norm_without_affine():
     return nn.Sequential(nn.Linear(9, 30), nn.BatchNorm1d(30, affine=False), nn.SiLU(), nn.Linear(30, 2))
+
+
+@model
+def trained_on_several_gpus():
+    return nn.Sequential(nn.Linear(14, 22), nn.SyncBatchNorm(22), nn.ReLU(), nn.Linear(22, 3))
 
 
 @model

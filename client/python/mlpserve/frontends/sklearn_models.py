@@ -52,6 +52,8 @@ class _Reader:
             if isinstance(model, kind):
                 self._require_fitted(model, where)
                 return read(self, value, model, path, where)
+        if hasattr(model, "best_estimator_"):
+            raise ExportError(f"{where}: it cannot be expressed; export its best_estimator_")
         raise ExportError(f"{where}: it cannot be expressed; a block can hold {CAN}")
 
     def _require_fitted(self, model: Any, where: str) -> None:

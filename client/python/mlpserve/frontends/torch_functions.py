@@ -43,6 +43,13 @@ def _pow(exponent: Any) -> Ops:
     return ops
 
 
+def _dropout(p: float = 0.5, training: bool = True, inplace: bool = False) -> Ops:
+    if training and p > 0:
+        raise ExportError("dropout: expected training=self.training, found True, with which it drops values of every "
+                          "request too")
+    return ()
+
+
 def _nothing(*_: Any, **__: Any) -> Ops:
     return ()
 
@@ -84,9 +91,9 @@ FUNCTIONS: dict[str, Callable[..., Ops]] = {
     "negative": lambda: made.negated(),
     "square": lambda: _pow(2),
     "pow": _pow,
-    "dropout": _nothing,
-    "alpha_dropout": _nothing,
-    "feature_alpha_dropout": _nothing,
+    "dropout": _dropout,
+    "alpha_dropout": lambda p=0.5, training=False, inplace=False: _dropout(p, training),
+    "feature_alpha_dropout": lambda p=0.5, training=False, inplace=False: _dropout(p, training),
     "clone": _nothing,
     "detach": _nothing,
     "contiguous": _nothing,

@@ -19,7 +19,7 @@ from mlpserve.errors import ExportError
 from mlpserve.frontends.lowered import Lowered
 from mlpserve.frontends.torch_constants import Constants
 from mlpserve.frontends.torch_functions import FUNCTIONS
-from mlpserve.frontends.torch_modules import HINTS, POINTWISE, described, kind_of
+from mlpserve.frontends.torch_modules import BATCH_NORMS, HINTS, POINTWISE, described, hint_for, kind_of
 from mlpserve.frontends.torch_trace import evaluating, original, trace, unwrapped
 
 
@@ -71,7 +71,9 @@ class _Reader:
         if isinstance(value, (tuple, list)) and len(value) == 1:
             value = value[0]
         if not isinstance(value, graphs.Value):
-            found = f"{len(value)} of them" if isinstance(value, (tuple, list, dict)) else type(value).__name__
+            found = f"{len(value)} of them" if isinstance(value, (tuple, list)) else type(value).__name__
+            if isinstance(value, dict):
+                found = f"a dict with {', '.join(map(str, value))}"
             raise ExportError(f"output: expected one tensor that depends on the input, found {found}")
         return value
 
@@ -131,15 +133,14 @@ class _Reader:
         kind = kind_of(module)
         x = args[0] if args else next(iter(kwargs.values()))
         if kind is None or not isinstance(x, graphs.Value) or len(args) + len(kwargs) != 1:
-            name = type(module).__name__
-            raise graphs.refusal(f"{path} ({name})", "it", HINTS.get(name, ""))
+            raise graphs.refusal(f"{path} ({type(module).__name__})", "it", hint_for(module))
         for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
             if is_lazy(tensor):
                 raise ExportError(f"{where}: expected numbers in {path}.{name}, found it uninitialized; run the "
                                   "model once")
         if kind is nn.Linear:
             return self._linear(x, module.weight, module.bias, where, path)
-        if kind is nn.BatchNorm1d:
+        if kind in BATCH_NORMS:
             return self._batch_norm(x, module.running_mean, module.running_var, module.weight, module.bias,
                                     module.training or module.running_mean is None, module.eps, where)
         if kind is nn.PReLU:

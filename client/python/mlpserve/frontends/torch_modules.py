@@ -61,7 +61,8 @@ POINTWISE: dict[type, Callable[[Any], Ops]] = {
     nn.Threshold: lambda m: FUNCTIONS["threshold"](m.threshold, m.value),
     nn.Hardtanh: lambda m: FUNCTIONS["hardtanh"](m.min_val, m.max_val),
 }
-_WHOLE: tuple[type, ...] = (nn.Linear, nn.BatchNorm1d, nn.PReLU)
+BATCH_NORMS: tuple[type, ...] = (nn.BatchNorm1d, nn.SyncBatchNorm)
+_WHOLE: tuple[type, ...] = (nn.Linear, *BATCH_NORMS, nn.PReLU)
 
 
 def kind_of(module: nn.Module) -> type | None:
@@ -71,6 +72,12 @@ def kind_of(module: nn.Module) -> type | None:
         if isinstance(module, kind) and own is getattr(kind, "forward", None):
             return kind
     return None
+
+
+def hint_for(module: nn.Module) -> str:
+    if "quantized" in type(module).__module__:
+        return "export the model before it was quantized"
+    return HINTS.get(type(module).__name__, "")
 
 
 def described(path: str, module: nn.Module) -> str:

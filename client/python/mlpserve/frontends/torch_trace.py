@@ -13,7 +13,7 @@ from torch import fx, nn
 
 from mlpserve.block import Array
 from mlpserve.errors import ExportError
-from mlpserve.frontends.torch_modules import described, kind_of
+from mlpserve.frontends.torch_modules import BATCH_NORMS, described, kind_of
 
 
 class _Tracer(fx.Tracer):  # type: ignore[misc,unused-ignore]
@@ -41,7 +41,7 @@ def evaluating(model: nn.Module, batch_statistics: bool) -> Iterator[None]:
     before = [(module, module.training) for module in model.modules()]
     try:
         for module in model.modules():
-            module.training = batch_statistics and isinstance(module, nn.BatchNorm1d)
+            module.training = batch_statistics and isinstance(module, BATCH_NORMS)
         yield
     finally:
         for module, training in before:

@@ -284,9 +284,11 @@ def test_consoles_show_the_blocks(prometheus):
     row = re.search(r'<a href="mlpserve-block.html\?model=digits">digits</a></td>(.*?)</tr>', page, re.S).group(1)
     assert len(re.findall(r"<td>[^<]*\d", row)) >= 6, row
     assert "RESOURCE_EXHAUSTED" in page and "<h2>GPUs</h2>" in page
+    row = re.search(r'<a href="mlpserve-block.html\?model=broken">broken</a></td>(.*?)</tr>', page, re.S).group(1)
+    assert '<span class="bad">1 unavailable</span>' in row, row
     page = prometheus.console("mlpserve-block.html?model=digits")
     assert "error executing template" not in page
-    assert page.count("<td>ready</td>") == 1 and "fc0" in page and not re.search(r"whole</td>\s*<td>&ndash;", page)
+    assert page.count(">ready</td>") == 1 and "fc0" in page and not re.search(r"whole</td>\s*<td>&ndash;", page)
 
 
 def test_console_of_a_name_with_markup_shows_text(prometheus):
@@ -303,9 +305,12 @@ def test_screenshots_where_asked(prometheus):
     time.sleep(20)
     for name, page, size in (("service", "mlpserve.html", "1100,900"), ("phone", "mlpserve.html", "500,900"),
                              ("block", "mlpserve-block.html?model=digits", "1100,900")):
-        subprocess.run(["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={size}",
-                        f"--screenshot={folder}/{name}.png", f"http://{prometheus.address}/consoles/{page}"],
-                       check=True, capture_output=True, timeout=60)
+        for dark in (0, 1):
+            subprocess.run(["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={size}",
+                            f"--blink-settings=preferredColorScheme={1 - dark}",
+                            f"--screenshot={folder}/{name}{'-dark' * dark}.png",
+                            f"http://{prometheus.address}/consoles/{page}"],
+                           check=True, capture_output=True, timeout=60)
 
 
 def test_rules_are_right_and_each_alert_fires_where_it_should_and_only_there():

@@ -231,6 +231,23 @@ def test_every_query_of_every_dashboard_has_data(prometheus, query):
     await_data(prometheus, query)
 
 
+def tables():
+    for path in DASHBOARDS:
+        board = json.loads(path.read_text())
+        for panel in board["panels"]:
+            if panel["type"] == "table":
+                yield pytest.param(panel, filled(panel["targets"][0]["expr"], board), id=f"{path.stem}: {panel['title']}")
+
+
+@pytest.mark.parametrize("panel, query", tables())
+def test_every_column_of_a_table_is_named_or_hidden(prometheus, panel, query):
+    await_data(prometheus, query)
+    columns = {"Time", "Value"}.union(*(one["metric"] for one in prometheus.ask("query", query=query)["result"]))
+    (organize,) = panel["transformations"]
+    options = organize["options"]
+    assert set(options["indexByName"]) == set(options["renameByName"]) == columns - set(options["excludeByName"])
+
+
 def test_variables_of_the_dashboards_have_values(prometheus):
     for path in DASHBOARDS:
         for variable in json.loads(path.read_text())["templating"]["list"]:

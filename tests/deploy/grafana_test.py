@@ -1,11 +1,13 @@
 """The dashboards' JSON, held to Grafana's own schemas (its foundation SDK, of the version that Compose runs) and to what
-those do not say: identities, places, variables and units. That queries return data is monitoring_test.py's part."""
+those do not say: identities, places, variables and units; the provisioning files, held to the fields that Grafana
+documents. That queries return data is monitoring_test.py's part."""
 
 import copy
 import json
 import pathlib
 import re
 
+import jsonschema
 import pytest
 import yaml
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -95,6 +97,42 @@ def test_units_are_ones_that_grafana_has(name):
     for panel in BOARDS[name]["panels"]:
         if panel["type"] != "row":
             assert panel["fieldConfig"]["defaults"]["unit"] in UNITS, panel["title"]
+
+
+PROVISIONING = yaml.safe_load((DEPLOY.parent / "tests/deploy/grafana_provisioning.yml").read_text())
+
+
+def provisioned(kind):
+    (path,) = (DEPLOY / "grafana/provisioning" / kind).iterdir()
+    return yaml.safe_load(path.read_text())
+
+
+def test_every_kind_of_provisioning_has_a_schema():
+    assert {path.name for path in (DEPLOY / "grafana/provisioning").iterdir()} == set(PROVISIONING)
+
+
+@pytest.mark.parametrize("kind", PROVISIONING)
+def test_provisioning_says_only_what_grafana_documents(kind):
+    jsonschema.validate(provisioned(kind), PROVISIONING[kind])
+
+
+@pytest.mark.parametrize("kind, place, wrong", [
+    ("datasources", (), {"datasource": []}),
+    ("datasources", ("datasources", 0), {"isDefalt": True}),
+    ("datasources", ("datasources", 0), {"url": "prometheus:9090"}),
+    ("datasources", ("datasources", 0, "jsonData"), {"timeIntervall": "5s"}),
+    ("dashboards", ("providers", 0), {"folders": "mlpserve"}),
+    ("dashboards", ("providers", 0, "options"), {"paths": "/var/lib"}),
+    ("dashboards", ("providers", 0, "options"), {"path": "dashboards"}),
+])
+def test_provisioning_with_an_unknown_field_or_a_wrong_value_is_refused(kind, place, wrong):
+    text = provisioned(kind)
+    inside = text
+    for step in place:
+        inside = inside[step]
+    inside.update(wrong)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(text, PROVISIONING[kind])
 
 
 def test_compose_mounts_the_dashboards_where_the_provider_looks():

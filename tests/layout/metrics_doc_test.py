@@ -1,4 +1,4 @@
-"""docs/metrics.md lists the metrics that the server has: names, types and meanings as in its table.
+"""docs/metrics.md lists the metrics that the server has: names, types and meanings as in its table, labels as exported.
 
 Its example queries name metrics that exist, and are ones that promtool reads where that is installed;
 tests/integration/prometheus_test.py asks them.
@@ -14,6 +14,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 DOC = (ROOT / "docs/metrics.md").read_text()
 TABLE = (ROOT / "server/metrics/metric_table.cc").read_text()
+EXPOSITION = (ROOT / "tests/server/metrics/scenario.prom").read_text()
 ENTRY = re.compile(r'\{M::k\w+,\s*"(\w+)",\s*((?:"(?:[^"\\]|\\.)*"\s*)+),\s*k(Histogram|Counter|Gauge)')
 
 
@@ -31,11 +32,30 @@ def rows_of_table():
     return found
 
 
+def labels_of_doc():
+    lines = [line.strip("|\n").split(" | ") for line in DOC.splitlines() if re.match(r"\| `(mlpserve|nv|process)_", line)]
+    return {line[0].strip("` "): set(re.sub(r"\([^)]*\)", "", line[2]).replace(" ", "").split(",")) - {""} for line in lines}
+
+
+def labels_of_exposition():
+    """Of the metrics that block and server export in a test: name to the labels of its series, `le` left out."""
+    found = {}
+    for name, labels in re.findall(r"^(\w+)(?:\{(.*)\})? ", EXPOSITION, re.M):
+        name = name if name in rows_of_doc() else re.sub(r"_(bucket|sum|count)$", "", name)
+        found.setdefault(name, set()).update(re.findall(r'(\w+)="', labels))
+    return {name: labels - {"le"} for name, labels in found.items()}
+
+
 class MetricsDocTest(unittest.TestCase):
     def test_it_lists_every_metric_as_the_server_describes_it(self):
         table = rows_of_table()
         self.assertEqual(len(table), TABLE.count("{M::k"))
         self.assertEqual({name: row[:2] for name, row in rows_of_doc().items()}, table)
+
+    def test_it_names_the_labels_that_are_exported(self):
+        exported, doc = labels_of_exposition(), labels_of_doc()
+        self.assertGreater(len(exported), 40)
+        self.assertEqual({name: doc[name] for name in exported}, exported)
 
     def test_each_query_asks_for_its_own_metric(self):
         for name, (kind, _, query) in rows_of_doc().items():

@@ -85,7 +85,7 @@ def by_shape(run):
     inputs = sorted({k for _, k in shapes})
     if len(shapes) < 2:
         return []
-    lines = ["", f"{BLOCKS[GELU]} with 1,024 rows and other sides, BF16, as above{others(run)}:", "",
+    lines = ["", f"The same for {BLOCKS[GELU]} with 1,024 rows, BF16, and other numbers of inputs and outputs{others(run)}:", "",
              "| outputs \\ inputs | " + " | ".join(map(str, inputs)) + " |", "| ---: " * (len(inputs) + 1) + "|"]
     for n in sorted({n for n, _ in shapes}):
         cells = [pair(ratios(shapes[n, k])) if (n, k) in shapes else "" for k in inputs]
@@ -117,7 +117,8 @@ def beside_peers(run):
             lines.append(f"| {dtype.upper()}, {m:,} rows | " + " | ".join(cells) + " |")
     if not lines:
         return []
-    return ["", "Others' time over ours for the whole block, sustained, the least and the greatest of the blocks, same run:", "",
+    return ["", "What others take for the whole block, as a multiple of our time: sustained, the least and the greatest of the "
+            "three blocks, same run:", "",
             "| | " + " | ".join(PEERS.values()) + " |", "| --- | ---: | ---: | ---: |", *lines]
 
 
@@ -134,20 +135,25 @@ def in_words(run):
                      f"layer, where its kernel alone, back to back, takes {1e3 * r['ms']:.1f} µs.")
     if {"cold", "warm"} <= run.loads.keys():
         cold, warm = run.loads["cold"], run.loads["warm"]
-        facts.append(f"Loading {cold['layers']} of them takes {cold['load_s']:.1f} s the first time ({cold['kernels_s']:.1f} s "
+        facts.append(f"Loading {cold['layers']} such layers takes {cold['load_s']:.1f} s the first time ({cold['kernels_s']:.1f} s "
                      f"compiling, {cold['measuring_s']:.1f} s measuring) and {warm['load_s']:.1f} s with a warm kernel cache, of "
                      f"which {warm['reading_s'] + warm['weights_s']:.1f} s read and copy the weights; served with 16 rows a "
                      f"request, a layer takes {warm['layer_us']:.1f} µs.")
-    return ["", " ".join(facts)] if facts else []
+    return ["", *(f"- {fact}" for fact in facts)] if facts else []
 
 
 def render(lines):
     run = Run(lines)
     machine = run.machine
     return "\n".join([
-        f"The fused kernels, whole blocks with their epilogue, against cuBLASLt's best plain product without one "
-        f"(above 1.00: faster), N = K = {SIDE}, on one {machine['gpu']} at {machine['power_limit_w']:.0f} W, driver "
-        f"{machine['driver']}, {machine['date']}, commit {machine['commit']}; single launches / sustained, timed in turn in one "
-        f"run. The RTX 4090 (sm_89), whose kernels are compiled and checked here, has not been measured "
-        f"(`kernels/results/rtx4090-sheet.md` holds what compiler and arithmetic say of it):",
+        "## Kernels",
+        "",
+        f"A whole block with its epilogue, timed in turn with cuBLASLt's best plain product without one, on one {machine['gpu']} at "
+        f"{machine['power_limit_w']:.0f} W, driver {machine['driver']}, {machine['date']}, commit {machine['commit']}; "
+        f"{SIDE} inputs and outputs.",
+        "",
+        "- A cell is the product's time over the block's, so above 1.00 the block is faster: first in single launches, then sustained.",
+        "- The last column is the time of the first block, sustained, and what that is of the GPU.",
+        "- No RTX 4090 (sm_89) has been measured; its kernels are compiled and checked in the tests, and "
+        "`kernels/results/rtx4090-sheet.md` holds what compiler and arithmetic say of them.",
         "", *by_rows(run), *by_shape(run), *beside_peers(run), *in_words(run)]) + "\n"

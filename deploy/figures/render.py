@@ -43,8 +43,11 @@ def service():
     """Requests per second, latency and processor time of each server under each load."""
     run = service_run()
     lines = [
-        f"Small requests of 64 FP32 features on {run['cores']} cores of an {run['cpu']} "
-        f"({run['date']}, commit {run['commit']}; {run['method']}):",
+        "## Small requests on a CPU",
+        "",
+        f"64 FP32 features a row, on {run['cores']} cores of an {run['cpu']}, {run['date']}, commit {run['commit']}; "
+        f"{run['method']}. Triton's backends in C++ (ONNX Runtime, TensorRT) have not been measured: PyPI's Triton has only the "
+        "one in Python.",
         "",
         "| load | server | requests/s | p50 µs | p99 µs | server CPU µs a request |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
@@ -61,8 +64,10 @@ def small_table():
     found = {(r["load"], r["server"]): r for r in run["records"]}
     loads = list(dict.fromkeys(load for load, _ in found))
     lines = [
-        f"The same block in two servers, requests per second and 99th percentile, {run['cores']} cores of an {run['cpu']} "
-        f"that the client shares{' with other work' if 'other work' in run['method'] else ''} ({run['date']}; all of it: [docs/performance.md](docs/performance.md)):",
+        "The same block in two servers, requests per second and 99th percentile of the latency, on "
+        f"{run['cores']} cores of an {run['cpu']}",
+        f"that the client shares{' with other work' if 'other work' in run['method'] else ''} ({run['date']}; "
+        "[all measurements](docs/performance.md)). Triton's backends in C++ have not been measured.",
         "",
         "| requests of | mlpserve | Triton, Python backend |",
         "| --- | ---: | ---: |",

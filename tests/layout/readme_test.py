@@ -4,6 +4,7 @@ mlpserve --help, and the README is one page.
 usage: readme_test.py MLPSERVE
 """
 
+import json
 import pathlib
 import re
 import subprocess
@@ -54,6 +55,10 @@ class ReadmeTest(unittest.TestCase):
         page = (ROOT / "docs/blocks.md").read_text()
         for op in ops:
             self.assertRegex(page, rf"`{op}\b", op)
+
+    def test_the_example_of_a_block_is_the_one_that_is_served(self):
+        text = re.search(r"```json\n(.*?)```", (ROOT / "docs/blocks.md").read_text(), re.S).group(1)
+        self.assertEqual(json.loads(text), json.loads((ROOT / "deploy/models/digits/model.json").read_text()))
 
     def test_the_flags_are_the_programs(self):
         text = subprocess.run([MLPSERVE, "--help"], capture_output=True, text=True, check=True)

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/cuda/driver/driver_function.h"
 #include "kernels/cuda/driver/status.h"
 #include "kernels/status/status_macros.h"
 
@@ -14,17 +15,10 @@ namespace {
 
 // The runtime knows no size of what others have allocated; the driver does.
 absl::StatusOr<size_t> SizeOf(void* memory) {
-  constexpr unsigned kSinceCuda = 12000;
-  void* function = nullptr;
-  cudaDriverEntryPointQueryResult found{};
-  MLPSERVE_RETURN_IF_CUDA_ERROR(cudaGetDriverEntryPointByVersion(
-      "cuMemGetAddressRange", &function, kSinceCuda, cudaEnableDefault, &found));
-  if (function == nullptr) {
-    return absl::UnimplementedError("expected a driver with cuMemGetAddressRange (CUDA 12.0)");
-  }
+  MLPSERVE_ASSIGN_OR_RETURN(
+      const auto range, DriverFunction<decltype(&cuMemGetAddressRange)>("cuMemGetAddressRange"));
   CUdeviceptr base = 0;
   size_t size = 0;
-  const auto range = reinterpret_cast<decltype(&cuMemGetAddressRange)>(function);
   const CUresult result = range(&base, &size, reinterpret_cast<CUdeviceptr>(memory));
   if (result == CUDA_SUCCESS) return size;
   return absl::InvalidArgumentError(

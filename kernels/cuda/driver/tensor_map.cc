@@ -1,6 +1,7 @@
 #include "kernels/cuda/driver/tensor_map.h"
 
 #include "absl/strings/str_cat.h"
+#include "kernels/cuda/driver/driver_function.h"
 #include "kernels/cuda/driver/status.h"
 #include "kernels/status/status_macros.h"
 
@@ -8,18 +9,6 @@ namespace mlpserve::cuda {
 namespace {
 
 constexpr int kRowBytes = 128;
-constexpr unsigned kSinceCuda = 12000;
-
-absl::StatusOr<decltype(&cuTensorMapEncodeTiled)> Encoder() {
-  void* function = nullptr;
-  cudaDriverEntryPointQueryResult found{};
-  MLPSERVE_RETURN_IF_CUDA_ERROR(cudaGetDriverEntryPointByVersion(
-      "cuTensorMapEncodeTiled", &function, kSinceCuda, cudaEnableDefault, &found));
-  if (function == nullptr) {
-    return absl::UnimplementedError("expected a driver with cuTensorMapEncodeTiled (CUDA 12.0)");
-  }
-  return reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(function);
-}
 
 CUtensorMapDataType DataTypeOf(MapType type) {
   switch (type) {
@@ -39,7 +28,8 @@ CUtensorMapDataType DataTypeOf(MapType type) {
 
 absl::StatusOr<CUtensorMap> EncodeTensorMap(MapType type, const void* data, int64_t rows,
                                             int64_t columns, int64_t stride, int box_rows) {
-  MLPSERVE_ASSIGN_OR_RETURN(const auto encode, Encoder());
+  MLPSERVE_ASSIGN_OR_RETURN(const auto encode, DriverFunction<decltype(&cuTensorMapEncodeTiled)>(
+                                                   "cuTensorMapEncodeTiled"));
   const int64_t bytes = type == MapType::kFp32 || type == MapType::kTf32 ? 4 : 2;
   const cuuint64_t sizes[] = {static_cast<cuuint64_t>(columns), static_cast<cuuint64_t>(rows)};
   const cuuint64_t strides[] = {static_cast<cuuint64_t>(stride * bytes)};

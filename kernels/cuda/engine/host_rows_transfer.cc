@@ -1,6 +1,5 @@
 #include "kernels/cuda/engine/host_rows_transfer.h"
 
-#include <new>
 #include <utility>
 
 #include "kernels/cuda/tiles/ceil_divide.h"
@@ -14,7 +13,7 @@ absl::StatusOr<HostRowsTransfer> HostRowsTransfer::Make(HostRowsKernels kernels,
   MLPSERVE_ASSIGN_OR_RETURN(PinnedMemory batch, PinnedMemory::Allocate(sizeof(HostRows)));
   HostRowsTransfer transfer(std::move(kernels), std::move(batch),
                             plan.limits.has_programmatic_launch());
-  transfer.args_ = {.batch = new (transfer.batch_.get()) HostRows,
+  transfer.args_ = {.batch = transfer.batch_,
                     .input = memory.at(plan.wire_input),
                     .output = memory.at(plan.output)};
   return transfer;
@@ -22,26 +21,26 @@ absl::StatusOr<HostRowsTransfer> HostRowsTransfer::Make(HostRowsKernels kernels,
 
 void HostRowsTransfer::SetBatch(const std::byte* input, std::byte* output, int64_t input_bytes,
                                 int64_t output_bytes) {
-  new (batch_.get()) HostRows{
+  *batch_ = {
       .input = input, .output = output, .input_bytes = input_bytes, .output_bytes = output_bytes};
 }
 
-LaunchShape HostRowsTransfer::ShapeFor(int64_t most_bytes) const {
-  return {.grid_x = CeilDivide(most_bytes, kHostRowsBytesOfCta), .threads = kHostRowsThreads};
+absl::Status HostRowsTransfer::Launch(const LoadedKernel& kernel, const Stream& stream,
+                                      int64_t most_bytes, bool programmatic) const {
+  HostRowsArgs args = args_;
+  void* arguments[] = {&args};
+  return kernel.Launch({.grid_x = CeilDivide(most_bytes, kHostRowsBytesOfCta),
+                        .threads = kHostRowsThreads,
+                        .programmatic = programmatic},
+                       arguments, stream);
 }
 
 absl::Status HostRowsTransfer::LaunchFetch(const Stream& stream, int64_t most_bytes) const {
-  HostRowsArgs args = args_;
-  void* arguments[] = {&args};
-  return kernels_.fetch->Launch(ShapeFor(most_bytes), arguments, stream);
+  return Launch(*kernels_.fetch, stream, most_bytes, false);
 }
 
 absl::Status HostRowsTransfer::LaunchSend(const Stream& stream, int64_t most_bytes) const {
-  HostRowsArgs args = args_;
-  void* arguments[] = {&args};
-  LaunchShape shape = ShapeFor(most_bytes);
-  shape.programmatic = programmatic_;
-  return kernels_.send->Launch(shape, arguments, stream);
+  return Launch(*kernels_.send, stream, most_bytes, programmatic_);
 }
 
 }  // namespace mlpserve::cuda

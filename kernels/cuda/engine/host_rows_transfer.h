@@ -7,6 +7,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <new>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -39,12 +41,17 @@ class HostRowsTransfer {
   absl::Status LaunchSend(const Stream& stream, int64_t most_bytes) const;
 
  private:
-  HostRowsTransfer(HostRowsKernels kernels, PinnedMemory batch, bool programmatic)
-      : kernels_(std::move(kernels)), batch_(std::move(batch)), programmatic_(programmatic) {}
-  LaunchShape ShapeFor(int64_t most_bytes) const;
+  HostRowsTransfer(HostRowsKernels kernels, PinnedMemory memory, bool programmatic)
+      : kernels_(std::move(kernels)),
+        memory_(std::move(memory)),
+        batch_(new (memory_.get()) HostRows),
+        programmatic_(programmatic) {}
+  absl::Status Launch(const LoadedKernel& kernel, const Stream& stream, int64_t most_bytes,
+                      bool programmatic) const;
 
   HostRowsKernels kernels_;
-  PinnedMemory batch_;  // a HostRows
+  PinnedMemory memory_;
+  HostRows* batch_ = nullptr;  // in memory_
   HostRowsArgs args_;
   bool programmatic_;
 };

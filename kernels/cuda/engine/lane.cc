@@ -83,13 +83,6 @@ absl::Status Lane::LaunchSteps(Bucket& bucket, int64_t rows) {
   return absl::OkStatus();
 }
 
-absl::Status Lane::Compute(int64_t rows) {
-  const BlockPlan& plan = block_->plan();
-  Bucket& bucket = buckets_[plan.BucketOf(rows)];
-  if (bucket.graph && plan.PadsRows(rows)) return bucket.graph->Launch(stream_);
-  return LaunchSteps(bucket, rows);
-}
-
 // Whoever is told that a batch failed may use its memory again.
 absl::Status Lane::Start(const std::byte* input, std::byte* output, int64_t rows) {
   absl::Status status = Enqueue(input, output, rows);
@@ -100,8 +93,9 @@ absl::Status Lane::Start(const std::byte* input, std::byte* output, int64_t rows
 absl::Status Lane::Enqueue(const std::byte* input, std::byte* output, int64_t rows) {
   MLPSERVE_RETURN_IF_ERROR(Use(block_->device()));
   const BlockPlan& plan = block_->plan();
-  const Bucket& bucket = buckets_[plan.BucketOf(rows)];
-  graph_moved_rows_ = bucket.graph_moves_rows && plan.PadsRows(rows);
+  Bucket& bucket = buckets_[plan.BucketOf(rows)];
+  const bool by_graph = bucket.graph && plan.PadsRows(rows);
+  graph_moved_rows_ = by_graph && bucket.graph_moves_rows;
   MLPSERVE_RETURN_IF_ERROR(marks_[0].Record(stream_));
   if (graph_moved_rows_) {
     transfer_->SetBatch(input, output, plan.wire_input.bytes(rows), plan.output.bytes(rows));
@@ -112,7 +106,7 @@ absl::Status Lane::Enqueue(const std::byte* input, std::byte* output, int64_t ro
                                                 static_cast<size_t>(plan.wire_input.bytes(rows)),
                                                 cudaMemcpyHostToDevice, stream_.get()));
   MLPSERVE_RETURN_IF_ERROR(marks_[1].Record(stream_));
-  MLPSERVE_RETURN_IF_ERROR(Compute(rows));
+  MLPSERVE_RETURN_IF_ERROR(by_graph ? bucket.graph->Launch(stream_) : LaunchSteps(bucket, rows));
   MLPSERVE_RETURN_IF_ERROR(marks_[2].Record(stream_));
   MLPSERVE_RETURN_IF_CUDA_ERROR(cudaMemcpyAsync(output, memory_.at(plan.output),
                                                 static_cast<size_t>(plan.output.bytes(rows)),

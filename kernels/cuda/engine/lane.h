@@ -91,7 +91,6 @@ class Lane {
   // Of marks_, for the batch that was started last: within a graph that moves rows nobody sees when
   // they had been copied in and computed.
   const Event& Mark(size_t i) const { return marks_[!graph_moved_rows_ ? i : i < 2 ? 0 : 3]; }
-  absl::Status Compute(int64_t rows);
   absl::Status LaunchForGraph(Bucket& bucket);
   absl::Status LaunchSteps(Bucket& bucket, int64_t rows);
 

@@ -40,6 +40,11 @@ absl::Status SharedMemoryIsOff(RegionKind kind) {
                    ", found one that reads and writes no such memory of its clients"));
 }
 
+absl::Status OfRegion(std::string_view name, const absl::Status& status) {
+  if (status.ok()) return status;
+  return absl::Status(status.code(), absl::StrCat(Named(name), status.message()));
+}
+
 absl::StatusOr<std::unique_ptr<SharedRegion>> SharedRegions::Open(const RegionInfo& info,
                                                                   const std::string& handle) const {
   if (info.kind == RegionKind::kSystem) {
@@ -71,10 +76,7 @@ absl::Status SharedRegions::Register(const RegionInfo& info, const std::string& 
     MLPSERVE_RETURN_IF_ERROR(CheckRoom(info.name));
   }
   auto opened = Open(info, handle);
-  if (!opened.ok()) {
-    return absl::Status(opened.status().code(),
-                        absl::StrCat(Named(info.name), opened.status().message()));
-  }
+  MLPSERVE_RETURN_IF_ERROR(OfRegion(info.name, opened.status()));
   MutexLock lock(mutex_);
   MLPSERVE_RETURN_IF_ERROR(CheckRoom(info.name));  // of others, meanwhile
   alive_->fetch_add(1);

@@ -47,6 +47,9 @@ struct RegionInfo {
 // FAILED_PRECONDITION: this kind is not offered, as --shared-memory says.
 absl::Status SharedMemoryIsOff(RegionKind kind = RegionKind::kSystem);
 
+// What went wrong with the region of that name, named; OK stays OK.
+absl::Status OfRegion(std::string_view name, const absl::Status& status);
+
 class SharedRegions {
  public:
   static constexpr size_t kMostNameBytes = 255;

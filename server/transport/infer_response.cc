@@ -41,26 +41,28 @@ class Fields {
   absl::InlinedVector<char, 256> bytes_;
 };
 
-// An entry of map<string, InferParameter>: of the type that `field` says, and not a string.
-void AddParameter(uint32_t map, std::string_view key, uint32_t field, uint64_t number,
-                  Fields& message) {
-  Fields value;
-  value.AddVarint(WireTag(field, WireType::kVarint));
-  value.AddVarint(number);
+// An entry of map<string, InferParameter>.
+void AddEntry(uint32_t map, std::string_view key, const Fields& value, Fields& message) {
   Fields entry;
   entry.AddString(1, key);
   entry.AddString(2, value.text());
   message.AddString(map, entry.text());
 }
 
+// Of the type that `field` says, and not a string.
+void AddParameter(uint32_t map, std::string_view key, uint32_t field, uint64_t number,
+                  Fields& message) {
+  Fields value;
+  value.AddVarint(WireTag(field, WireType::kVarint));
+  value.AddVarint(number);
+  AddEntry(map, key, value, message);
+}
+
 void AddStringParameter(uint32_t map, std::string_view key, std::string_view text,
                         Fields& message) {
   Fields value;
   value.AddString(3, text);
-  Fields entry;
-  entry.AddString(1, key);
-  entry.AddString(2, value.text());
-  message.AddString(map, entry.text());
+  AddEntry(map, key, value, message);
 }
 
 constexpr uint32_t kBoolParam = 1;

@@ -2,18 +2,10 @@
 
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "kernels/status/status_macros.h"
-#include "server/text/utf8.h"
 
 namespace mlpserve {
 namespace {
-
-absl::Status OfRegion(std::string_view name, const absl::Status& status) {
-  if (status.ok()) return status;
-  return absl::Status(status.code(), absl::StrCat("shared memory region ", QuotedShort(name), ": ",
-                                                  status.message()));
-}
 
 absl::Status Find(const SharedRegions& regions, const SharedTensor& tensor, SharedRange& range) {
   if (!tensor.is_shared()) return absl::OkStatus();
